@@ -1,0 +1,144 @@
+# Vitrine. The first two targets do all the set-up themselves:
+#   make run [IMAGE=path]   boots a guest in a window          make check       the tests (about a minute)
+#   make                    builds ./vitrine                   make check-all   with guests and long suites
+# MODE=release|debug|asan|ubsan|tsan|cov builds into out/MODE/. GUESTS=DIR names the folder of guest images.
+MAKEFLAGS += --no-builtin-rules
+SHELL := /bin/sh
+MODE ?= release
+GUESTS ?= guests
+JOBS ?= $(shell nproc)
+export GUESTS MODE
+# V=1 shows whole commands.
+Q := $(if $(V),,@)
+say = $(if $(V),,@echo '  $(1)')
+
+OUT := out/$(MODE)
+
+-include out/config.mk
+
+CFLAGS_release := -O2 -g
+CFLAGS_debug := -O0 -g3 -DVITRINE_DEBUG
+CFLAGS_asan := -O1 -g -fsanitize=address -fno-omit-frame-pointer
+CFLAGS_ubsan := -O1 -g -fsanitize=undefined -fno-sanitize-recover=undefined
+CFLAGS_tsan := -O1 -g -fsanitize=thread
+CFLAGS_cov := -O0 -g --coverage
+ifndef CFLAGS_$(MODE)
+$(error MODE=$(MODE) is unknown; use release, debug, asan, ubsan, tsan or cov)
+endif
+WARNINGS := -Wall -Wextra -Wshadow -Werror=implicit-function-declaration
+ALL_CPPFLAGS := -I. -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DSEABIOS_DIR='"$(SEABIOS_DIR)"' \
+	-DSHARE_DIR='"$(PREFIX)/share/vitrine"' $(LIB_CFLAGS) $(CPPFLAGS)
+ALL_CFLAGS := -std=gnu11 $(WARNINGS) -Wstrict-prototypes $(CFLAGS_$(MODE)) -fno-strict-aliasing -pthread $(CFLAGS)
+ALL_CXXFLAGS := -std=c++17 $(WARNINGS) $(CFLAGS_$(MODE)) -pthread $(CXXFLAGS)
+ALL_LDFLAGS := $(CFLAGS_$(MODE)) -pthread -Wl,--as-needed $(LDFLAGS)
+LIBS := $(LIB_LIBS) -limgui -lstdc++ -lm -ldl
+
+SOURCES := $(filter-out machine/main.c,$(wildcard machine/*.c machine/*/*.c cpu-accel/*.c cpu-accel/*/*.c \
+	chipset/*.c chipset/*/*.c storage/*.c storage/*/*.c display/*.c ui/*.c))
+SHIMS := $(wildcard ui/*.cpp)
+OBJECTS := $(SOURCES:%.c=$(OUT)/%.o) $(SHIMS:%.cpp=$(OUT)/%.o)
+ROM_SOURCES := $(wildcard roms/*.asm)
+ROMS := $(ROM_SOURCES:%.asm=$(OUT)/%.bin)
+LIBRARY := $(OUT)/libvitrine.a
+
+# Suites of `make check`; ALL_SUITES adds those that take long or need guests. tests/README.md lists them.
+CHECK_SUITES := $(filter-out guests long,$(notdir $(patsubst %/,%,$(wildcard tests/*/))))
+ALL_SUITES := $(CHECK_SUITES) long guests
+TEST_SOURCES := $(wildcard tests/*/test_*.c)
+TEST_SUPPORT := $(filter-out $(TEST_SOURCES),$(wildcard tests/*/*.c))
+TEST_BINARIES := $(TEST_SOURCES:%.c=$(OUT)/%)
+GUEST_SOURCES := $(wildcard tests/*/*.asm)
+GUEST_BINARIES := $(GUEST_SOURCES:%.asm=$(OUT)/%.bin)
+DEPENDENCIES := $(OBJECTS:.o=.d) $(TEST_SOURCES:%.c=$(OUT)/%.d) $(TEST_SUPPORT:%.c=$(OUT)/%.d) $(OUT)/machine/main.d
+
+.PHONY: all tests run check check-all bench fuzz install uninstall clean format check-layers map setup
+.SECONDARY:
+.DELETE_ON_ERROR:
+
+all: vitrine
+
+out/config.mk: configure
+	@./configure && touch $@
+
+setup:
+	@./configure --install-deps
+
+# Wherever the set-up is not done yet (or is older than configure), do it, then go on in a fresh make that reads it.
+run: | setup
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@sh ui/run-default.sh $(if $(IMAGE),'$(IMAGE)')
+
+check: | setup
+	@$(MAKE) --no-print-directory -j$(JOBS) all tests check-layers
+	@python3 tests/run.py --out $(OUT) --jobs $(JOBS) $(CHECK_SUITES)
+
+check-all: | setup
+	@$(MAKE) --no-print-directory -j$(JOBS) all tests check-layers
+	@python3 tests/run.py --out $(OUT) --jobs $(JOBS) --long $(ALL_SUITES)
+
+tests: $(TEST_BINARIES) $(GUEST_BINARIES) $(ROMS)
+
+vitrine: $(OUT)/vitrine
+	@ln -sfn $(OUT)/vitrine vitrine
+
+$(OUT)/vitrine: $(OUT)/machine/main.o $(LIBRARY) $(ROMS)
+	$(call say,link    $@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(OUT)/machine/main.o $(LIBRARY) $(LIBS)
+
+$(LIBRARY): $(OBJECTS)
+	@rm -f $@
+	@ar rcs $@ $(OBJECTS)
+
+$(OUT)/%.o: %.c out/config.mk
+	@mkdir -p $(@D)
+	$(call say,compile $<)
+	$(Q)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(OUT)/%.o: %.cpp out/config.mk
+	@mkdir -p $(@D)
+	$(call say,compile $<)
+	$(Q)$(CXX) $(ALL_CPPFLAGS) $(ALL_CXXFLAGS) -MMD -MP -c -o $@ $<
+
+$(OUT)/%.bin: %.asm
+	@mkdir -p $(@D)
+	$(call say,nasm    $<)
+	$(Q)nasm -f bin -I $(<D)/ -MD $(@:.bin=.d) -MT $@ -o $@ $<
+
+# A test is one file; support files of its folder are linked from an archive, so that it takes what it names.
+define suite_rules
+$(OUT)/tests/$(1)/support.a: $(patsubst %.c,$(OUT)/%.o,$(filter tests/$(1)/%,$(TEST_SUPPORT)))
+	@mkdir -p $$(@D); rm -f $$@; ar rcs $$@ $$^
+$(patsubst %.c,$(OUT)/%,$(filter tests/$(1)/%,$(TEST_SOURCES))): $(OUT)/tests/$(1)/%: $(OUT)/tests/$(1)/%.o $(OUT)/tests/$(1)/support.a $(LIBRARY)
+	$$(call say,link    $$@)
+	$(Q)$$(CC) $$(ALL_LDFLAGS) -o $$@ $$< $(OUT)/tests/$(1)/support.a $$(LIBRARY) $$(CMOCKA_LIBS) $$(LIBS)
+endef
+$(foreach suite,$(notdir $(patsubst %/,%,$(wildcard tests/*/))),$(eval $(call suite_rules,$(suite))))
+
+bench: all
+	@python3 tests/bench/run.py --vitrine ./vitrine $(BENCH)
+
+fuzz: | setup
+	@sh tests/fuzz/run.sh $(FUZZ)
+
+check-layers:
+	@sh tests/check-layers.sh
+
+map:
+	@sh docs/make-map.sh >docs/MAP.md
+
+install: all
+	install -D $(OUT)/vitrine $(DESTDIR)$(PREFIX)/bin/vitrine
+	install -D -m 644 docs/vitrine.1 $(DESTDIR)$(PREFIX)/share/man/man1/vitrine.1
+	for rom in $(ROMS); do install -D -m 644 $$rom $(DESTDIR)$(PREFIX)/share/vitrine/$$(basename $$rom) || exit 1; done
+
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/vitrine $(DESTDIR)$(PREFIX)/share/man/man1/vitrine.1
+	rm -rf $(DESTDIR)$(PREFIX)/share/vitrine
+
+clean:
+	rm -rf out vitrine
+
+format:
+	clang-format -i $$(git ls-files '*.c' '*.h' '*.cpp')
+
+-include $(DEPENDENCIES)

@@ -1,0 +1,58 @@
+/* What every engine offers: interpreter, translator, kvm, check.
+ *
+ * All calls but kick come on the machine's thread. Between calls of run the architectural state is
+ * in the engine; pull brings it into Cpu, push takes it from there, so a machine can change its
+ * engine between two instructions.
+ */
+#ifndef CPU_ACCEL_ACCEL_H
+#define CPU_ACCEL_ACCEL_H
+
+#include "cpu-accel/x86/cpu.h"
+#include "machine/core/err.h"
+
+typedef enum RunExit {
+    RUN_DUE, /* the time `until` came, or attention was called for: timers and events want service
+              */
+    RUN_HALTED, /* HLT (or shutdown) with nothing pending: sleep until something is */
+    RUN_FAILED, /* the engine cannot go on with this guest: hand over to another (accel_failure says
+                   why) */
+} RunExit;
+
+typedef struct Accel Accel;
+
+typedef struct AccelOps {
+    const char *name; /* "kvm", "translator", "interpreter", "check" */
+    /* Makes a->self; the Cpu and its board exist. On failure says in err what failed and which
+     * engine to use. */
+    bool (*open)(Accel *a, Err *err);
+    void (*close)(Accel *a);
+    /* Runs until guest time `until_ns`, attention, or halt. The engine takes pending interrupts
+     * itself. */
+    RunExit (*run)(Accel *a, int64_t until_ns);
+    /* From any thread: makes run return soon. */
+    void (*kick)(Accel *a);
+    void (*pull)(Accel *a);
+    void (*push)(Accel *a);
+    /* Guest memory at Ram offset `at` has changed under code that the engine keeps. */
+    void (*code_changed)(Accel *a, uint32_t at, uint32_t length);
+    /* These pages got flags in Ram: direct write access must go. */
+    void (*flags_set)(Accel *a, uint32_t first_page, uint32_t pages);
+    /* The memory map, the A20 gate or SMRAM changed: drop everything learnt from physical
+     * addresses. */
+    void (*map_changed)(Accel *a);
+} AccelOps;
+
+struct Accel {
+    const AccelOps *ops;
+    Cpu *cpu;
+    Board *board;
+    void *self;
+    char failure[256]; /* after RUN_FAILED */
+};
+
+extern const AccelOps accel_interpreter;
+extern const AccelOps accel_translator;
+extern const AccelOps accel_check;
+extern const AccelOps accel_kvm;
+
+#endif

@@ -1,0 +1,59 @@
+/* Segment loads, far transfers, interrupts, task switches, control registers: what protected mode
+ * is made of. */
+#ifndef CPU_ACCEL_X86_CONTROL_H
+#define CPU_ACCEL_X86_CONTROL_H
+
+#include "cpu-accel/x86/cpu.h"
+
+/* MOV/POP/Lxx to ES, SS, DS, FS, GS, with all checks of the current mode (SDM vol. 3, 5.4..5.7).
+ * X_NEXT or X_FAULT. */
+Outcome seg_load(Cpu *cpu, SegIndex seg, uint16_t selector);
+/* Real and virtual-8086 mode: base = selector << 4, other parts kept (real) or set (V86). */
+void seg_load_real(Cpu *cpu, SegIndex seg, uint16_t selector);
+/* After any change of CS or SS outside these functions. */
+void seg_set_code(Cpu *cpu, const SegReg *code, uint8_t cpl);
+
+Outcome far_jump(Cpu *cpu, uint16_t selector, uint32_t offset, unsigned opsize,
+                 uint32_t return_eip);
+Outcome far_call(Cpu *cpu, uint16_t selector, uint32_t offset, unsigned opsize,
+                 uint32_t return_eip);
+Outcome far_return(Cpu *cpu, unsigned opsize, uint16_t release_bytes);
+Outcome far_iret(Cpu *cpu, unsigned opsize, uint32_t return_eip);
+
+/* How an interrupt came about; decides privilege checks, error code's EXT bit and the pushed EIP.
+ */
+typedef enum IntSource {
+    INT_HARDWARE,
+    INT_FAULT,
+    INT_SOFT /* INT n */,
+    INT_SOFT_BP_OF /* INT3, INTO */,
+    INT_SOFT_ICEBP
+} IntSource;
+/* Delivers a vector through IVT or IDT. return_eip is what gets pushed. X_STOP, or X_FAULT when
+ * delivery itself faulted. */
+Outcome int_deliver(Cpu *cpu, uint8_t vector, IntSource source, bool has_error_code,
+                    uint32_t error_code, uint32_t return_eip);
+/* Delivers cpu->fault with the rules for double and triple faults; eip is the faulting
+ * instruction's. Never fails: a triple fault sets CPU_SHUTDOWN and raises the shutdown line. */
+void int_deliver_fault(Cpu *cpu);
+/* INT n instruction, with VME and IOPL rules. */
+Outcome int_software(Cpu *cpu, uint8_t vector, uint32_t return_eip);
+/* Takes what is pending between two instructions, by priority: reset, SMI, debug traps, NMI, INTR.
+ * True when state changed. */
+bool int_poll(Cpu *cpu);
+
+typedef enum TaskSource { TASK_JUMP, TASK_CALL, TASK_INT, TASK_IRET } TaskSource;
+Outcome task_switch(Cpu *cpu, uint16_t selector, TaskSource source, bool has_error_code,
+                    uint32_t error_code, uint32_t return_eip);
+
+/* I/O permission by CPL, IOPL and the TSS bitmap: X_NEXT or X_FAULT. */
+Outcome io_check(Cpu *cpu, uint16_t port, unsigned bytes);
+
+/* Control registers with all side effects; value checks give #GP(0). */
+Outcome cr_write(Cpu *cpu, unsigned n, uint32_t value);
+Outcome msr_read(Cpu *cpu, uint32_t index, uint64_t *value);
+Outcome msr_write(Cpu *cpu, uint32_t index, uint64_t value);
+void cpuid(const Cpu *cpu, uint32_t leaf, uint32_t out[4]); /* EAX EBX ECX EDX */
+uint64_t tsc_read(const Cpu *cpu);
+
+#endif

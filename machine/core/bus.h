@@ -1,0 +1,76 @@
+/* An address space: the I/O ports or the physical memory of one machine.
+ *
+ * Devices claim ranges; the bus finds the range of an access, splits what its owner cannot take in
+ * one piece, and traces every access (`--log ports=trace`, `--log memory=trace`). Nobody at an
+ * address: reads give all ones. Where ranges overlap, the higher level is seen, and among equals
+ * the one claimed last. Machine's thread only.
+ */
+#ifndef MACHINE_CORE_BUS_H
+#define MACHINE_CORE_BUS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "machine/core/ram.h"
+
+typedef struct Bus Bus;
+typedef struct IoRange IoRange;
+
+typedef struct IoOps {
+    /* offset counts from the range's base; bytes is 1, 2, 4 or 8 and within min_bytes..max_bytes;
+     * the access never leaves the range. A read's bits above `bytes` are ignored. */
+    uint64_t (*read)(void *self, uint32_t offset, unsigned bytes);
+    void (*write)(void *self, uint32_t offset, uint64_t value, unsigned bytes);
+    unsigned min_bytes,
+        max_bytes; /* powers of two; a smaller access becomes a read of min_bytes that is cut, or a
+                    * write of min_bytes with zeros; a larger or unaligned one is split */
+} IoOps;
+
+/* How a stretch of memory reads and writes, each side in its own place: ROM, RAM, or PAM's
+ * mixtures. */
+typedef struct RamView {
+    bool readable,
+        writable; /* not writable: writes are ignored; not readable: reads give all ones */
+    uint32_t read_at, write_at; /* offsets in Ram */
+} RamView;
+
+/* What a page of the memory bus is, for an engine's own look-ups. */
+typedef struct BusPage {
+    bool ram;     /* the whole page is one stretch of memory; else use bus_read and bus_write */
+    RamView view; /* offsets of the page's first byte */
+} BusPage;
+
+/* limit: how many addresses there are (65536 ports, or 1 << 36 bytes); ram: NULL for ports. */
+Bus *bus_new(const char *name, uint64_t limit, Ram *ram);
+void bus_free(Bus *bus);
+
+/* len > 0 and base + len <= limit. `what` names the range in logs and in `info mtree`. The range
+ * starts enabled. */
+IoRange *bus_claim(Bus *bus, uint64_t base, uint64_t len, const IoOps *ops, void *self,
+                   const char *what);
+IoRange *bus_claim_ram(Bus *bus, uint64_t base, uint64_t len, const RamView *view,
+                       const char *what);
+/* Starts disabled: for BARs and windows that a register opens. */
+IoRange *bus_claim_off(Bus *bus, uint64_t len, const IoOps *ops, void *self, const char *what);
+void bus_release(IoRange *r);
+/* BARs, PAM, relocations. A range that would not fit below the limit is treated as disabled. */
+void bus_move(IoRange *r, uint64_t base, bool enabled);
+void bus_set_view(IoRange *r, const RamView *view);
+void bus_set_level(IoRange *r, int level);
+
+/* bytes is 1, 2, 4 or 8; any alignment. */
+uint64_t bus_read(Bus *bus, uint64_t addr, unsigned bytes);
+void bus_write(Bus *bus, uint64_t addr, uint64_t value, unsigned bytes);
+/* A bus master's transfer. False when some of it met no memory (those bytes read as ones). */
+bool bus_dma(Bus *bus, uint64_t addr, void *buf, size_t len, bool to_guest);
+
+/* The page that holds addr. */
+BusPage bus_page(Bus *bus, uint64_t addr);
+/* Calls changed(self) after every change of the map. One listener. */
+void bus_listen(Bus *bus, void (*changed)(void *self), void *self);
+/* Calls line(self, text) for each visible stretch, low to high: "00000000000a0000-00000000000bffff
+ * vga". */
+void bus_describe(Bus *bus, void (*line)(void *self, const char *text), void *self);
+
+#endif

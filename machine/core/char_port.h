@@ -1,0 +1,41 @@
+/* The host's end of a byte stream: what a serial or parallel port, debug console or modem is
+ * plugged into.
+ *
+ * The device holds a CharPort by value; all zero means nothing is plugged in (output vanishes).
+ * Calls come on the machine's thread and never block. Input arrives through receive, called on the
+ * machine's thread (the back end posts it through the event queue).
+ */
+#ifndef MACHINE_CORE_CHAR_PORT_H
+#define MACHINE_CORE_CHAR_PORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct CharSink {
+    void (*receive)(void *self, const uint8_t *data,
+                    size_t size);           /* at most what `room` said since the last call */
+    size_t (*room)(void *self);             /* bytes the device can take now */
+    void (*connected)(void *self, bool up); /* carrier; may be NULL */
+    void *self;
+} CharSink;
+
+typedef struct CharOps {
+    /* Takes all bytes (it buffers, and drops the oldest when a reader stalls for long). */
+    void (*write)(void *backend, const uint8_t *data, size_t size);
+    /* The device's side; called once, when the device is made. */
+    void (*attach)(void *backend, const CharSink *sink);
+    /* The device has room again after room() said 0. */
+    void (*ready)(void *backend);
+    /* Line settings and modem lines, for host ports and modems; each may be NULL. */
+    void (*parameters)(void *backend, unsigned baud, unsigned data_bits, char parity,
+                       unsigned stop_bits);
+    void (*set_lines)(void *backend, bool dtr, bool rts, bool brk);
+} CharOps;
+
+typedef struct CharPort {
+    const CharOps *ops;
+    void *backend;
+} CharPort;
+
+#endif

@@ -1,0 +1,175 @@
+/* Guest time and timers: a sorted list, since a machine has a few dozen timers at most. */
+#include "machine/core/clock.h"
+
+#include <assert.h>
+#include <string.h>
+
+void clock_init(Clock *c)
+{
+    memset(c, 0, sizeof(*c));
+}
+
+static int64_t source_now(const Clock *c)
+{
+    switch (c->source) {
+    case CLOCK_HOST:
+        return c->running ? c->host_ns() : c->source_base;
+    case CLOCK_COUNTED:
+        return (int64_t)(*c->count << c->shift);
+    case CLOCK_STEPPED:
+        break;
+    }
+    return c->source_base;
+}
+
+int64_t clock_now(const Clock *c)
+{
+    return c->base + (source_now(c) - c->source_base);
+}
+
+static void rebase(Clock *c, int64_t now)
+{
+    c->base = now;
+    c->source_base = source_now(c);
+}
+
+void clock_use_host(Clock *c, int64_t (*host_ns)(void))
+{
+    int64_t now = clock_now(c);
+    c->source = CLOCK_HOST;
+    c->host_ns = host_ns;
+    c->running = false;
+    c->source_base = 0;
+    rebase(c, now);
+}
+
+void clock_use_count(Clock *c, const uint64_t *instructions, unsigned shift)
+{
+    int64_t now = clock_now(c);
+    c->source = CLOCK_COUNTED;
+    c->count = instructions;
+    c->shift = shift;
+    rebase(c, now);
+}
+
+void clock_run(Clock *c, bool running)
+{
+    int64_t now = clock_now(c);
+    c->running = running;
+    rebase(c, now);
+}
+
+int64_t clock_next_due(const Clock *c)
+{
+    return c->first ? c->first->due : CLOCK_NEVER;
+}
+
+static void unlink_timer(Timer *t)
+{
+    if (t->prev) {
+        t->prev->next = t->next;
+    } else {
+        t->clock->first = t->next;
+    }
+    if (t->next) {
+        t->next->prev = t->prev;
+    }
+    t->prev = t->next = NULL;
+    t->armed = false;
+}
+
+static unsigned fire_until(Clock *c, int64_t now)
+{
+    unsigned fired = 0;
+    while (c->first && c->first->due <= now) {
+        Timer *t = c->first;
+        int64_t due = t->due;
+        unlink_timer(t);
+        t->fire(t->self, due);
+        fired++;
+    }
+    return fired;
+}
+
+unsigned clock_fire_due(Clock *c)
+{
+    return c->first ? fire_until(c, clock_now(c)) : 0;
+}
+
+void clock_skip_to(Clock *c, int64_t when)
+{
+    assert(c->source != CLOCK_HOST);
+    if (when > clock_now(c)) {
+        rebase(c, when);
+    }
+}
+
+void clock_step(Clock *c, int64_t ns)
+{
+    assert(c->source == CLOCK_STEPPED);
+    int64_t end = c->base + ns;
+    while (c->first && c->first->due <= end) {
+        clock_skip_to(c, c->first->due);
+        fire_until(c, c->base);
+    }
+    clock_skip_to(c, end);
+}
+
+void clock_set(Clock *c, int64_t now)
+{
+    rebase(c, now);
+}
+
+void timer_init(Timer *t, Clock *c, const char *what, void (*fire)(void *self, int64_t due),
+                void *self)
+{
+    memset(t, 0, sizeof(*t));
+    t->clock = c;
+    t->what = what;
+    t->fire = fire;
+    t->self = self;
+}
+
+void timer_arm(Timer *t, int64_t when)
+{
+    Clock *c = t->clock;
+    timer_disarm(t);
+    t->due = when;
+    t->armed = true;
+    Timer *before = NULL;
+    Timer *after = c->first;
+    while (after && after->due <= when) {
+        before = after;
+        after = after->next;
+    }
+    t->prev = before;
+    t->next = after;
+    if (after) {
+        after->prev = t;
+    }
+    if (before) {
+        before->next = t;
+    } else {
+        c->first = t;
+        if (c->changed) {
+            c->changed(c->changed_self);
+        }
+    }
+}
+
+void timer_disarm(Timer *t)
+{
+    if (t->armed) {
+        unlink_timer(t);
+    }
+}
+
+uint64_t clock_ticks(int64_t ns, uint32_t hz)
+{
+    return (uint64_t)((unsigned __int128)(uint64_t)ns * hz / (uint64_t)CLOCK_NS_PER_S);
+}
+
+int64_t clock_ticks_to_ns(uint64_t ticks, uint32_t hz)
+{
+    return (int64_t)(((unsigned __int128)ticks * (uint64_t)CLOCK_NS_PER_S + hz - 1) / hz);
+}

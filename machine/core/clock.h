@@ -1,0 +1,78 @@
+/* Guest time and the timers that hang on it. One Clock per machine; devices know no other time.
+ *
+ * Guest time is in nanoseconds since the machine was switched on and never runs backwards. It has
+ * three sources: stepped (tests move it by hand), host (a monotonic host clock while the machine
+ * runs) and counted (executed instructions, for runs that repeat byte for byte). Not thread-safe:
+ * the machine's thread owns it.
+ */
+#ifndef MACHINE_CORE_CLOCK_H
+#define MACHINE_CORE_CLOCK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define CLOCK_NEVER INT64_MAX
+#define CLOCK_NS_PER_S INT64_C(1000000000)
+
+typedef struct Timer Timer;
+typedef struct Clock Clock;
+
+typedef enum ClockSource { CLOCK_STEPPED, CLOCK_HOST, CLOCK_COUNTED } ClockSource;
+
+struct Timer {
+    Clock *clock;
+    const char *what; /* "pit.irq0": names the timer in the log and in the state file */
+    void (*fire)(void *self, int64_t due);
+    void *self;
+    int64_t due; /* guest ns; meaningful while armed */
+    bool armed;
+    Timer *prev, *next;
+};
+
+struct Clock {
+    ClockSource source;
+    bool running; /* host source only: does time pass? */
+    int64_t base; /* stepped: the time; else guest ns at which the source stood at its base */
+    int64_t source_base;         /* host ns, or instructions << shift, at that moment */
+    int64_t (*host_ns)(void);    /* host source: a monotonic clock */
+    const uint64_t *count;       /* counted source: executed instructions */
+    unsigned shift;              /* counted source: an instruction is 1 << shift ns */
+    Timer *first;                /* armed timers in order of due */
+    void (*changed)(void *self); /* the earliest due time moved forward; may be NULL */
+    void *changed_self;
+};
+
+void clock_init(Clock *c);
+/* Sources; the time goes on from where it stood. A host clock starts stopped. */
+void clock_use_host(Clock *c, int64_t (*host_ns)(void));
+void clock_use_count(Clock *c, const uint64_t *instructions, unsigned shift);
+/* Host source: lets time pass, or stops it. */
+void clock_run(Clock *c, bool running);
+
+int64_t clock_now(const Clock *c);
+/* Due time of the earliest armed timer, or CLOCK_NEVER. */
+int64_t clock_next_due(const Clock *c);
+/* Fires every timer due by now, in order of due time, each with its own due time. Returns how many.
+ */
+unsigned clock_fire_due(Clock *c);
+/* Stepped and counted: jumps forward to `when` (no effect when it is past), firing nothing. Counted
+ * clocks use it to skip the time in which the processor sleeps. */
+void clock_skip_to(Clock *c, int64_t when);
+/* Stepped: moves on by `ns`, stopping at and firing each timer on the way. */
+void clock_step(Clock *c, int64_t ns);
+/* For state loading: sets the time itself. Timers must be armed again afterwards. */
+void clock_set(Clock *c, int64_t now);
+
+void timer_init(Timer *t, Clock *c, const char *what, void (*fire)(void *self, int64_t due),
+                void *self);
+/* Arms (or moves) the timer. A time in the past fires at the next clock_fire_due. Equal times fire
+ * in order of arming. */
+void timer_arm(Timer *t, int64_t when);
+void timer_disarm(Timer *t);
+
+/* Converts between ns and ticks of a frequency in Hz without overflow for any guest time below 146
+ * years; ticks are rounded down, ns rounded up, so that clock_ticks(clock_ticks_to_ns(n)) == n. */
+uint64_t clock_ticks(int64_t ns, uint32_t hz);
+int64_t clock_ticks_to_ns(uint64_t ticks, uint32_t hz);
+
+#endif

@@ -1,0 +1,151 @@
+/* A whole PC as a front end sees it: made from a configuration, run on its own thread, controlled
+ * by calls.
+ *
+ * Unless said otherwise every call may come from any thread; those that need the machine's thread
+ * are carried there and wait for it (it answers between two instructions).
+ */
+#ifndef MACHINE_MACHINE_H
+#define MACHINE_MACHINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "display/screen.h"
+#include "machine/core/err.h"
+#include "machine/core/keys.h"
+
+typedef struct Machine Machine;
+
+enum {
+    MACHINE_MAX_DRIVES = 8,
+    MACHINE_MAX_SERIAL = 4,
+    MACHINE_MAX_ROMS = 8,
+    MACHINE_MAX_NICS = 4,
+    MACHINE_MAX_DEVICES = 16
+};
+
+typedef enum DriveBus { DRIVE_FLOPPY, DRIVE_IDE } DriveBus;
+typedef enum DriveMedia { MEDIA_DISK, MEDIA_CDROM } DriveMedia;
+
+typedef struct DriveConfig {
+    bool present;
+    DriveBus bus;
+    unsigned index; /* floppy: 0 A, 1 B; IDE: 0 primary master .. 3 secondary slave */
+    DriveMedia media;
+    char *file;   /* NULL: drive without a medium */
+    char *format; /* "raw", "qcow2" ...; NULL: by content */
+    bool read_only;
+    bool snapshot;                      /* writes go to a throw-away overlay */
+    char *id;                           /* user's name for QMP; NULL: "floppy0", "ide0-hd0" ... */
+    uint32_t cylinders, heads, sectors; /* 0: chosen */
+} DriveConfig;
+
+typedef struct MachineConfig {
+    char *name;
+    uint32_t ram_mib; /* 1..3072 */
+    char *cpu;        /* "pentium3" */
+    char *accel;      /* "auto", "interpreter", "translator", "kvm", "check" */
+    DriveConfig drive[MACHINE_MAX_DRIVES];
+    char *boot_order, *boot_once; /* QEMU letters: a floppy, c disk, d CD, n network */
+    bool boot_menu;
+    char *kernel, *initrd, *append;
+    char *bios, *vgabios; /* NULL: Debian's seabios */
+    char *vga;            /* "std", "cirrus", "none" */
+    char *option_rom[MACHINE_MAX_ROMS];
+    char *serial[MACHINE_MAX_SERIAL]; /* QEMU's -serial argument; NULL: none */
+    char *parallel;
+    char *debugcon;
+    char *nic[MACHINE_MAX_NICS];    /* QEMU's -nic argument */
+    char *netdev[MACHINE_MAX_NICS]; /* QEMU's -netdev argument */
+    char *audiodev;                 /* QEMU's -audiodev argument */
+    char *
+        device[MACHINE_MAX_DEVICES]; /* QEMU's -device argument: "isa-debug-exit,iobase=0xf4" ... */
+    char *object[MACHINE_MAX_DEVICES]; /* QEMU's -object argument */
+    bool snapshot;                     /* all drives */
+    bool no_reboot, no_shutdown;
+    bool start_paused; /* -S */
+    char *rtc_base;    /* "utc", "localtime", "2001-02-03T04:05:06" */
+    int icount_shift;  /* -1: host time; 0..10: deterministic, an instruction is 1 << shift ns */
+} MachineConfig;
+
+/* Defaults: 64 MiB, pentium3, auto, std VGA, utc. Strings in a config are owned by it (malloc). */
+void machine_config_init(MachineConfig *c);
+void machine_config_free(MachineConfig *c);
+
+/* Builds the board, opens all files, loads firmware; nothing runs yet. Copies what it needs of the
+ * config. */
+Machine *machine_new(const MachineConfig *config, Err *err);
+/* Stops and frees it; images are flushed. */
+void machine_free(Machine *m);
+/* Starts the machine's thread; running unless start_paused. */
+bool machine_start(Machine *m, Err *err);
+
+typedef enum RunState {
+    RUN_STATE_RUNNING,
+    RUN_STATE_PAUSED,
+    RUN_STATE_SHUTDOWN,
+    RUN_STATE_IO_ERROR
+} RunState;
+typedef enum MachineEventKind {
+    MACHINE_STOPPED,
+    MACHINE_RESUMED,
+    MACHINE_WAS_RESET,
+    MACHINE_POWERDOWN,
+    MACHINE_SHUTDOWN,
+    MACHINE_TRAY_MOVED,
+    MACHINE_IO_ERROR
+} MachineEventKind;
+typedef struct MachineEvent {
+    MachineEventKind kind;
+    bool by_guest;      /* reset or shutdown asked for by the guest */
+    int exit_status;    /* MACHINE_SHUTDOWN: the program's; isa-debug-exit sets it */
+    const char *device; /* tray, I/O error; valid during the call */
+    bool open;
+} MachineEvent;
+/* Called on the machine's thread; must not call back into the machine. Several listeners may be
+ * added before start. */
+void machine_listen(Machine *m, void (*heard)(void *self, const MachineEvent *event), void *self);
+
+RunState machine_state(const Machine *m);
+const char *machine_name(const Machine *m);
+const char *machine_accel(const Machine *m); /* the engine now running */
+void machine_pause(Machine *m);
+void machine_resume(Machine *m);
+void machine_reset(Machine *m);
+void machine_powerdown(Machine *m); /* the power button */
+void machine_quit(Machine *m,
+                  int exit_status); /* as if the guest had powered off, -no-shutdown or not */
+/* Waits until the machine has shut down; returns the exit status. */
+int machine_wait(Machine *m);
+
+/* Input. Never waits. */
+void machine_input(Machine *m, const InputEvent *event);
+/* Has the guest asked for a relative (PS/2, serial) or an absolute pointer? */
+bool machine_wants_absolute(const Machine *m);
+uint8_t machine_keyboard_leds(const Machine *m); /* bit 0 scroll, 1 num, 2 caps */
+
+Screen *machine_screen(Machine *m);
+/* The text screen: rows of bytes in the guest's code page, separated by newlines, trailing blanks
+ * cut, at most `room` with the final NUL. False when a graphics mode is on. */
+bool machine_text(Machine *m, char *text, size_t room);
+
+/* Media. `id` is as in machine_block_query. */
+typedef struct BlockInfo {
+    char id[32];
+    char file[1024]; /* empty: no medium */
+    char format[16];
+    uint64_t size;
+    bool removable, locked, tray_open, read_only, snapshot;
+} BlockInfo;
+unsigned machine_block_query(Machine *m, BlockInfo *info, unsigned room);
+bool machine_change_medium(Machine *m, const char *id, const char *file, const char *format,
+                           bool read_only, Err *err);
+bool machine_eject(Machine *m, const char *id, bool force, Err *err);
+
+/* A view for people, as text: "registers", "pic", "mem", "mtree", "timers", "engine". Calls line
+ * for each line. False: no such view. */
+bool machine_info(Machine *m, const char *what, void (*line)(void *self, const char *text),
+                  void *self);
+
+#endif

@@ -1,0 +1,76 @@
+/* What every chip test needs. */
+#include "tests/unit/chip.h"
+
+#include <stdlib.h>
+
+Board *chip_board(void)
+{
+    Err err = {""};
+    Board *b = board_new(&err);
+    if (!b) {
+        fail_msg("%s", err.text);
+    }
+    return b;
+}
+
+static void probe_drive(void *sink, unsigned pin, bool level)
+{
+    Probe *probe = sink;
+    (void)pin;
+    if (level != probe->level) {
+        probe->level = level;
+        probe->rises += level;
+        probe->falls += !level;
+        probe->last_change = clock_now(probe->clock);
+    }
+}
+
+Line chip_probe(Board *b, Probe *probe)
+{
+    *probe = (Probe){.clock = &b->clock};
+    return (Line){probe_drive, probe, 0};
+}
+
+uint8_t chip_in(Board *b, uint16_t port)
+{
+    return (uint8_t)bus_read(b->ports, port, 1);
+}
+
+void chip_out(Board *b, uint16_t port, uint8_t value)
+{
+    bus_write(b->ports, port, value, 1);
+}
+
+static StateIo *saved(Board *b)
+{
+    StateIo *io = state_saver_new();
+    board_state(b, io);
+    if (!state_ok(io)) {
+        fail_msg("%s", state_error(io));
+    }
+    return io;
+}
+
+void chip_state_round_trip(Board *b, Board *other)
+{
+    size_t size = 0, again_size = 0;
+    StateIo *first = saved(b);
+    const uint8_t *bytes = state_finish(first, &size);
+    Err err = {""};
+    StateIo *loader = state_loader_new(bytes, size, &err);
+    if (!loader) {
+        fail_msg("%s", err.text);
+    }
+    board_state(other, loader);
+    if (!state_ok(loader)) {
+        fail_msg("%s", state_error(loader));
+    }
+    board_restored(other);
+    StateIo *second = saved(other);
+    const uint8_t *again = state_finish(second, &again_size);
+    assert_int_equal(size, again_size);
+    assert_memory_equal(bytes, again, size);
+    state_free(second);
+    state_free(loader);
+    state_free(first);
+}

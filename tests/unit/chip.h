@@ -1,0 +1,34 @@
+/* What every chip test needs: a board with a stepped clock, port access, a probe for lines, the
+ * state round trip. */
+#ifndef TESTS_UNIT_CHIP_H
+#define TESTS_UNIT_CHIP_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "machine/core/device.h"
+#include "machine/core/line.h"
+
+/* A line's far end. */
+typedef struct Probe {
+    bool level;
+    unsigned rises, falls;
+    int64_t last_change; /* guest ns */
+    const Clock *clock;
+} Probe;
+
+Board *chip_board(void);
+Line chip_probe(Board *b, Probe *probe);
+
+uint8_t chip_in(Board *b, uint16_t port);
+void chip_out(Board *b, uint16_t port, uint8_t value);
+
+/* Saves the board, loads the bytes into `other` (a board built alike), saves that again and fails
+ * the test unless both streams are equal. Afterwards `other` goes on where `b` stood. */
+void chip_state_round_trip(Board *b, Board *other);
+
+#endif
