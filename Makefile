@@ -26,8 +26,7 @@ ifndef CFLAGS_$(MODE)
 $(error MODE=$(MODE) is unknown; use release, debug, asan, ubsan, tsan or cov)
 endif
 WARNINGS := -Wall -Wextra -Wshadow -Werror=implicit-function-declaration
-ALL_CPPFLAGS := -I. -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DSEABIOS_DIR='"$(SEABIOS_DIR)"' \
-	-DSHARE_DIR='"$(PREFIX)/share/vitrine"' $(LIB_CFLAGS) $(CPPFLAGS)
+ALL_CPPFLAGS := -I. -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DSEABIOS_DIR='"$(SEABIOS_DIR)"' $(LIB_CFLAGS) $(CPPFLAGS)
 ALL_CFLAGS := -std=gnu11 $(WARNINGS) -Wstrict-prototypes $(CFLAGS_$(MODE)) -fno-strict-aliasing -pthread $(CFLAGS)
 ALL_CXXFLAGS := -std=c++17 $(WARNINGS) $(CFLAGS_$(MODE)) -pthread $(CXXFLAGS)
 ALL_LDFLAGS := $(CFLAGS_$(MODE)) -pthread -Wl,--as-needed $(LDFLAGS)
@@ -36,9 +35,9 @@ LIBS := $(LIB_LIBS) -limgui -lstdc++ -lm -ldl
 SOURCES := $(filter-out machine/main.c,$(wildcard machine/*.c machine/*/*.c cpu-accel/*.c cpu-accel/*/*.c \
 	chipset/*.c chipset/*/*.c storage/*.c storage/*/*.c display/*.c ui/*.c))
 SHIMS := $(wildcard ui/*.cpp)
-OBJECTS := $(SOURCES:%.c=$(OUT)/%.o) $(SHIMS:%.cpp=$(OUT)/%.o)
 ROM_SOURCES := $(wildcard roms/*.asm)
-ROMS := $(ROM_SOURCES:%.asm=$(OUT)/%.bin)
+ROMS := $(ROM_SOURCES:%.asm=$(OUT)/%.rom.o)
+OBJECTS := $(SOURCES:%.c=$(OUT)/%.o) $(SHIMS:%.cpp=$(OUT)/%.o) $(ROMS)
 LIBRARY := $(OUT)/libvitrine.a
 
 # Suites of `make check`; ALL_SUITES adds those that take long or need guests. tests/README.md lists them.
@@ -76,12 +75,12 @@ check-all: | setup
 	@$(MAKE) --no-print-directory -j$(JOBS) all tests check-layers
 	@python3 tests/run.py --out $(OUT) --jobs $(JOBS) --long $(ALL_SUITES)
 
-tests: $(TEST_BINARIES) $(GUEST_BINARIES) $(ROMS)
+tests: $(TEST_BINARIES) $(GUEST_BINARIES)
 
 vitrine: $(OUT)/vitrine
 	@ln -sfn $(OUT)/vitrine vitrine
 
-$(OUT)/vitrine: $(OUT)/machine/main.o $(LIBRARY) $(ROMS)
+$(OUT)/vitrine: $(OUT)/machine/main.o $(LIBRARY)
 	$(call say,link    $@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(OUT)/machine/main.o $(LIBRARY) $(LIBS)
 
@@ -103,6 +102,12 @@ $(OUT)/%.bin: %.asm
 	@mkdir -p $(@D)
 	$(call say,nasm    $<)
 	$(Q)nasm -f bin -I $(<D)/ -MD $(@:.bin=.d) -MT $@ -o $@ $<
+
+# Our option ROMs are part of the program, as rom_NAME_start and rom_NAME_end.
+$(OUT)/roms/%.rom.o: $(OUT)/roms/%.bin
+	@cd $(@D) && ld -r -b binary -z noexecstack -o $*.rom.o $*.bin && \
+	objcopy --redefine-sym _binary_$*_bin_start=rom_$*_start --redefine-sym _binary_$*_bin_end=rom_$*_end \
+		--strip-symbol=_binary_$*_bin_size $*.rom.o
 
 # A test is one file; support files of its folder are linked from an archive, so that it takes what it names.
 define suite_rules
@@ -129,11 +134,9 @@ map:
 install: all
 	install -D $(OUT)/vitrine $(DESTDIR)$(PREFIX)/bin/vitrine
 	install -D -m 644 docs/vitrine.1 $(DESTDIR)$(PREFIX)/share/man/man1/vitrine.1
-	for rom in $(ROMS); do install -D -m 644 $$rom $(DESTDIR)$(PREFIX)/share/vitrine/$$(basename $$rom) || exit 1; done
 
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/vitrine $(DESTDIR)$(PREFIX)/share/man/man1/vitrine.1
-	rm -rf $(DESTDIR)$(PREFIX)/share/vitrine
 
 clean:
 	rm -rf out vitrine
