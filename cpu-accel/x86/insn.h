@@ -40,6 +40,7 @@ struct Insn {
     uint8_t base, index; /* register numbers or NO_REG; 16-bit forms too (BX+SI ...) */
     uint8_t scale;       /* 0..3 */
     uint8_t opcode;      /* last opcode byte, for condition codes and x87 */
+    uint8_t modrm;       /* the ModRM byte itself, 0 without one; x87 keeps it in FOP */
     uint32_t disp;       /* displacement or moffs, sign-extended */
     uint32_t imm;        /* immediate, sign-extended where the row says so; relative targets: the
                             displacement */
