@@ -67,10 +67,12 @@ typedef struct MachineConfig {
     bool start_paused; /* -S */
     char *rtc_base;    /* "utc", "localtime", "2001-02-03T04:05:06" */
     int icount_shift;  /* -1: host time; 0..10: deterministic, an instruction is 1 << shift ns */
+    bool icount_hurry; /* counted time does not wait for the host's while the guest is idle */
 } MachineConfig;
 
 /* Defaults: 64 MiB, pentium3, auto, std VGA, utc. Strings in a config are owned by it (malloc). */
 void machine_config_init(MachineConfig *c);
+void machine_config_copy(MachineConfig *to, const MachineConfig *from);
 void machine_config_free(MachineConfig *c);
 
 /* Builds the board, opens all files, loads firmware; nothing runs yet. Copies what it needs of the

@@ -1,0 +1,585 @@
+/* A machine's thread: the loop that runs the processor, fires timers, delivers events, and answers
+ * other threads. */
+#include "machine/machine.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "machine/core/log.h"
+#include "machine/engine.h"
+#include "machine/host/host_time.h"
+#include "machine/info.h"
+#include "machine/pc.h"
+
+LOG_TAG("machine");
+
+enum { MAX_LISTENERS = 8 };
+
+/* A call carried to the machine's thread; it stands on the caller's stack. */
+typedef struct Call {
+    void (*run)(Machine *m, void *argument);
+    void *argument;
+    bool done;
+    struct Call *next;
+} Call;
+
+typedef struct Listener {
+    void (*heard)(void *self, const MachineEvent *event);
+    void *self;
+} Listener;
+
+struct Machine {
+    MachineConfig config;
+    Board *board;
+    Pc *pc;
+    Accel accel;
+
+    pthread_t thread;
+    bool started;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;     /* the machine's thread waits on it when the guest is idle or paused */
+    pthread_cond_t answered; /* callers wait on it */
+    bool woken;
+    Call *calls;
+    bool finished; /* the thread has left its loop */
+
+    /* of the machine's thread */
+    Listener listeners[MAX_LISTENERS];
+    unsigned listener_count;
+    atomic_int state; /* RunState */
+    bool reset_wanted, shutdown_wanted, by_guest;
+    bool quit;
+    int exit_status;
+    int64_t lead; /* counted clock: host time minus guest time when it last began to run */
+};
+
+static void tell(Machine *m, const MachineEvent *event)
+{
+    for (unsigned i = 0; i < m->listener_count; i++) {
+        m->listeners[i].heard(m->listeners[i].self, event);
+    }
+}
+
+static void wake_up(void *self)
+{
+    Machine *m = self;
+    pthread_mutex_lock(&m->lock);
+    m->woken = true;
+    pthread_cond_signal(&m->wake);
+    pthread_mutex_unlock(&m->lock);
+    if (m->accel.ops) {
+        m->accel.ops->kick(&m->accel);
+    }
+}
+
+/* A timer was armed ahead of all others while the processor runs towards a later one. */
+static void deadline_moved(void *self)
+{
+    Machine *m = self;
+    atomic_store(&pc_cpu(m->pc)->attention, true);
+}
+
+static void want_reset(void *self)
+{
+    Machine *m = self;
+    m->reset_wanted = true;
+    m->by_guest = true;
+    atomic_store(&pc_cpu(m->pc)->attention, true);
+}
+
+static void want_power_off(void *self)
+{
+    Machine *m = self;
+    m->shutdown_wanted = true;
+    m->by_guest = true;
+    atomic_store(&pc_cpu(m->pc)->attention, true);
+}
+
+static void want_debug_exit(void *self, int exit_status)
+{
+    Machine *m = self;
+    m->exit_status = exit_status;
+    m->quit = true;
+    atomic_store(&pc_cpu(m->pc)->attention, true);
+}
+
+static void set_running(Machine *m, RunState state)
+{
+    RunState before = machine_state(m);
+    if (before == state) {
+        return;
+    }
+    atomic_store(&m->state, state);
+    clock_run(&m->board->clock, state == RUN_STATE_RUNNING);
+    m->lead = host_time_ns() - clock_now(&m->board->clock);
+    if (before == RUN_STATE_RUNNING) {
+        tell(m, &(MachineEvent){.kind = MACHINE_STOPPED});
+    } else if (state == RUN_STATE_RUNNING) {
+        tell(m, &(MachineEvent){.kind = MACHINE_RESUMED});
+    }
+}
+
+static void io_failed(void *self, const char *device)
+{
+    Machine *m = self;
+    tell(m, &(MachineEvent){.kind = MACHINE_IO_ERROR, .device = device});
+    set_running(m, RUN_STATE_IO_ERROR);
+    atomic_store(&pc_cpu(m->pc)->attention, true);
+}
+
+Machine *machine_new(const MachineConfig *config, Err *err)
+{
+    Machine *m = calloc(1, sizeof(*m));
+    if (!m) {
+        err_set(err, "out of memory");
+        return NULL;
+    }
+    machine_config_copy(&m->config, config);
+    pthread_mutex_init(&m->lock, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&m->wake, &monotonic);
+    pthread_cond_init(&m->answered, NULL);
+    pthread_condattr_destroy(&monotonic);
+    atomic_store(&m->state, RUN_STATE_PAUSED);
+
+    PcHost host = {want_reset, want_power_off, want_debug_exit, io_failed, m};
+    m->board = board_new(err);
+    if (m->board) {
+        event_queue_wake(m->board->events, wake_up, m);
+        m->pc = pc_build(m->board, &m->config, &host, err);
+    }
+    if (!m->pc || !engine_open(&m->accel, m->config.accel, pc_cpu(m->pc), m->board, err)) {
+        machine_free(m);
+        return NULL;
+    }
+    if (m->config.icount_shift >= 0) {
+        clock_use_count(&m->board->clock, &pc_cpu(m->pc)->executed,
+                        (unsigned)m->config.icount_shift);
+    } else {
+        clock_use_host(&m->board->clock, host_time_ns);
+    }
+    m->board->clock.changed = deadline_moved;
+    m->board->clock.changed_self = m;
+    board_reset(m->board, RESET_POWER);
+    m->accel.ops->push(&m->accel);
+    return m;
+}
+
+static void power_down(Machine *m)
+{
+    pc_drain(m->pc);
+    set_running(m, RUN_STATE_SHUTDOWN);
+    tell(m, &(MachineEvent){
+                .kind = MACHINE_SHUTDOWN, .by_guest = m->by_guest, .exit_status = m->exit_status});
+}
+
+static void hard_reset(Machine *m)
+{
+    m->reset_wanted = false;
+    if (m->config.no_reboot && m->by_guest) {
+        m->shutdown_wanted = true;
+        return;
+    }
+    m->accel.ops->pull(&m->accel);
+    board_reset(m->board, RESET_HARD);
+    m->accel.ops->push(&m->accel);
+    tell(m, &(MachineEvent){.kind = MACHINE_WAS_RESET, .by_guest = m->by_guest});
+    m->by_guest = false;
+}
+
+/* Takes and runs the calls of other threads. */
+static void answer_calls(Machine *m)
+{
+    pthread_mutex_lock(&m->lock);
+    m->woken = false;
+    while (m->calls) {
+        Call *call = m->calls;
+        m->calls = call->next;
+        pthread_mutex_unlock(&m->lock);
+        call->run(m, call->argument);
+        pthread_mutex_lock(&m->lock);
+        call->done = true;
+        pthread_cond_broadcast(&m->answered);
+    }
+    pthread_mutex_unlock(&m->lock);
+}
+
+/* Sleeps until host time `when` (CLOCK_NEVER: without end) or until woken. */
+static void sleep_until(Machine *m, int64_t when)
+{
+    pthread_mutex_lock(&m->lock);
+    while (!m->woken && !event_waiting(m->board->events)) {
+        if (when == CLOCK_NEVER) {
+            pthread_cond_wait(&m->wake, &m->lock);
+            continue;
+        }
+        struct timespec until = {when / CLOCK_NS_PER_S, when % CLOCK_NS_PER_S};
+        if (pthread_cond_timedwait(&m->wake, &m->lock, &until) == ETIMEDOUT) {
+            break;
+        }
+    }
+    pthread_mutex_unlock(&m->lock);
+}
+
+/* The guest has halted: wait for the next timer or event. */
+static void idle(Machine *m)
+{
+    Clock *clock = &m->board->clock;
+    int64_t due = clock_next_due(clock);
+    if (clock->source == CLOCK_HOST) {
+        int64_t now = clock_now(clock);
+        if (due > now) {
+            sleep_until(m, due == CLOCK_NEVER ? CLOCK_NEVER : host_time_ns() + (due - now));
+        }
+        return;
+    }
+    if (!m->config.icount_hurry || due == CLOCK_NEVER) {
+        sleep_until(m, due == CLOCK_NEVER ? CLOCK_NEVER : due + m->lead);
+        if (event_waiting(m->board->events)) {
+            int64_t now = host_time_ns() - m->lead;
+            clock_skip_to(clock, now < due ? now : due);
+            return;
+        }
+    }
+    if (due != CLOCK_NEVER) {
+        clock_skip_to(clock, due);
+    }
+}
+
+static void run_guest(Machine *m)
+{
+    Clock *clock = &m->board->clock;
+    clock_fire_due(clock);
+    RunExit exit = m->accel.ops->run(&m->accel, clock_next_due(clock));
+    if (exit == RUN_HALTED) {
+        idle(m);
+    } else if (exit == RUN_FAILED) {
+        log_error("engine %s: %s; the machine is paused", m->accel.ops->name, m->accel.failure);
+        set_running(m, RUN_STATE_PAUSED);
+    }
+}
+
+static void *machine_thread(void *self)
+{
+    Machine *m = self;
+    log_use_clock(&m->board->clock);
+    if (!m->config.start_paused) {
+        set_running(m, RUN_STATE_RUNNING);
+    }
+    while (!m->quit) {
+        atomic_store(&pc_cpu(m->pc)->attention, false);
+        answer_calls(m);
+        event_deliver(m->board->events);
+        if (m->reset_wanted) {
+            hard_reset(m);
+        }
+        if (m->shutdown_wanted) {
+            m->shutdown_wanted = false;
+            power_down(m);
+            m->quit |= !m->config.no_shutdown;
+        }
+        if (m->quit) {
+            break;
+        }
+        if (machine_state(m) == RUN_STATE_RUNNING) {
+            run_guest(m);
+        } else {
+            sleep_until(m, CLOCK_NEVER);
+        }
+    }
+    if (machine_state(m) != RUN_STATE_SHUTDOWN) {
+        power_down(m);
+    }
+    pthread_mutex_lock(&m->lock);
+    m->finished = true;
+    pthread_cond_broadcast(&m->answered);
+    pthread_mutex_unlock(&m->lock);
+    return NULL;
+}
+
+bool machine_start(Machine *m, Err *err)
+{
+    int failed = pthread_create(&m->thread, NULL, machine_thread, m);
+    if (failed) {
+        return err_set(err, "no thread for the machine: %s", strerror(failed));
+    }
+    m->started = true;
+    return true;
+}
+
+void machine_call(Machine *m, void (*run)(Machine *m, void *argument), void *argument)
+{
+    if (!m->started || pthread_equal(pthread_self(), m->thread)) {
+        run(m, argument);
+        return;
+    }
+    Call call = {.run = run, .argument = argument};
+    pthread_mutex_lock(&m->lock);
+    Call **last = &m->calls;
+    while (*last) {
+        last = &(*last)->next;
+    }
+    *last = &call;
+    pthread_mutex_unlock(&m->lock);
+    wake_up(m);
+    pthread_mutex_lock(&m->lock);
+    while (!call.done && !m->finished) {
+        pthread_cond_wait(&m->answered, &m->lock);
+    }
+    bool lost = !call.done;
+    if (lost) { /* the thread is gone: nobody else will run it */
+        for (Call **at = &m->calls; *at; at = &(*at)->next) {
+            if (*at == &call) {
+                *at = call.next;
+                break;
+            }
+        }
+    }
+    pthread_mutex_unlock(&m->lock);
+    if (lost) {
+        run(m, argument);
+    }
+}
+
+static void do_quit(Machine *m, void *argument)
+{
+    if (!m->quit) {
+        m->exit_status = *(int *)argument;
+        m->quit = true;
+    }
+}
+
+void machine_quit(Machine *m, int exit_status)
+{
+    machine_call(m, do_quit, &exit_status);
+}
+
+int machine_wait(Machine *m)
+{
+    pthread_mutex_lock(&m->lock);
+    while (m->started && !m->finished) {
+        pthread_cond_wait(&m->answered, &m->lock);
+    }
+    pthread_mutex_unlock(&m->lock);
+    return m->exit_status;
+}
+
+void machine_free(Machine *m)
+{
+    if (!m) {
+        return;
+    }
+    if (m->started) {
+        machine_quit(m, 0);
+        pthread_join(m->thread, NULL);
+    }
+    engine_close(&m->accel);
+    board_free(m->board);
+    pc_free(m->pc);
+    pthread_cond_destroy(&m->answered);
+    pthread_cond_destroy(&m->wake);
+    pthread_mutex_destroy(&m->lock);
+    machine_config_free(&m->config);
+    free(m);
+}
+
+void machine_listen(Machine *m, void (*heard)(void *self, const MachineEvent *event), void *self)
+{
+    if (m->listener_count < MAX_LISTENERS) {
+        m->listeners[m->listener_count++] = (Listener){heard, self};
+    }
+}
+
+RunState machine_state(const Machine *m)
+{
+    return (RunState)atomic_load(&m->state);
+}
+
+const char *machine_name(const Machine *m)
+{
+    return m->config.name ? m->config.name : "Vitrine";
+}
+
+const char *machine_accel(const Machine *m)
+{
+    return m->accel.ops->name;
+}
+
+static void do_pause(Machine *m, void *argument)
+{
+    (void)argument;
+    if (machine_state(m) == RUN_STATE_RUNNING) {
+        set_running(m, RUN_STATE_PAUSED);
+    }
+}
+
+void machine_pause(Machine *m)
+{
+    machine_call(m, do_pause, NULL);
+}
+
+static void do_resume(Machine *m, void *argument)
+{
+    (void)argument;
+    RunState before = machine_state(m);
+    if (before == RUN_STATE_PAUSED || before == RUN_STATE_IO_ERROR) {
+        set_running(m, RUN_STATE_RUNNING);
+    }
+    if (before == RUN_STATE_IO_ERROR) {
+        pc_retry(m->pc);
+    }
+}
+
+void machine_resume(Machine *m)
+{
+    machine_call(m, do_resume, NULL);
+}
+
+static void do_reset(Machine *m, void *argument)
+{
+    (void)argument;
+    m->reset_wanted = true;
+    m->by_guest = false;
+    if (machine_state(m) == RUN_STATE_SHUTDOWN) {
+        set_running(m, RUN_STATE_PAUSED);
+    }
+}
+
+void machine_reset(Machine *m)
+{
+    machine_call(m, do_reset, NULL);
+}
+
+static void do_powerdown(Machine *m, void *argument)
+{
+    (void)argument;
+    tell(m, &(MachineEvent){.kind = MACHINE_POWERDOWN});
+    pc_power_button(m->pc);
+}
+
+void machine_powerdown(Machine *m)
+{
+    machine_call(m, do_powerdown, NULL);
+}
+
+void machine_input(Machine *m, const InputEvent *event)
+{
+    pc_input(m->pc, event);
+}
+
+bool machine_wants_absolute(const Machine *m)
+{
+    return pc_wants_absolute(m->pc);
+}
+
+uint8_t machine_keyboard_leds(const Machine *m)
+{
+    return pc_keyboard_leds(m->pc);
+}
+
+Screen *machine_screen(Machine *m)
+{
+    return pc_screen(m->pc);
+}
+
+typedef struct TextCall {
+    char *text;
+    size_t room;
+    bool is_text;
+} TextCall;
+
+static void do_text(Machine *m, void *argument)
+{
+    TextCall *call = argument;
+    call->is_text = pc_text(m->pc, call->text, call->room);
+}
+
+bool machine_text(Machine *m, char *text, size_t room)
+{
+    TextCall call = {text, room, false};
+    machine_call(m, do_text, &call);
+    return call.is_text;
+}
+
+typedef struct MediaCall {
+    BlockInfo *info;
+    unsigned count;
+    const char *id, *file, *format;
+    bool flag; /* read-only, or by force */
+    bool done;
+    Err *err;
+} MediaCall;
+
+static void do_block_query(Machine *m, void *argument)
+{
+    MediaCall *call = argument;
+    call->count = pc_block_query(m->pc, call->info, call->count);
+}
+
+unsigned machine_block_query(Machine *m, BlockInfo *info, unsigned room)
+{
+    MediaCall call = {.info = info, .count = room};
+    machine_call(m, do_block_query, &call);
+    return call.count;
+}
+
+static void do_change_medium(Machine *m, void *argument)
+{
+    MediaCall *call = argument;
+    call->done = pc_change_medium(m->pc, call->id, call->file, call->format, call->flag, call->err);
+    if (call->done) {
+        tell(m, &(MachineEvent){.kind = MACHINE_TRAY_MOVED, .device = call->id, .open = false});
+    }
+}
+
+bool machine_change_medium(Machine *m, const char *id, const char *file, const char *format,
+                           bool read_only, Err *err)
+{
+    MediaCall call = {.id = id, .file = file, .format = format, .flag = read_only, .err = err};
+    machine_call(m, do_change_medium, &call);
+    return call.done;
+}
+
+static void do_eject(Machine *m, void *argument)
+{
+    MediaCall *call = argument;
+    call->done = pc_eject(m->pc, call->id, call->flag, call->err);
+    if (call->done) {
+        tell(m, &(MachineEvent){.kind = MACHINE_TRAY_MOVED, .device = call->id, .open = true});
+    }
+}
+
+bool machine_eject(Machine *m, const char *id, bool force, Err *err)
+{
+    MediaCall call = {.id = id, .flag = force, .err = err};
+    machine_call(m, do_eject, &call);
+    return call.done;
+}
+
+typedef struct InfoCall {
+    const char *what;
+    void (*line)(void *self, const char *text);
+    void *self;
+    bool known;
+} InfoCall;
+
+static void do_info(Machine *m, void *argument)
+{
+    InfoCall *call = argument;
+    m->accel.ops->pull(&m->accel);
+    call->known =
+        info_view(call->what, pc_cpu(m->pc), m->board, machine_accel(m), call->line, call->self);
+}
+
+bool machine_info(Machine *m, const char *what, void (*line)(void *self, const char *text),
+                  void *self)
+{
+    InfoCall call = {what, line, self, false};
+    machine_call(m, do_info, &call);
+    return call.known;
+}

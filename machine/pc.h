@@ -1,0 +1,45 @@
+/* The board of a period PC, wired: what machine.c needs to hold of it. */
+#ifndef MACHINE_PC_H
+#define MACHINE_PC_H
+
+#include "cpu-accel/x86/cpu.h"
+#include "machine/core/device.h"
+#include "machine/core/err.h"
+#include "machine/machine.h"
+
+/* What the board asks of whoever runs it. Calls come on the machine's thread. */
+typedef struct PcHost {
+    void (*reset)(void *self);     /* a chip pulled RESET#: reset all before the next instruction */
+    void (*power_off)(void *self); /* ACPI soft-off */
+    void (*debug_exit)(void *self, int exit_status); /* isa-debug-exit was written */
+    void (*io_error)(void *self,
+                     const char *device); /* an image failed: pause, and try again on resume */
+    void *self;
+} PcHost;
+
+typedef struct Pc Pc;
+
+/* Builds and wires everything on `b` in one function. The devices belong to the board; pc_free
+ * frees the rest. */
+Pc *pc_build(Board *b, const MachineConfig *config, const PcHost *host, Err *err);
+void pc_free(Pc *pc);
+
+Cpu *pc_cpu(Pc *pc);
+Screen *pc_screen(Pc *pc);
+/* Front panel and plugs; machine's thread. */
+void pc_power_button(Pc *pc);
+bool pc_text(Pc *pc, char *text, size_t room);
+unsigned pc_block_query(Pc *pc, BlockInfo *info, unsigned room);
+bool pc_change_medium(Pc *pc, const char *id, const char *file, const char *format, bool read_only,
+                      Err *err);
+bool pc_eject(Pc *pc, const char *id, bool force, Err *err);
+/* All disks: waits until nothing is in flight, and flushes. */
+void pc_drain(Pc *pc);
+/* After an I/O error: failed requests are tried again. */
+void pc_retry(Pc *pc);
+/* From any thread. */
+void pc_input(Pc *pc, const InputEvent *event);
+uint8_t pc_keyboard_leds(const Pc *pc);
+bool pc_wants_absolute(const Pc *pc);
+
+#endif
