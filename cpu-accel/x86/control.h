@@ -39,8 +39,27 @@ void int_deliver_fault(Cpu *cpu);
 /* INT n instruction, with VME and IOPL rules. */
 Outcome int_software(Cpu *cpu, uint8_t vector, uint32_t return_eip);
 /* Takes what is pending between two instructions, by priority: reset, SMI, debug traps, NMI, INTR.
- * True when state changed. */
+ * True when state changed. It honours cpu->shadow, which the run loop clears right before it runs
+ * the next instruction. */
 bool int_poll(Cpu *cpu);
+/* Would int_poll do something now? For HLT loops, and cheap enough for every block. */
+bool int_waiting(const Cpu *cpu);
+/* Stops for good, until NMI, SMI, INIT or reset (SDM vol. 3, 6.15 #DF). */
+void int_shutdown(Cpu *cpu);
+
+/* True: instructions must be run one at a time, each between debug_begin and debug_end, with
+ * int_poll after it: single step, RF, or some breakpoint is enabled. */
+static inline bool debug_stepping(const Cpu *cpu)
+{
+    return cpu->eflags & (FL_TF | FL_RF) || cpu->dr7 & 0xff;
+}
+/* Before the instruction at CS:EIP: X_NEXT, or X_FAULT with #DB for an instruction breakpoint.
+ * Takes RF off (whoever delivers a fault pushes it set) and remembers TF. Call it before `shadow`
+ * is cleared. */
+Outcome debug_begin(Cpu *cpu);
+/* After it, with its outcome: notes the single-step trap; sets RF when a string instruction paused.
+ */
+void debug_end(Cpu *cpu, Outcome outcome);
 
 typedef enum TaskSource { TASK_JUMP, TASK_CALL, TASK_INT, TASK_IRET } TaskSource;
 Outcome task_switch(Cpu *cpu, uint16_t selector, TaskSource source, bool has_error_code,
@@ -48,6 +67,11 @@ Outcome task_switch(Cpu *cpu, uint16_t selector, TaskSource source, bool has_err
 
 /* I/O permission by CPL, IOPL and the TSS bitmap: X_NEXT or X_FAULT. */
 Outcome io_check(Cpu *cpu, uint16_t port, unsigned bytes);
+
+/* System management mode, from SMI to RSM. smm_leave: X_STOP; a bad save area shuts
+ * down. */
+void smm_enter(Cpu *cpu);
+Outcome smm_leave(Cpu *cpu);
 
 /* Control registers with all side effects; value checks give #GP(0). */
 Outcome cr_write(Cpu *cpu, unsigned n, uint32_t value);

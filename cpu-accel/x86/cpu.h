@@ -179,6 +179,22 @@ enum {
     SHADOW_MOV_SS = 1 << 1, /* all interrupts and debug traps wait for one instruction */
 };
 
+/* Cpu.apic_base (SDM vol. 3, 10.4.4). */
+enum {
+    APIC_BASE_BSP = 1 << 8,
+    APIC_BASE_ENABLE = 1 << 11,
+};
+
+/* DR6 and pending_dr6 (SDM vol. 3, 17.2.3). */
+enum {
+    DR6_B0 = 1 << 0,
+    DR6_BD = 1 << 13,
+    DR6_BS = 1 << 14,
+    DR6_BT = 1 << 15,
+    DR7_GE = 1 << 9,
+    DR7_GD = 1 << 13,
+};
+
 typedef enum CpuActivity { CPU_RUNNING, CPU_HALTED, CPU_SHUTDOWN } CpuActivity;
 
 typedef struct Mtrr {
@@ -212,7 +228,9 @@ typedef struct Cpu {
         microcode;
     int64_t tsc_offset; /* TSC = guest time in ticks of tsc_hz + this */
     Mtrr mtrr;
-    bool ignne; /* IGNNE# asserted by port F0h, until FERR# falls */
+    bool ignne;                      /* IGNNE# asserted by port F0h, until FERR# falls */
+    uint64_t mcg_status;             /* machine check; no error is ever reported */
+    bool nmi_pin, smi_pin, init_pin; /* levels last seen: these pins count edges */
 
     /* --- not saved from here on --- */
 
@@ -228,6 +246,7 @@ typedef struct Cpu {
     const struct CpuPins *pins;
     struct Tlb *tlb; /* mmu.h */
     void *engine;    /* of the engine now running */
+    bool step_trap;  /* debug_begin saw TF: a trap follows the instruction */
 } Cpu;
 
 /* What the processor asks of the board. */
@@ -237,6 +256,8 @@ typedef struct CpuPins {
     Line ferr;     /* FERR#: x87 exception pending (IRQ13 through the board) */
     Line smiact;   /* SMIACT#: in system management mode */
     Line shutdown; /* rising: shutdown cycle; the PC answers with a reset */
+    /* The APIC_BASE register was written, or reset; may be NULL. Bits as in the register. */
+    void (*apic_base_changed)(void *self, uint64_t value);
 } CpuPins;
 
 /* How an instruction ended. */
