@@ -73,8 +73,7 @@ static bool has_prefix(const char *text, const char *prefix)
 bool option_char_check(const char *option, const char *spec, Err *err)
 {
     static const char *const whole[] = {"stdio", "none", "null", "pty", "vc", "mon:stdio"};
-    static const char *const prefixes[] = {
-        "file:", "unix:", "tcp:", "telnet:", "chardev:", "pipe:", "/dev/"};
+    static const char *const prefixes[] = {"file:", "unix:", "tcp:", "chardev:", "/dev/"};
     /* Other kinds belong to the machine: a mouse, a modem, a printer. */
     static const char *const devices[] = {"msmouse", "mousesystems", "modem",
                                           "printer", "pdf",          "null-modem"};

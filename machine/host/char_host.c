@@ -1,0 +1,439 @@
+/* The thread behind the serial and parallel ports, and the buffers between it and the machine. */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "machine/core/log.h"
+#include "machine/host/char_host_internal.h"
+#include "machine/host/host_time.h"
+
+LOG_TAG("char");
+
+enum { MESSAGE_DATA, MESSAGE_UP, MESSAGE_DOWN };
+enum { WRITE_CHUNK = 4096, TERMINAL_CHUNK = 256, FLUSH_MS = 1000 };
+
+static void wake(CharHost *host)
+{
+    uint64_t one = 1;
+    ssize_t n = write(host->wake_fd, &one, sizeof(one));
+    (void)n; /* full means it is awake already */
+}
+
+/* ---- machine's thread ---- */
+
+static void pump(CharBackend *b)
+{
+    if (!b->attached || b->pumping) {
+        return;
+    }
+    b->pumping = true;
+    while (b->in_count) {
+        size_t room = b->sink.room ? b->sink.room(b->sink.self) : b->in_count;
+        size_t n = room < b->in_count ? room : b->in_count;
+        if (n == 0) {
+            break;
+        }
+        const uint8_t *from = b->in + b->in_at;
+        b->in_at += n;
+        b->in_count -= n;
+        b->sink.receive(b->sink.self, from, n);
+    }
+    b->pumping = false;
+    if (b->in_count == 0) {
+        pthread_mutex_lock(&b->host->lock);
+        bool waited = b->in_flight;
+        b->in_flight = false;
+        pthread_mutex_unlock(&b->host->lock);
+        if (waited) {
+            wake(b->host);
+        }
+    }
+}
+
+static void deliver(void *self, const void *data, size_t size)
+{
+    CharBackend *b = self;
+    const uint8_t *bytes = data;
+    if (size == 0) {
+        return;
+    }
+    if (bytes[0] == MESSAGE_DATA) {
+        size_t n = size - 1 < CHAR_IN_ROOM ? size - 1 : CHAR_IN_ROOM;
+        memcpy(b->in, bytes + 1, n);
+        b->in_at = 0;
+        b->in_count = n;
+        pump(b);
+    } else if (b->attached && b->sink.connected) {
+        b->sink.connected(b->sink.self, bytes[0] == MESSAGE_UP);
+    }
+}
+
+static void port_write(void *backend, const uint8_t *data, size_t size)
+{
+    CharBackend *b = backend;
+    pthread_mutex_lock(&b->host->lock);
+    bool was_empty = b->out_count == 0;
+    bool first_loss = false;
+    if (!b->up) {
+        size = 0; /* nobody there: a cable into the air */
+    }
+    for (size_t i = 0; i < size; i++) {
+        if (b->out_count == CHAR_OUT_ROOM) {
+            first_loss |= !b->dropped;
+            b->dropped = true;
+            b->out_at = (b->out_at + 1) % CHAR_OUT_ROOM;
+            b->out_count--;
+        }
+        b->out[(b->out_at + b->out_count) % CHAR_OUT_ROOM] = data[i];
+        b->out_count++;
+    }
+    bool begin = was_empty && b->out_count > 0;
+    pthread_mutex_unlock(&b->host->lock);
+    if (begin) {
+        wake(b->host);
+    }
+    if (first_loss) {
+        log_warn("%s: the reader is too slow; the oldest output is dropped", b->name);
+    }
+}
+
+static void port_attach(void *backend, const CharSink *sink)
+{
+    CharBackend *b = backend;
+    b->sink = *sink;
+    b->attached = true;
+    pthread_mutex_lock(&b->host->lock);
+    bool up = b->up;
+    pthread_mutex_unlock(&b->host->lock);
+    if (up && sink->connected) {
+        sink->connected(sink->self, true);
+    }
+    pump(b);
+}
+
+static void port_ready(void *backend)
+{
+    pump(backend);
+}
+
+static void port_parameters(void *backend, unsigned baud, unsigned data_bits, char parity,
+                            unsigned stop_bits)
+{
+    CharBackend *b = backend;
+    if (b->tty) {
+        char_tty_parameters(b, baud, data_bits, parity, stop_bits);
+    }
+}
+
+static void port_set_lines(void *backend, bool dtr, bool rts, bool brk)
+{
+    CharBackend *b = backend;
+    if (b->tty) {
+        char_tty_lines(b, dtr, rts, brk);
+    }
+}
+
+static const CharOps port_ops = {
+    .write = port_write,
+    .attach = port_attach,
+    .ready = port_ready,
+    .parameters = port_parameters,
+    .set_lines = port_set_lines,
+};
+
+/* ---- I/O thread ---- */
+
+static void post(CharBackend *b, uint8_t kind, const uint8_t *data, size_t size)
+{
+    uint8_t message[1 + CHAR_IN_ROOM];
+    message[0] = kind;
+    if (size) {
+        memcpy(message + 1, data, size);
+        pthread_mutex_lock(&b->host->lock);
+        b->in_flight = true;
+        pthread_mutex_unlock(&b->host->lock);
+    }
+    if (!event_post(b->events, message, 1 + size) && size) {
+        pthread_mutex_lock(&b->host->lock);
+        b->in_flight = false;
+        pthread_mutex_unlock(&b->host->lock);
+        log_warn("%s: %zu bytes of input are lost: the machine does not take them", b->name, size);
+    }
+}
+
+static void set_up(CharBackend *b, bool up)
+{
+    pthread_mutex_lock(&b->host->lock);
+    b->up = up;
+    b->out_count = 0;
+    pthread_mutex_unlock(&b->host->lock);
+    post(b, up ? MESSAGE_UP : MESSAGE_DOWN, NULL, 0);
+}
+
+/* The other end has gone: a server waits for the next client, others stay silent. */
+static void hang_up(CharBackend *b)
+{
+    if (b->read_fd >= 0 && !b->terminal) {
+        close(b->read_fd);
+    }
+    if (b->write_fd >= 0 && b->write_fd != b->read_fd && !b->terminal) {
+        close(b->write_fd);
+    }
+    b->read_fd = -1;
+    b->write_fd = -1;
+    set_up(b, false);
+}
+
+/* Takes the Ctrl-A commands out of the terminal's input. Returns how many bytes are left. */
+static size_t take_escapes(CharBackend *b, uint8_t *data, size_t size)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < size; i++) {
+        if (b->escaped) {
+            b->escaped = false;
+            if (data[i] == 'x') {
+                kill(getpid(), SIGTERM); /* ends the program in good order, as from outside */
+            } else if (data[i] == CHAR_ESCAPE) {
+                data[kept++] = CHAR_ESCAPE;
+            }
+        } else if (data[i] == CHAR_ESCAPE) {
+            b->escaped = true;
+        } else {
+            data[kept++] = data[i];
+        }
+    }
+    return kept;
+}
+
+static void take_input(CharBackend *b)
+{
+    uint8_t data[CHAR_IN_ROOM];
+    ssize_t n = read(b->read_fd, data, sizeof(data));
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+        return;
+    }
+    if (n <= 0) {
+        if (b->terminal) {
+            b->read_fd = -1; /* the end of standard input; output goes on */
+        } else {
+            hang_up(b);
+        }
+        return;
+    }
+    size_t size = b->escape ? take_escapes(b, data, (size_t)n) : (size_t)n;
+    if (size) {
+        post(b, MESSAGE_DATA, data, size);
+    }
+}
+
+static void give_output(CharBackend *b)
+{
+    uint8_t data[WRITE_CHUNK];
+    size_t most = b->terminal ? TERMINAL_CHUNK : WRITE_CHUNK;
+    pthread_mutex_lock(&b->host->lock);
+    size_t n = b->out_count < most ? b->out_count : most;
+    for (size_t i = 0; i < n; i++) {
+        data[i] = b->out[(b->out_at + i) % CHAR_OUT_ROOM];
+    }
+    /* Taken now: the machine may drop the oldest meanwhile. */
+    b->out_at = (b->out_at + n) % CHAR_OUT_ROOM;
+    b->out_count -= n;
+    pthread_mutex_unlock(&b->host->lock);
+    ssize_t done = write(b->write_fd, data, n);
+    if (done < 0 && errno != EAGAIN && errno != EINTR) {
+        if (errno != EPIPE && errno != ECONNRESET) {
+            log_warn("%s: output stops: %s", b->name, strerror(errno));
+        }
+        hang_up(b);
+        return;
+    }
+    size_t left = n - (size_t)(done > 0 ? done : 0);
+    if (left) {
+        pthread_mutex_lock(&b->host->lock);
+        if (b->out_count + left <= CHAR_OUT_ROOM) {
+            for (size_t i = 0; i < left; i++) {
+                b->out_at = (b->out_at + CHAR_OUT_ROOM - 1) % CHAR_OUT_ROOM;
+                b->out[b->out_at] = data[n - 1 - i];
+            }
+            b->out_count += left;
+        }
+        pthread_mutex_unlock(&b->host->lock);
+    }
+}
+
+static void take_client(CharBackend *b)
+{
+    int fd = socket_accept(b->listen_fd);
+    if (fd >= 0) {
+        b->read_fd = b->write_fd = fd;
+        set_up(b, true);
+    }
+}
+
+/* Adds what b waits for to the poll set. Returns whether output waits. */
+static bool add_polls(CharBackend *b, struct pollfd *read_at, struct pollfd *write_at,
+                      struct pollfd *listen_at)
+{
+    bool flowing = !b->in_flight;
+    bool output = b->out_count > 0 && b->write_fd >= 0;
+    *read_at = (struct pollfd){.fd = flowing ? b->read_fd : -1, .events = POLLIN};
+    *write_at = (struct pollfd){.fd = output ? b->write_fd : -1, .events = POLLOUT};
+    *listen_at = (struct pollfd){.fd = b->read_fd < 0 ? b->listen_fd : -1, .events = POLLIN};
+    return output;
+}
+
+static void serve(CharBackend *b, const struct pollfd *polls)
+{
+    if (polls[2].revents) {
+        take_client(b);
+        return;
+    }
+    if (polls[1].revents && b->write_fd == polls[1].fd) {
+        give_output(b);
+    }
+    if (polls[0].revents && b->read_fd == polls[0].fd) {
+        take_input(b);
+    }
+}
+
+static void *io_thread(void *self)
+{
+    CharHost *host = self;
+    struct pollfd polls[1 + 3 * CHAR_MAX];
+    int64_t end = INT64_MAX;
+    for (;;) {
+        polls[0] = (struct pollfd){.fd = host->wake_fd, .events = POLLIN};
+        bool output = false;
+        pthread_mutex_lock(&host->lock);
+        unsigned count = host->count;
+        for (unsigned i = 0; i < count; i++) {
+            struct pollfd *at = polls + 1 + 3 * i;
+            output |= add_polls(host->backend[i], at, at + 1, at + 2);
+        }
+        if (host->quit && end == INT64_MAX) {
+            end = host_time_ns() + FLUSH_MS * INT64_C(1000000);
+        }
+        pthread_mutex_unlock(&host->lock);
+        if (end != INT64_MAX && (!output || host_time_ns() >= end)) {
+            return NULL;
+        }
+        if (poll(polls, 1 + 3 * count, end == INT64_MAX ? -1 : 50) < 0) {
+            continue;
+        }
+        if (polls[0].revents) {
+            uint64_t ignored;
+            ssize_t n = read(host->wake_fd, &ignored, sizeof(ignored));
+            (void)n;
+        }
+        for (unsigned i = 0; i < count; i++) {
+            serve(host->backend[i], polls + 1 + 3 * i);
+        }
+    }
+}
+
+/* ---- making and freeing ---- */
+
+CharHost *char_host_new(EventQueue *events)
+{
+    CharHost *host = calloc(1, sizeof(*host));
+    if (!host) {
+        return NULL;
+    }
+    host->queue = events;
+    host->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    pthread_mutex_init(&host->lock, NULL);
+    /* Signals are for the thread that began the program; SIGPIPE becomes EPIPE. */
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int failed = pthread_create(&host->thread, NULL, io_thread, host);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (failed || host->wake_fd < 0) {
+        close(host->wake_fd);
+        free(host);
+        return NULL;
+    }
+    return host;
+}
+
+static void backend_free(CharBackend *b)
+{
+    if (b->saved_valid) {
+        tcsetattr(STDIN_FILENO, TCSANOW, &b->saved);
+    }
+    if (!b->terminal) {
+        int fds[3] = {b->read_fd, b->write_fd == b->read_fd ? -1 : b->write_fd, b->slave};
+        for (unsigned i = 0; i < 3; i++) {
+            if (fds[i] >= 0) {
+                close(fds[i]);
+            }
+        }
+    }
+    if (b->listen_fd >= 0) {
+        close(b->listen_fd);
+        socket_remove(&b->socket);
+    }
+    event_port_close(b->events);
+    free(b->out);
+    free(b);
+}
+
+void char_host_free(CharHost *host)
+{
+    if (!host) {
+        return;
+    }
+    pthread_mutex_lock(&host->lock);
+    host->quit = true;
+    pthread_mutex_unlock(&host->lock);
+    wake(host);
+    pthread_join(host->thread, NULL);
+    for (unsigned i = 0; i < host->count; i++) {
+        backend_free(host->backend[i]);
+    }
+    close(host->wake_fd);
+    pthread_mutex_destroy(&host->lock);
+    free(host);
+}
+
+bool char_host_open(CharHost *host, const char *option, const char *spec, CharPort *port, Err *err)
+{
+    memset(port, 0, sizeof(*port));
+    if (!spec || strcmp(spec, "none") == 0) {
+        return true;
+    }
+    if (host->count == CHAR_MAX) {
+        return err_set(err, "-%s: no more than %d ports can lead out of the machine", option,
+                       CHAR_MAX);
+    }
+    CharBackend *b = calloc(1, sizeof(*b));
+    uint8_t *out = malloc(CHAR_OUT_ROOM);
+    if (!b || !out) {
+        free(b);
+        free(out);
+        return err_set(err, "out of memory");
+    }
+    b->host = host;
+    b->out = out;
+    b->read_fd = b->write_fd = b->listen_fd = b->slave = -1;
+    memcpy(b->name, "char0", 6);
+    b->name[4] = (char)('0' + host->count);
+    if (!char_open_kind(b, option, spec, err)) {
+        backend_free(b);
+        return false;
+    }
+    b->up = b->write_fd >= 0;
+    b->events = event_port_open(host->queue, b->name, deliver, b);
+    pthread_mutex_lock(&host->lock);
+    host->backend[host->count++] = b;
+    pthread_mutex_unlock(&host->lock);
+    wake(host);
+    *port = (CharPort){&port_ops, b};
+    return true;
+}

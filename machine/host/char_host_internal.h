@@ -1,0 +1,67 @@
+/* Between char_host.c (the thread and its buffers) and char_host_open.c (the kinds of back end). */
+#ifndef MACHINE_HOST_CHAR_HOST_INTERNAL_H
+#define MACHINE_HOST_CHAR_HOST_INTERNAL_H
+
+#include <pthread.h>
+#include <termios.h>
+
+#include "machine/host/char_host.h"
+#include "machine/host/socket.h"
+
+enum {
+    CHAR_MAX = 8,            /* back ends of one machine */
+    CHAR_OUT_ROOM = 1 << 20, /* bytes that wait for a slow reader */
+    CHAR_IN_ROOM = 4096,     /* bytes read ahead of the device */
+    CHAR_ESCAPE = 1,         /* Ctrl-A on mon:stdio */
+};
+
+typedef struct CharBackend {
+    CharHost *host;
+    char name[8]; /* of its event port */
+    EventPort *events;
+
+    /* set when opened */
+    bool terminal;        /* stdin and stdout: not made non-blocking, since others share them */
+    bool escape;          /* Ctrl-A begins a command */
+    bool tty;             /* has line settings */
+    struct termios saved; /* of the terminal; restored when saved_valid */
+    bool saved_valid;
+    SocketSpec socket;
+    int slave; /* pty: kept open, so that no reader is no hang-up; else -1 */
+
+    /* machine's thread */
+    CharSink sink;
+    bool attached, pumping;
+    uint8_t in[CHAR_IN_ROOM];
+    size_t in_at, in_count;
+
+    /* I/O thread */
+    int read_fd, write_fd, listen_fd; /* -1: none */
+    bool escaped;
+
+    /* both, under host->lock */
+    uint8_t *out; /* ring of CHAR_OUT_ROOM bytes */
+    size_t out_at, out_count;
+    bool in_flight; /* input is on its way to the device: read no more */
+    bool up;        /* somebody is at the other end */
+    bool dropped;   /* some output was lost; said once */
+} CharBackend;
+
+struct CharHost {
+    EventQueue *queue;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    int wake_fd;
+    bool quit; /* under lock */
+    CharBackend *backend[CHAR_MAX];
+    unsigned count; /* grows under lock */
+};
+
+/* Fills the file descriptors and flags of b. */
+bool char_open_kind(CharBackend *b, const char *option, const char *spec, Err *err);
+/* Line settings of a host port; machine's thread. */
+void char_tty_parameters(CharBackend *b, unsigned baud, unsigned data_bits, char parity,
+                         unsigned stop_bits);
+void char_tty_lines(CharBackend *b, bool dtr, bool rts, bool brk);
+
+#endif

@@ -1,0 +1,335 @@
+/* Host ends of serial and parallel ports: files, sockets, ptys; flow control and lost peers. */
+#include <fcntl.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "machine/host/char_host.h"
+
+enum { PATIENCE = 5000 }; /* rounds of 1 ms before a test gives up */
+
+/* A device that takes `room` bytes and keeps them. */
+typedef struct Plug {
+    EventQueue *events;
+    CharHost *host;
+    CharPort port;
+    uint8_t got[65536];
+    size_t count, room;
+    int up;
+} Plug;
+
+static void plug_receive(void *self, const uint8_t *data, size_t size)
+{
+    Plug *p = self;
+    assert_true(size <= p->room);
+    assert_true(p->count + size <= sizeof(p->got));
+    memcpy(p->got + p->count, data, size);
+    p->count += size;
+    p->room -= size;
+}
+
+static size_t plug_room(void *self)
+{
+    return ((Plug *)self)->room;
+}
+
+static void plug_connected(void *self, bool up)
+{
+    ((Plug *)self)->up = up;
+}
+
+static Plug *plug_new(const char *spec)
+{
+    Plug *p = calloc(1, sizeof(*p));
+    Err err = {{0}};
+    p->events = event_queue_new(NULL, NULL);
+    p->host = char_host_new(p->events);
+    p->room = sizeof(p->got);
+    assert_non_null(p->host);
+    if (!char_host_open(p->host, "serial", spec, &p->port, &err)) {
+        fail_msg("%s: %s", spec, err.text);
+    }
+    if (p->port.ops) {
+        CharSink sink = {plug_receive, plug_room, plug_connected, p};
+        p->port.ops->attach(p->port.backend, &sink);
+    }
+    return p;
+}
+
+static void plug_free(Plug *p)
+{
+    char_host_free(p->host);
+    event_queue_free(p->events);
+    free(p);
+}
+
+static void plug_write(Plug *p, const char *text)
+{
+    p->port.ops->write(p->port.backend, (const uint8_t *)text, strlen(text));
+}
+
+static void plug_until(Plug *p, size_t count)
+{
+    for (int i = 0; i < PATIENCE && p->count < count; i++) {
+        event_deliver(p->events);
+        usleep(1000);
+    }
+    assert_int_equal(p->count, count);
+}
+
+static void plug_until_up(Plug *p, int up)
+{
+    for (int i = 0; i < PATIENCE && p->up != up; i++) {
+        event_deliver(p->events);
+        usleep(1000);
+    }
+    assert_int_equal(p->up, up);
+}
+
+static void read_exactly(int fd, char *text, size_t n)
+{
+    for (size_t at = 0; at < n;) {
+        struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
+        assert_int_equal(poll(&poll_fd, 1, PATIENCE), 1);
+        ssize_t got = read(fd, text + at, n - at);
+        assert_true(got > 0);
+        at += (size_t)got;
+    }
+}
+
+static int client_of(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    return fd;
+}
+
+static char folder[] = "/tmp/vitrine-char-XXXXXX";
+
+static const char *in_folder(const char *name)
+{
+    static char path[100];
+    snprintf(path, sizeof(path), "%s/%s", folder, name);
+    return path;
+}
+
+static void nothing_plugged_in(void **state)
+{
+    (void)state;
+    Plug *p = plug_new("none");
+    assert_null(p->port.ops);
+    plug_free(p);
+}
+
+static void file_keeps_all_output(void **state)
+{
+    (void)state;
+    char spec[160], text[6] = "";
+    snprintf(spec, sizeof(spec), "file:%s", in_folder("out"));
+    Plug *p = plug_new(spec);
+    for (int i = 0; i < 20000; i++) {
+        plug_write(p, "0123456789");
+    }
+    plug_write(p, "ENDS");
+    plug_free(p); /* writes out the rest */
+    struct stat st;
+    assert_int_equal(stat(in_folder("out"), &st), 0);
+    assert_int_equal(st.st_size, 200004);
+    int fd = open(in_folder("out"), O_RDONLY);
+    lseek(fd, -5, SEEK_END);
+    read_exactly(fd, text, 5);
+    assert_string_equal(text, "9ENDS");
+    close(fd);
+}
+
+static void socket_server_talks_and_survives_clients(void **state)
+{
+    (void)state;
+    char spec[160], text[6] = "";
+    snprintf(spec, sizeof(spec), "unix:%s,server,nowait", in_folder("s"));
+    Plug *p = plug_new(spec);
+    plug_write(p, "lost");
+    for (int round = 0; round < 2; round++) {
+        int fd = client_of(in_folder("s"));
+        plug_until_up(p, 1);
+        plug_write(p, "hello");
+        read_exactly(fd, text, 5);
+        assert_string_equal(text, "hello");
+        assert_int_equal(write(fd, "abc", 3), 3);
+        plug_until(p, (size_t)(3 * (round + 1)));
+        close(fd);
+        plug_until_up(p, 0);
+        plug_write(p, "into the air");
+    }
+    assert_memory_equal(p->got, "abcabc", 6);
+    plug_free(p);
+    assert_int_not_equal(access(in_folder("s"), F_OK), 0);
+}
+
+static void input_waits_for_room(void **state)
+{
+    (void)state;
+    char spec[160];
+    static char many[40000];
+    snprintf(spec, sizeof(spec), "unix:%s,server=on,wait=off", in_folder("s"));
+    Plug *p = plug_new(spec);
+    int fd = client_of(in_folder("s"));
+    plug_until_up(p, 1);
+    p->room = 10;
+    for (size_t i = 0; i < sizeof(many); i++) {
+        many[i] = (char)(i * 7);
+    }
+    assert_int_equal(write(fd, many, sizeof(many)), sizeof(many));
+    plug_until(p, 10);
+    event_deliver(p->events);
+    assert_int_equal(p->count, 10);
+    for (size_t all = 10; all < sizeof(many);) {
+        size_t more = sizeof(many) - all < 1000 ? sizeof(many) - all : 1000;
+        p->room = more;
+        p->port.ops->ready(p->port.backend);
+        plug_until(p, all += more);
+    }
+    assert_memory_equal(p->got, many, sizeof(many));
+    close(fd);
+    plug_free(p);
+}
+
+static void stalled_reader_never_blocks(void **state)
+{
+    (void)state;
+    char spec[160];
+    static char block[65537];
+    snprintf(spec, sizeof(spec), "unix:%s,server,nowait", in_folder("s"));
+    Plug *p = plug_new(spec);
+    int fd = client_of(in_folder("s"));
+    plug_until_up(p, 1);
+    memset(block, 'x', sizeof(block) - 1);
+    for (int i = 0; i < 64; i++) {
+        plug_write(p, block); /* 4 MiB that nobody reads */
+    }
+    close(fd);
+    plug_until_up(p, 0);
+    plug_free(p);
+}
+
+static void client_side(void **state)
+{
+    (void)state;
+    char spec[160], text[3] = "";
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int listener = socket(AF_UNIX, SOCK_STREAM, 0);
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s", in_folder("c"));
+    assert_int_equal(bind(listener, (struct sockaddr *)&address, sizeof(address)), 0);
+    listen(listener, 1);
+    snprintf(spec, sizeof(spec), "unix:%s", in_folder("c"));
+    Plug *p = plug_new(spec);
+    int fd = accept(listener, NULL, NULL);
+    plug_write(p, "hi");
+    read_exactly(fd, text, 2);
+    assert_string_equal(text, "hi");
+    close(fd);
+    plug_until_up(p, 0);
+    close(listener);
+    plug_free(p);
+}
+
+static void pty_is_raw_both_ways(void **state)
+{
+    (void)state;
+    char text[5] = "", path[64] = "";
+    /* The path is said on standard output. */
+    int saved = dup(STDOUT_FILENO), said[2];
+    assert_int_equal(pipe(said), 0);
+    fflush(stdout);
+    dup2(said[1], STDOUT_FILENO);
+    Plug *p = plug_new("pty");
+    dup2(saved, STDOUT_FILENO);
+    char line[128] = "";
+    assert_true(read(said[0], line, sizeof(line) - 1) > 0);
+    assert_int_equal(sscanf(line, "char device redirected to %63s", path), 1);
+    int fd = open(path, O_RDWR | O_NOCTTY);
+    assert_true(fd >= 0);
+    plug_write(p, "a\r\nb");
+    read_exactly(fd, text, 4);
+    assert_string_equal(text, "a\r\nb");
+    assert_int_equal(write(fd, "\003\r", 2), 2);
+    plug_until(p, 2);
+    assert_memory_equal(p->got, "\003\r", 2);
+    close(fd);
+    plug_free(p);
+    close(said[0]);
+    close(said[1]);
+    close(saved);
+}
+
+static void refusals(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        {"unix:/nonexistent/x,server,nowait", "/nonexistent/x"},
+        {"unix:/nonexistent/x", "start its server"},
+        {"unix:", "1 to"},
+        {"unix:/tmp/x,sevrer", "'sevrer'"},
+        {"tcp:5", "tcp:HOST:PORT"},
+        {"file:/nonexistent/y", "/nonexistent/y"},
+        {"/dev/nonexistent", "/dev/nonexistent"},
+        {"smoke:signal", "leads nowhere"},
+    };
+    EventQueue *events = event_queue_new(NULL, NULL);
+    CharHost *host = char_host_new(events);
+    for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        CharPort port;
+        Err err = {{0}};
+        assert_false(char_host_open(host, "serial", cases[i][0], &port, &err));
+        if (!strstr(err.text, cases[i][1]) || !strstr(err.text, "-serial")) {
+            fail_msg("'%s': '%s'", cases[i][0], err.text);
+        }
+        assert_null(port.ops);
+    }
+    char_host_free(host);
+    event_queue_free(events);
+}
+
+static int make_folder(void **state)
+{
+    (void)state;
+    return mkdtemp(folder) ? 0 : -1;
+}
+
+static int drop_folder(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"out", "s", "c"};
+    for (unsigned i = 0; i < 3; i++) {
+        unlink(in_folder(names[i]));
+    }
+    return rmdir(folder);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(nothing_plugged_in),
+        cmocka_unit_test(file_keeps_all_output),
+        cmocka_unit_test(socket_server_talks_and_survives_clients),
+        cmocka_unit_test(input_waits_for_room),
+        cmocka_unit_test(stalled_reader_never_blocks),
+        cmocka_unit_test(client_side),
+        cmocka_unit_test(pty_is_raw_both_ways),
+        cmocka_unit_test(refusals),
+    };
+    return cmocka_run_group_tests(tests, make_folder, drop_folder);
+}
