@@ -1,0 +1,142 @@
+/* What the x87 handlers share: the way to the host's unit, the stack, and the exact path.
+ *
+ * A handler tries a fast path under x87_fast: no exception is pending, no stack fault can occur,
+ * and underflow is masked. It runs the instruction on the host with the guest's precision and
+ * rounding and all exceptions masked. When that raised a flag which the guest has not masked,
+ * nothing has been stored yet and x87_exact runs the instruction again, with the guest's masks.
+ *
+ * The host's unit is left with the guest's rounding and precision and with flags that the guest has
+ * too. Nobody relies on that: x87_host_load looks before each use. Its stack is always empty and
+ * its exceptions are masked. C code of this program must not compute in long double.
+ */
+#ifndef CPU_ACCEL_X86_EX_X87_H
+#define CPU_ACCEL_X86_EX_X87_H
+
+#include "cpu-accel/x86/fpu.h"
+#include "cpu-accel/x86/insn.h"
+#include "cpu-accel/x86/mem.h"
+
+/* Registers an instruction needs, for x87_fast: bit i for ST(i), and room for a push. */
+enum { X87_ST0 = 1 << 0, X87_ST1 = 1 << 1, X87_PUSH = 1 << 8 };
+
+/* The memory operand of an exact run: 10 bytes at most. */
+typedef struct X87Operand {
+    uint8_t bytes[16];
+} X87Operand;
+
+/* The offset of the memory operand. */
+static inline uint32_t fpu_address(const Cpu *cpu, const Insn *in)
+{
+    uint32_t address = in->disp;
+    if (in->base != NO_REG) {
+        address += cpu->reg[in->base];
+    }
+    if (in->index != NO_REG) {
+        address += cpu->reg[in->index] << in->scale;
+    }
+    return in->adsize == 2 ? address & 0xffff : address;
+}
+
+static inline unsigned x87_top(const Fpu *f)
+{
+    return f->status >> FSW_TOP_SHIFT & 7;
+}
+
+static inline Float80 *x87_st(Fpu *f, unsigned i)
+{
+    return &f->st[(x87_top(f) + i) & 7];
+}
+
+static inline void x87_set_top(Fpu *f, unsigned top)
+{
+    f->status = (uint16_t)((f->status & ~FSW_TOP) | (top & 7) << FSW_TOP_SHIFT);
+}
+
+static inline void x87_pop(Fpu *f)
+{
+    unsigned top = x87_top(f);
+    f->valid &= (uint8_t) ~(1u << top);
+    x87_set_top(f, top + 1);
+}
+
+/* A place for a new ST(0); the caller has checked that it is free. */
+static inline Float80 *x87_push(Fpu *f)
+{
+    unsigned top = (x87_top(f) - 1) & 7;
+    f->valid |= (uint8_t)(1u << top);
+    x87_set_top(f, top);
+    return &f->st[top];
+}
+
+/* True when the handler may use its fast path; else x87_slow does the whole instruction. */
+static inline bool x87_fast(const Cpu *cpu, unsigned need)
+{
+    const Fpu *f = &cpu->fpu;
+    unsigned valid = (f->valid * 0x101u) >> x87_top(f);
+    /* Bit 7 of the rotated tags is what a push would overwrite: it must be free. */
+    unsigned want = need & 0xff, care = want | (need & X87_PUSH ? 0x80u : 0);
+    return !(cpu->cr0 & (CR0_EM | CR0_TS)) && !(f->status & FSW_ES) && (f->control & FSW_UE) &&
+           (valid & care) == want;
+}
+
+/* Brings the guest's precision and rounding, and no flag that the guest does not have, into the
+ * host. */
+static inline void x87_host_load(const Fpu *f)
+{
+    uint16_t control, status;
+    uint16_t wanted = (f->control & (FCW_PRECISION | FCW_ROUNDING)) | FCW_ONE | FCW_MASKS;
+    __asm__ volatile("fnstcw %0" : "=m"(control));
+    if (control != wanted) {
+        __asm__ volatile("fldcw %0" : : "m"(wanted));
+    }
+    __asm__ volatile("fnstsw %0" : "=a"(status));
+    if (status & FSW_FLAGS & ~f->status) {
+        __asm__ volatile("fnclex");
+    }
+}
+
+/* The host's status shows a flag that the guest has not masked. */
+static inline bool x87_unmasked(const Fpu *f, uint16_t host_status)
+{
+    return host_status & FSW_FLAGS & ~f->control;
+}
+
+/* Takes flags and the condition bits of `codes` from the host. */
+static inline void x87_take_status(Fpu *f, uint16_t host_status, unsigned codes)
+{
+    f->status = (uint16_t)((f->status & ~codes) | (host_status & (FSW_FLAGS | codes)));
+}
+
+/* FIP and FOP, as after every instruction that is no control instruction (SDM vol. 1, 8.1.8). */
+static inline void x87_note(Cpu *cpu, const Insn *in)
+{
+    Fpu *f = &cpu->fpu;
+    f->ip = cpu->eip;
+    f->ip_selector = cpu->seg[CS].selector;
+    f->opcode = (uint16_t)((in->opcode & 7) << 8 | in->modrm);
+}
+
+/* With FDP too. */
+static inline void x87_note_memory(Cpu *cpu, const Insn *in, uint32_t address)
+{
+    x87_note(cpu, in);
+    cpu->fpu.data = address;
+    cpu->fpu.data_selector = cpu->seg[in->seg].selector;
+}
+
+/* Sets the whole status: ES and B follow from flags and masks, FERR# from ES. */
+void x87_set_status(Cpu *cpu, uint16_t status);
+void x87_set_control(Cpu *cpu, uint16_t control);
+
+/* What a waiting instruction does before anything else: #NM, #MF, or waits for the interrupt that
+ * FERR# causes. X_NEXT: go on. */
+Outcome x87_enter(Cpu *cpu);
+/* The part of it after the checks of CR0: a pending exception. */
+Outcome x87_enter_pending(Cpu *cpu);
+
+/* The whole instruction in its exact form, from the checks on entry. */
+Outcome x87_slow(Cpu *cpu, const Insn *in);
+/* The same after entry; a memory operand that is read has been read from `address`. */
+Outcome x87_exact(Cpu *cpu, const Insn *in, uint32_t address, const X87Operand *operand);
+
+#endif
