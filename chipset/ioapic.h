@@ -22,7 +22,7 @@ typedef struct IoapicConfig {
 Ioapic *ioapic_new(Board *b, const IoapicConfig *config, const char *id);
 /* Line sink: pins 0..23. ISA IRQ n is pin n, but IRQ0 is pin 2. */
 void ioapic_pin(void *ioapic, unsigned pin, bool level);
-/* The local APIC has ended a level-triggered interrupt. For LapicConfig.end_of_interrupt. */
+/* The local APIC has ended a level-triggered interrupt. For lapic_connect_ioapic. */
 void ioapic_end_of_interrupt(void *ioapic, uint8_t vector);
 
 #endif

@@ -87,6 +87,8 @@ typedef struct Bits {
 struct Lapic {
     Device dev;
     LapicConfig config;
+    void (*ended)(void *ioapic, uint8_t vector);
+    void *ioapic;
     IoRange *range;
     Timer timer;
     struct {
@@ -287,6 +289,12 @@ static void check_lint(Lapic *a, unsigned pin, bool rising)
     }
 }
 
+void lapic_connect_ioapic(Lapic *a, void (*ended)(void *ioapic, uint8_t vector), void *ioapic)
+{
+    a->ended = ended;
+    a->ioapic = ioapic;
+}
+
 void lapic_lint(void *lapic, unsigned pin, bool level)
 {
     Lapic *a = lapic;
@@ -336,8 +344,8 @@ static void end_of_interrupt(Lapic *a)
                 check_lint(a, pin, false);
             }
         }
-        if (a->config.end_of_interrupt) {
-            a->config.end_of_interrupt(a->config.ioapic, (uint8_t)vector);
+        if (a->ended) {
+            a->ended(a->ioapic, (uint8_t)vector);
         }
     }
     update(a);

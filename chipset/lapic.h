@@ -28,11 +28,11 @@ typedef struct LapicConfig {
     Line intr, nmi, smi, init; /* the processor's pins */
     uint8_t (*acknowledge_pic)(void *pic); /* INTA cycle of the 8259s */
     void *pic;
-    void (*end_of_interrupt)(void *ioapic, uint8_t vector); /* of a level interrupt */
-    void *ioapic;
 } LapicConfig;
 
 Lapic *lapic_new(Board *b, const LapicConfig *config, const char *id);
+/* Whom to tell of the end of a level-triggered interrupt: ioapic_end_of_interrupt. */
+void lapic_connect_ioapic(Lapic *lapic, void (*ended)(void *ioapic, uint8_t vector), void *ioapic);
 /* Line sink for LINT0 (pin 0: INTR of the 8259s) and LINT1 (pin 1: NMI of the board). */
 void lapic_lint(void *lapic, unsigned pin, bool level);
 /* The processor's INTA cycle; returns the vector. For CpuPins.acknowledge. */
