@@ -60,10 +60,17 @@ Outcome debug_begin(Cpu *cpu);
 /* After it, with its outcome: notes the single-step trap; sets RF when a string instruction paused.
  */
 void debug_end(Cpu *cpu, Outcome outcome);
+/* I/O breakpoints (CR4.DE) on an access just made. */
+void debug_watch_io(Cpu *cpu, uint16_t port, unsigned bytes);
+/* DR0..DR7, with #UD and general detect: X_NEXT or X_FAULT. */
+Outcome dr_read(Cpu *cpu, unsigned n, uint32_t *value);
+Outcome dr_write(Cpu *cpu, unsigned n, uint32_t value);
 
 typedef enum TaskSource { TASK_JUMP, TASK_CALL, TASK_INT, TASK_IRET } TaskSource;
+/* ext: error codes' EXT bit, for interrupts. Faults that the new task's segments cause come after
+ * the switch: eip is the new task's then. X_STOP or X_FAULT. */
 Outcome task_switch(Cpu *cpu, uint16_t selector, TaskSource source, bool has_error_code,
-                    uint32_t error_code, uint32_t return_eip);
+                    uint32_t error_code, uint32_t return_eip, uint32_t ext);
 
 /* I/O permission by CPL, IOPL and the TSS bitmap: X_NEXT or X_FAULT. */
 Outcome io_check(Cpu *cpu, uint16_t port, unsigned bytes);
@@ -73,7 +80,8 @@ Outcome io_check(Cpu *cpu, uint16_t port, unsigned bytes);
 void smm_enter(Cpu *cpu);
 Outcome smm_leave(Cpu *cpu);
 
-/* Control registers with all side effects; value checks give #GP(0). */
+/* Control registers with all side effects: X_STOP (eip is the caller's), or X_FAULT: #GP(0) for the
+ * value, #UD for a register that is not there. */
 Outcome cr_write(Cpu *cpu, unsigned n, uint32_t value);
 Outcome msr_read(Cpu *cpu, uint32_t index, uint64_t *value);
 Outcome msr_write(Cpu *cpu, uint32_t index, uint64_t value);
