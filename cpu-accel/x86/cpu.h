@@ -205,7 +205,7 @@ struct Tlb;
 struct CpuPins;
 
 typedef struct Cpu {
-    uint32_t reg[8];
+    uint32_t reg[9]; /* EAX..EDI; the last is always 0, for addresses without base or index */
     uint32_t eip;
     uint32_t eflags; /* all but the arithmetic flags, which are zero here and live in arith */
     uint16_t arith;  /* ARITH_* */

@@ -20,7 +20,7 @@ enum {
     PREFIX_SEG = 1 << 5, /* an override; Insn.seg is the result */
 };
 
-enum { NO_REG = 8 }; /* base or index: none */
+enum { NO_REG = 8 }; /* base or index: none; Cpu.reg[NO_REG] is 0, so that sums need not ask */
 
 typedef struct Insn Insn;
 typedef Outcome (*InsnHandler)(Cpu *cpu, const Insn *in);
@@ -33,18 +33,19 @@ struct Insn {
     uint8_t opsize; /* effective operand size in bytes, 2 or 4; what the row's "v" means */
     uint8_t adsize; /* effective address size in bytes, 2 or 4 */
     uint8_t prefix;
-    uint8_t seg;         /* SegIndex of the memory operand, default or override */
-    bool memory;         /* ModRM (or moffs, or string) names memory; else rm is a register */
-    uint8_t reg;         /* ModRM.reg, or the register in the opcode's low bits */
-    uint8_t rm;          /* ModRM.rm as a register, where !memory */
-    uint8_t base, index; /* register numbers or NO_REG; 16-bit forms too (BX+SI ...) */
-    uint8_t scale;       /* 0..3 */
-    uint8_t opcode;      /* last opcode byte, for condition codes and x87 */
-    uint8_t modrm;       /* the ModRM byte itself, 0 without one; x87 keeps it in FOP */
-    uint32_t disp;       /* displacement or moffs, sign-extended */
-    uint32_t imm;        /* immediate, sign-extended where the row says so; relative targets: the
-                            displacement */
-    uint16_t imm2;       /* far pointer's selector; ENTER's level */
+    uint8_t seg;           /* SegIndex of the memory operand, default or override */
+    bool memory;           /* ModRM (or moffs, or string) names memory; else rm is a register */
+    uint8_t reg;           /* ModRM.reg, or the register in the opcode's low bits */
+    uint8_t rm;            /* ModRM.rm as a register, where !memory */
+    uint8_t base, index;   /* register numbers or NO_REG; 16-bit forms too (BX+SI ...) */
+    uint8_t scale;         /* 0..3 */
+    uint8_t opcode;        /* last opcode byte, for condition codes and x87 */
+    uint8_t modrm;         /* the ModRM byte itself, 0 without one; x87 keeps it in FOP */
+    uint32_t disp;         /* displacement or moffs, sign-extended */
+    uint32_t address_mask; /* 0xffff or 0xffffffff, as adsize */
+    uint32_t imm;          /* immediate, sign-extended where the row says so; relative targets: the
+                              displacement */
+    uint16_t imm2;         /* far pointer's selector; ENTER's level */
 };
 
 /* The bytes to decode: as many as can be fetched, up to INSN_MAX_BYTES. */
