@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "cpu-accel/x86/ex.h"
-#include "cpu-accel/x86/mmu.h"
 
 enum { PAUSE_AFTER = 4096 }; /* iterations */
 
@@ -80,29 +79,20 @@ static inline uint32_t step(const Cpu *cpu, unsigned size)
     return cpu->eflags & FL_DF ? 0u - size : size;
 }
 
-/* How many elements, going up from here, lie on one plain page within the limit of the segment; the
- * first one's host address goes to *host. Type and presence of the segment were checked by the
- * iteration before. */
-static uint32_t side_span(const Cpu *cpu, const Insn *in, Side side, unsigned size, bool write,
+/* How many elements, going up from here, lie on one plain page within the segment and below the end
+ * of the address size; the first one's host address goes to *host. */
+static uint32_t side_span(Cpu *cpu, const Insn *in, Side side, unsigned size, bool write,
                           uint8_t **host)
 {
-    const SegReg *seg = &cpu->seg[side.seg];
     uint32_t offset = side_offset(cpu, in, side);
-    uint32_t linear = seg->base + offset;
-    const TlbEntry *entry = &cpu->tlb->hot[cpu->cpl == 3][tlb_index(linear)];
-    bool expand_down = (seg->access & (SEG_CODE | SEG_EXPAND_DOWN)) == SEG_EXPAND_DOWN;
+    MemRun run;
 
-    if ((write ? entry->write : entry->read) != (linear & PAGE_MASK) || expand_down ||
-        offset > seg->limit) {
+    if (!mem_run(cpu, side.seg, offset, write, &run)) {
         return 0;
     }
-    uint32_t bytes = 0x1000 - (linear & 0xfff);
-    uint32_t last = seg->limit < in->address_mask ? seg->limit : in->address_mask;
-    if (last - offset < bytes) {
-        bytes = last - offset + 1;
-    }
-    *host = (uint8_t *)(entry->addend + linear);
-    return bytes / size;
+    *host = run.host;
+    uint32_t to_end = in->address_mask - offset;
+    return (run.above - 1 < to_end ? run.above : to_end + 1) / size;
 }
 
 /* ECX or CX, by the address size. */
