@@ -1,8 +1,10 @@
 /* The picture between the machine's thread, which draws it, and a window or recorder, which shows
  * it.
  *
- * The display device draws into the back picture and publishes it; a reader copies out the newest
- * one when its serial has moved. Neither waits for the other longer than a line's copy.
+ * The display device puts lines that may have changed and publishes them as one picture at each
+ * vertical retrace; a reader copies out what is new to it when the serial has moved. The drawer
+ * never waits for a reader: it draws into a buffer that nobody reads, and only lines it did not
+ * draw itself are ever copied there.
  */
 #ifndef DISPLAY_SCREEN_H
 #define DISPLAY_SCREEN_H
@@ -25,23 +27,30 @@ typedef struct Picture {
     uint64_t serial;   /* of this picture; 0: none yet */
     uint32_t *pixels;  /* 0x00RRGGBB, width * height, owned by the Picture */
     uint32_t room;     /* pixels allocated */
+    unsigned changed_first,
+        changed_last; /* the lines that the last screen_read brought lie within these */
 } Picture;
 
+/* NULL when memory is short. */
 Screen *screen_new(void);
 void screen_free(Screen *s);
 
-/* Drawer. The back picture keeps what was drawn before as long as the size stays. */
-uint32_t *screen_begin(Screen *s, unsigned width, unsigned height, unsigned aspect_width,
-                       unsigned aspect_height);
-/* Publishes; lines first..last (inclusive) were redrawn. Nothing redrawn: do not call it. */
-void screen_publish(Screen *s, unsigned first, unsigned last);
+/* Drawer, one thread. The size (1..SCREEN_MAX_*) and shape of what follows. True when they are not
+ * those of the lines put before: the picture is black then and each line must be put. */
+bool screen_begin(Screen *s, unsigned width, unsigned height, unsigned aspect_width,
+                  unsigned aspect_height);
+/* Line y (below height) is these `width` pixels now. True when it was not so before. */
+bool screen_put(Screen *s, unsigned y, const uint32_t *pixels);
+/* Shows all lines put, if any differs. False: nothing to show, or all buffers are being read, and
+ * then the lines come with the next picture. */
+bool screen_publish(Screen *s);
 
 /* Readers, any thread. Copies the newest picture into *picture (zeroed at first) if its serial
- * differs. True if it did. */
+ * differs, only those lines of it that are new. True if it did. */
 bool screen_read(Screen *s, Picture *picture);
 void picture_free(Picture *picture);
 
-/* PNG and PPM, by file name's ending or by choice; written to a temporary name and renamed. */
+/* PNG and PPM with the exact guest pixels; written to a temporary name and renamed. */
 bool screenshot_png(const Picture *picture, const char *path, Err *err);
 bool screenshot_ppm(const Picture *picture, const char *path, Err *err);
 
