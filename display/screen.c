@@ -27,8 +27,8 @@ struct Screen {
     Buffer *newest; /* guarded by the mutex; written by the drawer only, which may read it freely */
     Buffer *back;   /* the drawer's */
     uint64_t serial;
-    bool fresh;                     /* back has another size or shape than the newest */
-    bool any;                       /* a line of back differs */
+    bool fresh;                    /* back has another size or shape than the newest */
+    bool any;                      /* a line of back differs */
     bool drawn[SCREEN_MAX_HEIGHT]; /* lines of back that differ from the newest */
 };
 
@@ -176,8 +176,8 @@ static bool picture_fit(Picture *picture, const Buffer *b)
 
 static void picture_copy(Picture *picture, const Buffer *b)
 {
-    bool all = picture->serial == 0 || picture->width != b->width ||
-               picture->height != b->height || picture->serial > b->serial;
+    bool all = picture->serial == 0 || picture->width != b->width || picture->height != b->height ||
+               picture->serial > b->serial;
     picture->width = b->width;
     picture->height = b->height;
     picture->aspect_width = b->aspect_width;

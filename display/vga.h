@@ -18,10 +18,10 @@ typedef struct VgaConfig {
     Screen *screen; /* drawn on; must outlive the board */
     PciBus *pci;    /* NULL: ISA card; its BIOS is then the board's to put at C0000h */
     unsigned pci_device;
-    const RamBlock *rom;  /* VGA BIOS for the PCI ROM base address; may be NULL */
-    uint32_t vram_mib;    /* power of two, 1..64; 0: 16 (Cirrus: 4) */
-    uint64_t lfb_base;    /* ISA only: where the frame buffer is seen (Bochs: E0000000h); 0: nowhere */
-    Line irq;             /* vertical retrace interrupt (IRQ 9); usually unconnected */
+    const RamBlock *rom; /* VGA BIOS for the PCI ROM base address; may be NULL */
+    uint32_t vram_mib;   /* power of two, 1..64; 0: 16 (Cirrus: 4) */
+    uint64_t lfb_base; /* ISA only: where the frame buffer is seen (Bochs: E0000000h); 0: nowhere */
+    Line irq;          /* vertical retrace interrupt (IRQ 9); usually unconnected */
 } VgaConfig;
 
 /* The standard card. NULL with err set when there is no memory. */

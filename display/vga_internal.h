@@ -93,6 +93,7 @@ enum {
     VGA_PAGES = 4 * VGA_PLANE_SIZE / RAM_PAGE,
     VGA_MAX_COLUMNS = 256,
     VGA_MAX_ROWS = 512,
+    LINE_MARGIN = 16, /* pixels before a line, for what panning cuts */
 };
 
 /* Bochs VBE DISPI registers. */
@@ -130,17 +131,19 @@ typedef enum ScanKind {
 /* How memory becomes a picture, derived from the registers whenever one changes. */
 typedef struct Scan {
     ScanKind kind;
-    unsigned width, height; /* of the picture, pixels */
-    unsigned aspect_width, aspect_height;
-    unsigned columns;       /* character clocks of a line */
-    unsigned bits;          /* SCAN_LINEAR: 8, 15, 16, 24, 32 */
-    uint32_t start;         /* where the next picture begins: CRTC address, or byte address when linear */
-    uint32_t pitch;         /* from row to row, in the same unit */
-    uint32_t mask;          /* of addresses in that unit */
-    uint32_t line_compare;  /* line after which the split begins; UINT32_MAX: never */
-    unsigned halved;        /* shift: the vertical counter counts every second line */
-    unsigned pan;           /* VBE, 4 bits: pixels cut at the left */
-    bool crtc_panning;      /* panning, row scan and blanking by the CRTC apply */
+    bool text;        /* characters, be they blanked or not */
+    bool square;      /* pixels' own shape; else the picture fills a 4:3 tube */
+    bool crtc;        /* panning, row scan and blanking by the CRTC apply */
+    unsigned width;   /* of the picture, pixels; its height is Timing's */
+    unsigned columns; /* character clocks of a line */
+    unsigned dots;    /* pixels of a character clock: 4, 8, 9 */
+    unsigned bits;    /* SCAN_LINEAR: 8, 15, 16, 24, 32 */
+    uint32_t start;   /* where the next picture begins: CRTC address, or byte address when linear */
+    uint32_t pitch;   /* from row to row, in the same unit */
+    uint32_t mask;    /* of addresses in that unit */
+    uint32_t line_compare; /* line after which the split begins; UINT32_MAX: never */
+    unsigned halved;       /* shift: the vertical counter counts every second line */
+    unsigned pan;          /* VBE, 4 bits: pixels cut at the left */
 } Scan;
 
 /* Beam timing in dots of the pixel clock. */
@@ -150,6 +153,7 @@ typedef struct Timing {
     uint32_t lines, display_lines;
     uint32_t retrace_first, retrace_end; /* lines; end is exclusive */
     uint32_t show_line;                  /* at whose begin the picture is complete */
+    bool stopped;                        /* no signal that a monitor could follow */
 } Timing;
 
 typedef struct Beam {
@@ -167,8 +171,8 @@ typedef struct LineKey {
 
 typedef struct TextRow {
     uint64_t checked, changed; /* batches */
+    uint64_t style;
     uint32_t at;
-    unsigned columns;
     bool blinks;
     uint16_t cell[VGA_MAX_COLUMNS]; /* character, attribute << 8 */
 } TextRow;
@@ -214,10 +218,11 @@ struct Vga {
         bool irq_pending;
         uint16_t vbe[VBE_REGISTERS];
         uint16_t vbe_index;
-        uint8_t vbe_low; /* first byte of a split write to the data port */
-        int64_t epoch;   /* guest ns at which line 0 of frame 0 began */
-        uint64_t frame;  /* being drawn, since the epoch */
-        uint64_t frames; /* shown since power-on: blinking counts them */
+        uint8_t vbe_low;    /* first byte of a split write to the data port */
+        int64_t epoch;      /* guest ns at which line 0 of frame 0 began */
+        uint64_t frame;     /* being drawn, since the epoch */
+        uint64_t frames;    /* since power-on: blinking counts them */
+        int64_t shown;      /* guest ns at which a picture was last handed over */
         uint32_t next_line; /* of that frame; lines above are drawn */
         uint32_t row;       /* walk: address at which the row of dots or characters begins */
         uint32_t row_index; /* rows since the top */
@@ -238,21 +243,17 @@ struct Vga {
     uint32_t rgb16[16]; /* by attribute palette */
     uint32_t map_mask, set_reset, enable_set_reset, bit_mask, compare, care; /* a byte a plane */
     /* The picture. */
-    uint64_t style; /* rises with every change that may be seen */
-    uint64_t batch; /* rises with every look at memory */
-    int64_t shown;  /* guest ns of the last publication */
-    bool spoiled;   /* the picture changed its size below the first line: do not show it */
-    uint64_t whole_style;
-    uint32_t whole_start;
-    unsigned whole_blink;
+    uint64_t style;       /* rises with every change that may be seen */
+    uint64_t batch;       /* rises with every look at memory */
+    bool spoiled;         /* the picture changed its size below the first line: do not show it */
+    LineKey whole;        /* of the last picture drawn in one piece; style 0: it was not */
     uint64_t dirty_batch; /* in which memory of the picture was last found changed */
     uint64_t *stamp;      /* per page of vram: batch in which it was last found written */
     LineKey key[SCREEN_MAX_HEIGHT];
     TextRow *text; /* VGA_MAX_ROWS */
     uint8_t font[2][256 * 32];
-    uint64_t font_batch;
-    uint8_t font_select;
-    uint32_t line[SCREEN_MAX_WIDTH + 64];
+    uint64_t font_style, font_batch;          /* for which `font` is right */
+    uint32_t line[(VGA_MAX_COLUMNS + 3) * 9]; /* being drawn, from LINE_MARGIN on */
 };
 
 /* vga.c */
@@ -260,9 +261,13 @@ bool vga_init(Vga *v, Board *b, const VgaConfig *config, const VgaChip *chip, Er
 void vga_reset(Vga *v, ResetKind kind);
 void vga_state(Vga *v, StateIo *io);
 void vga_restored(Vga *v);
-void vga_destroy(Vga *v);
+void vga_fini(Vga *v);
+
+/* vga_mem.c */
 /* Memory was written by the chip itself. */
 void vga_wrote(Vga *v, uint32_t at, uint32_t length);
+extern const IoOps vga_window_ops;
+void vga_memory_changed(Vga *v);
 
 /* vga_regs.c */
 uint8_t vga_port_read(Vga *v, uint16_t port);
@@ -273,24 +278,33 @@ void vga_palette_changed(Vga *v);
 void vga_before_change(Vga *v);
 void vga_after_change(Vga *v);
 
-/* vga_mem.c */
-extern const IoOps vga_window_ops;
-void vga_memory_changed(Vga *v);
-
 /* vga_beam.c */
 Beam vga_beam(const Vga *v);
 void vga_timing_changed(Vga *v);
+/* Recomputes it without moving the beam. */
+void vga_timing_restored(Vga *v);
 void vga_sync(Vga *v);
+void vga_sync_frames(Vga *v);
 void vga_arm(Vga *v);
 void vga_frame_begin(Vga *v);
 bool vga_irq_level(const Vga *v);
-extern void vga_timer_fired(void *self, int64_t due);
+void vga_timer_fired(void *self, int64_t due);
 
 /* vga_scan.c */
 void vga_scan_changed(Vga *v);
-bool vga_is_text(const Vga *v);
 
-/* vga_draw.c */
+/* vga_draw.c: one line of pixels, to v->line + LINE_MARGIN */
+void vga_draw_text(Vga *v);
+void vga_draw_planes(Vga *v);
+void vga_draw_bytes(Vga *v);
+void vga_draw_linear(Vga *v);
+/* Where the CRTC finds character clock `column` of the row at `row`: an index in v->planes. */
+uint32_t vga_crtc_place(const Vga *v, uint32_t row, unsigned column);
+/* Column of the cursor on this line, or -1. */
+int vga_cursor_column(const Vga *v);
+bool vga_blink_off(const Vga *v);
+
+/* vga_picture.c: which lines need to be drawn */
 void vga_draw_lines(Vga *v, unsigned end);
 void vga_redraw_all(Vga *v);
 void vga_forget_picture(Vga *v);

@@ -1,0 +1,340 @@
+/* VGA picture: walks down the lines as the CRTC does and draws those that may have changed.
+ *
+ * A line is drawn anew when a register that the picture depends on changed since (style), when it
+ * comes from another address, when cursor or blinking touch it, or when a page of memory under it
+ * was written (Ram's clean flags, stamped with the batch in which we saw them gone). Text rows are
+ * compared cell by cell before that. What was drawn is then compared with what is on the screen, so
+ * only lines that differ are handed over.
+ */
+#include <string.h>
+
+#include "display/vga_internal.h"
+
+#define CLEAN_8 (RAM_CLEAN_DISPLAY * UINT64_C(0x0101010101010101))
+
+void vga_forget_picture(Vga *v)
+{
+    memset(v->key, 0, sizeof(v->key));
+    v->whole.style = 0;
+}
+
+/* Stamps the pages [first, first + count) that were written since the last look, and asks to be
+ * told of the next write. */
+static void look_at(Vga *v, uint32_t first, uint32_t count)
+{
+    Ram *ram = &v->dev.board->ram;
+    uint32_t base = v->vram->at >> RAM_PAGE_SHIFT;
+    for (uint32_t page = first; page < first + count; page++) {
+        uint32_t run = 0;
+        uint64_t eight;
+        while (page + 8 <= first + count) { /* most are clean: skip them eight at a time */
+            memcpy(&eight, &ram->flags[base + page], 8);
+            if ((eight & CLEAN_8) != CLEAN_8) {
+                break;
+            }
+            page += 8;
+        }
+        while (page + run < first + count && !(ram->flags[base + page + run] & RAM_CLEAN_DISPLAY)) {
+            v->stamp[page + run] = v->batch;
+            run++;
+        }
+        if (run) {
+            ram_flag_set(ram, base + page, run, RAM_CLEAN_DISPLAY);
+            v->dirty_batch = v->batch;
+            page += run;
+        }
+    }
+}
+
+/* The fonts in use, gathered from plane 2; a change shows on every line. */
+static void look_at_fonts(Vga *v)
+{
+    if (v->font_style == v->style && v->font_batch >= v->dirty_batch) {
+        return;
+    }
+    uint8_t select = v->g.sr[SR_CHARACTER_MAP];
+    unsigned map[2] = {(select & 3u) | (select >> 2 & 4u), (select >> 2 & 3u) | (select >> 3 & 4u)};
+    bool changed = false;
+    for (unsigned bank = 0; bank < 2; bank++) {
+        uint32_t base = (map[bank] & 3) << 14 | (map[bank] & 4) << 11;
+        for (uint32_t i = 0; i < sizeof(v->font[0]); i++) {
+            uint8_t dots = (uint8_t)(v->planes[vga_place(base + i)] >> 16);
+            changed |= v->font[bank][i] != dots;
+            v->font[bank][i] = dots;
+        }
+    }
+    v->style += changed;
+    v->font_style = v->style;
+    v->font_batch = v->batch;
+}
+
+static void look(Vga *v)
+{
+    v->batch++;
+    uint32_t pages = v->size / RAM_PAGE;
+    if (v->scan.kind == SCAN_BLANK) {
+        return;
+    }
+    if (v->scan.kind == SCAN_LINEAR) {
+        uint64_t bytes = (uint64_t)v->scan.pitch * v->timing.display_lines + v->scan.width * 4;
+        uint32_t first = v->g.row >> RAM_PAGE_SHIFT;
+        uint64_t end = (v->g.row + bytes) / RAM_PAGE + 1;
+        bool all = v->scan.line_compare != UINT32_MAX || end > pages;
+        look_at(v, all ? 0 : first, all ? pages : (uint32_t)end - first);
+    } else {
+        look_at(v, 0, v->scan.crtc ? VGA_PAGES : pages);
+    }
+    if (v->scan.kind == SCAN_TEXT) {
+        look_at_fonts(v);
+    }
+}
+
+static uint64_t stamp_of(const Vga *v, uint32_t at, uint32_t bytes)
+{
+    uint32_t pages = v->size / RAM_PAGE - 1; /* a mask */
+    uint64_t newest = 0;
+    for (uint32_t page = at >> RAM_PAGE_SHIFT; page <= (at + bytes - 1) >> RAM_PAGE_SHIFT; page++) {
+        uint64_t stamp = v->stamp[page & pages];
+        newest = stamp > newest ? stamp : newest;
+    }
+    return newest;
+}
+
+/* The batch in which memory under this line was last found written, or a later one. */
+static uint64_t line_stamp(const Vga *v)
+{
+    const Scan *s = &v->scan;
+    if (s->kind == SCAN_LINEAR) {
+        return stamp_of(v, v->g.row & s->mask, s->width * ((s->bits + 7) / 8));
+    }
+    bool simple =
+        s->crtc && (v->g.cr[CR_MODE_CONTROL] & 3) == 3 && v->g.row + s->columns < VGA_PLANE_SIZE;
+    if (simple && v->g.cr[CR_UNDERLINE] & 0x40) {
+        return stamp_of(v, v->g.row * 4, (s->columns + 1) * 4);
+    }
+    if (simple && v->g.cr[CR_MODE_CONTROL] & 0x40) {
+        uint64_t newest = 0; /* bytes lie in four streams */
+        for (unsigned i = 0; i < 4; i++) {
+            uint32_t at = (v->g.row >> 2) * 4 + i * VGA_PLANE_SIZE;
+            uint64_t stamp = stamp_of(v, at, (s->columns / 4 + 2) * 4);
+            newest = stamp > newest ? stamp : newest;
+        }
+        return newest;
+    }
+    return v->dirty_batch;
+}
+
+/* Compares the cells of this text row with those last seen. */
+static TextRow *look_at_row(Vga *v)
+{
+    TextRow *row = &v->text[v->g.row_index % VGA_MAX_ROWS];
+    bool changed = row->at != v->g.row || row->style != v->style;
+    if (row->checked >= v->dirty_batch && !changed) {
+        return row;
+    }
+    unsigned columns = v->scan.columns < VGA_MAX_COLUMNS ? v->scan.columns + 1 : VGA_MAX_COLUMNS;
+    row->at = v->g.row;
+    row->style = v->style;
+    row->blinks = false;
+    for (unsigned i = 0; i < columns; i++) {
+        uint16_t cell = (uint16_t)v->planes[vga_crtc_place(v, v->g.row, i)];
+        changed |= row->cell[i] != cell;
+        row->cell[i] = cell;
+        row->blinks |= cell >> 15;
+    }
+    row->checked = v->batch;
+    if (changed || (v->g.cr[CR_MODE_CONTROL] & 3) != 3) {
+        row->changed = v->batch;
+    }
+    return row;
+}
+
+static uint32_t text_marks(const Vga *v, const TextRow *row)
+{
+    uint32_t marks = (uint32_t)(vga_cursor_column(v) + 1) << 8;
+    return marks | (uint32_t)(row->blinks && vga_blink_off(v)) << 20;
+}
+
+static void draw_line(Vga *v, bool blank)
+{
+    ScanKind kind = blank ? SCAN_BLANK : v->scan.kind;
+    unsigned y = v->g.next_line;
+    LineKey key = {.style = v->style, .batch = v->batch, .at = v->g.row};
+    uint64_t changed = 0;
+    if (y >= SCREEN_MAX_HEIGHT) {
+        return;
+    }
+    key.marks = v->g.row_scan | (uint32_t)v->g.split << 5 | (uint32_t)kind << 28;
+    if (kind == SCAN_TEXT) {
+        const TextRow *row = look_at_row(v);
+        key.marks |= text_marks(v, row);
+        changed = row->changed;
+    } else if (kind != SCAN_BLANK) {
+        key.marks |= (uint32_t)vga_blink_off(v) << 20;
+        changed = line_stamp(v);
+    }
+    if (v->chip && v->chip->overlay_mark) {
+        key.style += v->chip->overlay_mark(v, y);
+    }
+    LineKey *old = &v->key[y];
+    if (old->style == key.style && old->at == key.at && old->marks == key.marks &&
+        old->batch >= changed) {
+        old->batch = v->batch;
+        return;
+    }
+    *old = key;
+    switch (kind) {
+    case SCAN_BLANK:
+        memset(v->line, 0, sizeof(v->line));
+        break;
+    case SCAN_TEXT:
+        vga_draw_text(v);
+        break;
+    case SCAN_PLANES:
+        vga_draw_planes(v);
+        break;
+    case SCAN_BYTES:
+        vga_draw_bytes(v);
+        break;
+    case SCAN_LINEAR:
+        vga_draw_linear(v);
+        break;
+    }
+    if (kind != SCAN_BLANK && v->chip && v->chip->overlay) {
+        v->chip->overlay(v, y, v->line + LINE_MARGIN);
+    }
+    screen_put(v->config.screen, y, v->line + LINE_MARGIN);
+}
+
+/* Moves the CRTC's counters on to the next line. */
+static void advance(Vga *v)
+{
+    const Scan *s = &v->scan;
+    uint32_t line = v->g.next_line++;
+    uint32_t counter = line >> s->halved;
+    bool counted = !s->halved || line & 1; /* the vertical counter moves on now */
+    if (!s->crtc) {
+        v->g.row = (v->g.row + s->pitch) & s->mask;
+        return;
+    }
+    uint8_t max = v->g.cr[CR_MAX_SCAN_LINE];
+    if (counted && counter == s->line_compare) {
+        v->g.row = 0;
+        v->g.row_scan = 0;
+        v->g.row_index++;
+        v->g.second = false;
+        v->g.split = true;
+    } else if (max & 0x80 && !v->g.second) {
+        v->g.second = true;
+    } else {
+        v->g.second = false;
+        if (v->g.row_scan == (max & 0x1f)) {
+            v->g.row_scan = 0;
+            v->g.row = (v->g.row + s->pitch) & s->mask;
+            v->g.row_index++;
+        } else {
+            v->g.row_scan = (v->g.row_scan + 1) & 0x1f;
+        }
+    }
+}
+
+/* Vertical blanking may begin, or end after reaching over from the frame before, in the picture. */
+static bool blanked(Vga *v)
+{
+    const uint8_t *cr = v->g.cr;
+    if (!v->scan.crtc) {
+        return false;
+    }
+    uint32_t line = v->g.next_line >> v->scan.halved;
+    uint32_t start =
+        cr[CR_BLANK_START] | (cr[CR_OVERFLOW] & 0x08u) << 5 | (cr[CR_MAX_SCAN_LINE] & 0x20u) << 4;
+    if (line == start) {
+        v->g.blanked = true;
+    } else if (v->g.blanked && ((line ^ cr[CR_BLANK_END]) & 0x7f) == 0) {
+        v->g.blanked = false;
+    }
+    return v->g.blanked;
+}
+
+/* The size and shape of the picture. A standard line shows 640 dots of 25.175 MHz, a standard frame
+ * 350, 400 or 480 lines as the sync polarities say; those fill the tube. */
+static bool begin(Vga *v)
+{
+    const Timing *t = &v->timing;
+    unsigned height = t->display_lines < SCREEN_MAX_HEIGHT ? t->display_lines : SCREEN_MAX_HEIGHT;
+    unsigned width = t->stopped ? 640 : v->scan.width;
+    if (v->scan.square) {
+        return screen_begin(v->config.screen, width, height, width, height);
+    }
+    static const unsigned standard[4] = {480, 400, 350, 480};
+    /* per mille of the tube */
+    uint64_t across = t->display_dots * UINT64_C(25175000) * 1000 / ((uint64_t)t->hz * 640);
+    uint64_t down = t->display_lines * UINT64_C(1000) / standard[v->g.misc >> 6 & 3];
+    if (t->stopped || (across > 970 && down > 970) || across == 0 || down == 0) {
+        return screen_begin(v->config.screen, width, height, 4, 3);
+    }
+    across = across > 970 ? 1000 : across;
+    down = down > 970 ? 1000 : down;
+    return screen_begin(v->config.screen, width, height, 4 * (unsigned)across, 3 * (unsigned)down);
+}
+
+/* All that a picture drawn in one piece depends on, besides memory. */
+static LineKey whole_key(const Vga *v)
+{
+    LineKey key = {.style = v->style, .batch = v->batch, .at = v->g.row};
+    key.marks = v->g.row_scan | (uint32_t)v->g.blanked << 5;
+    if (v->scan.kind != SCAN_LINEAR) {
+        uint32_t cursor = (uint32_t)v->g.cr[CR_CURSOR_HIGH] << 8 | v->g.cr[CR_CURSOR_LOW];
+        key.marks |= (uint32_t)(v->g.frames >> 3 & 3) << 6 | cursor << 8;
+    }
+    return key;
+}
+
+void vga_draw_lines(Vga *v, unsigned end)
+{
+    if (v->g.next_line >= end) {
+        return;
+    }
+    if (begin(v)) {
+        vga_forget_picture(v);
+        v->spoiled = v->g.next_line > 0;
+    }
+    look(v);
+    bool whole = v->g.next_line == 0 && end == v->timing.display_lines;
+    LineKey key = whole_key(v);
+    if (whole && key.style == v->whole.style && key.at == v->whole.at &&
+        key.marks == v->whole.marks && v->dirty_batch <= v->whole.batch &&
+        !(v->chip && v->chip->overlay_mark)) {
+        v->g.next_line = end;
+        return;
+    }
+    while (v->g.next_line < end) {
+        draw_line(v, blanked(v) || v->timing.stopped);
+        advance(v);
+    }
+    v->whole = key;
+    if (!whole) {
+        v->whole.style = 0;
+    }
+}
+
+/* The picture as the registers now are, at once: after a state was loaded. */
+void vga_redraw_all(Vga *v)
+{
+    uint32_t next_line = v->g.next_line, row = v->g.row, row_index = v->g.row_index;
+    uint8_t row_scan = v->g.row_scan;
+    bool second = v->g.second, split = v->g.split, was_blanked = v->g.blanked;
+    vga_forget_picture(v);
+    vga_frame_begin(v);
+    vga_draw_lines(v, v->timing.display_lines);
+    v->spoiled = false;
+    screen_publish(v->config.screen);
+    v->g.next_line = next_line;
+    v->g.row = row;
+    v->g.row_index = row_index;
+    v->g.row_scan = row_scan;
+    v->g.second = second;
+    v->g.split = split;
+    v->g.blanked = was_blanked;
+    v->whole.style = 0;
+}
