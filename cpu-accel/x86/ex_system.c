@@ -97,8 +97,7 @@ static bool probe(Cpu *cpu, const Insn *in, uint16_t *selector, Desc *d, bool *f
 static bool visible(const Cpu *cpu, uint16_t selector, const Desc *d)
 {
     bool any_level = desc_code(d) && desc_conforming(d);
-    return any_level ||
-           (cpu->cpl <= desc_dpl(d) && (selector & SELECTOR_RPL) <= desc_dpl(d));
+    return any_level || (cpu->cpl <= desc_dpl(d) && (selector & SELECTOR_RPL) <= desc_dpl(d));
 }
 
 static bool has_limit(const Desc *d)

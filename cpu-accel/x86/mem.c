@@ -271,9 +271,11 @@ bool mem_write_bytes(Cpu *cpu, SegIndex seg, uint32_t offset, const void *data, 
 
 bool mem_check_write(Cpu *cpu, SegIndex seg, uint32_t offset, unsigned size)
 {
+    uint32_t linear = cpu->seg[seg].base + offset;
     Span span;
     return segment_check(cpu, seg, offset, size, true) &&
-           span_open(cpu, &span, cpu->seg[seg].base + offset, size, true, cpu->cpl == 3);
+           span_open(cpu, &span, linear, size, true, cpu->cpl == 3) &&
+           alignment_check(cpu, linear, size <= 8 ? size : block_alignment(size));
 }
 
 bool mem_run(Cpu *cpu, SegIndex seg, uint32_t offset, bool write, MemRun *run)

@@ -17,7 +17,6 @@ LOG_TAG("cpu");
 
 enum {
     CR0_WRITABLE_386 = CR0_PE | CR0_MP | CR0_EM | CR0_TS,
-    CR3_PAE_MASK = 0x1f, /* ignored in PAE format */
 };
 
 enum {
