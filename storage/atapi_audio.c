@@ -1,0 +1,235 @@
+/* ATAPI CD-ROM: the PLAY AUDIO family and the sub-channel, by guest time.
+ *
+ * SFF-8020i and MMC-3. The drive knows where its head is from the time since play began; 75 sectors
+ * pass in a second. Not modelled: the sound itself.
+ */
+#include <string.h>
+
+#include "storage/cd.h"
+#include "storage/ide_internal.h"
+
+enum {
+    KEY_ILLEGAL = 5,
+    AUDIO_PLAYING = 0x11,
+    AUDIO_PAUSED = 0x12,
+    AUDIO_DONE = 0x13,
+    AUDIO_NONE = 0x15,
+    FRAMES = 75,
+};
+
+static uint32_t be16(const uint8_t *p)
+{
+    return (uint32_t)p[0] << 8 | p[1];
+}
+
+static uint32_t be32(const uint8_t *p)
+{
+    return be16(p) << 16 | be16(p + 2);
+}
+
+static void put32(uint8_t *p, uint32_t value)
+{
+    for (unsigned i = 0; i < 4; i++) {
+        p[i] = (uint8_t)(value >> (24 - 8 * i));
+    }
+}
+
+/* Moves the head to where it is now. */
+void atapi_audio_settle(IdeUnit *u)
+{
+    CdState *cd = &u->g.cd;
+    if (cd->audio != AUDIO_PLAYING) {
+        return;
+    }
+    int64_t passed = ide_now(u) - cd->audio_since;
+    int64_t frames = passed > 0 ? passed / (CLOCK_NS_PER_S / FRAMES) : 0;
+    if (cd->audio_at > cd->audio_end || frames >= (int64_t)cd->audio_end - cd->audio_at) {
+        cd->audio_at = cd->audio_end;
+        cd->audio = AUDIO_DONE;
+    } else {
+        cd->audio_at += (uint32_t)frames;
+        cd->audio_since += frames * (CLOCK_NS_PER_S / FRAMES);
+    }
+}
+
+void atapi_audio_stop(IdeUnit *u)
+{
+    atapi_audio_settle(u);
+    if (u->g.cd.audio == AUDIO_PLAYING || u->g.cd.audio == AUDIO_PAUSED) {
+        u->g.cd.audio = AUDIO_NONE;
+    }
+}
+
+/* The number of the track that holds this sector, from 1. */
+static unsigned track_at(const CdToc *toc, uint32_t lba)
+{
+    unsigned n = 1;
+    while (n < toc->tracks && toc->track[n].start <= lba) {
+        n++;
+    }
+    return n;
+}
+
+static void play(IdeUnit *u, uint32_t from, uint32_t to)
+{
+    CdToc toc;
+    cd_toc(u->medium, &toc);
+    if (from >= toc.lead_out || to > toc.lead_out || to < from) {
+        atapi_check(u, KEY_ILLEGAL, 0x21, 0);
+        return;
+    }
+    if (to > from && toc.track[track_at(&toc, from) - 1].control & 4) {
+        atapi_check(u, KEY_ILLEGAL, 0x64, 0); /* illegal mode for this track */
+        return;
+    }
+    CdState *cd = &u->g.cd;
+    if (to > from) { /* a length of 0 is no error and plays nothing */
+        cd->audio = AUDIO_PLAYING;
+        cd->audio_at = from;
+        cd->audio_end = to;
+        cd->audio_since = ide_now(u);
+    }
+    atapi_good(u);
+}
+
+static void play_msf(IdeUnit *u)
+{
+    const uint8_t *p = u->g.cd.packet;
+    static const uint8_t here[3] = {0xff, 0xff, 0xff};
+    atapi_audio_settle(u);
+    uint32_t from = memcmp(p + 3, here, 3) == 0 ? u->g.cd.audio_at : cd_lba(p + 3);
+    play(u, from, cd_lba(p + 6));
+}
+
+static void play_tracks(IdeUnit *u)
+{
+    const uint8_t *p = u->g.cd.packet;
+    unsigned first = p[4], last = p[7];
+    CdToc toc;
+    cd_toc(u->medium, &toc);
+    if (first < 1 || first > toc.tracks || last < first) {
+        atapi_check(u, KEY_ILLEGAL, 0x24, 0);
+        return;
+    }
+    play(u, toc.track[first - 1].start, last < toc.tracks ? toc.track[last].start : toc.lead_out);
+}
+
+static void play_length(IdeUnit *u, uint32_t from, uint32_t length)
+{
+    atapi_audio_settle(u);
+    from = from == 0xffffffff ? u->g.cd.audio_at : from;
+    if (length > 0xffffffff - from) {
+        atapi_check(u, KEY_ILLEGAL, 0x21, 0);
+        return;
+    }
+    play(u, from, from + length);
+}
+
+static void pause_resume(IdeUnit *u)
+{
+    CdState *cd = &u->g.cd;
+    bool resume = cd->packet[8] & 1;
+    atapi_audio_settle(u);
+    if (cd->audio != AUDIO_PLAYING && cd->audio != AUDIO_PAUSED) {
+        atapi_check(u, KEY_ILLEGAL, 0x2c, 0); /* command sequence error */
+        return;
+    }
+    if (resume && cd->audio == AUDIO_PAUSED) {
+        cd->audio_since = ide_now(u);
+    }
+    cd->audio = resume ? AUDIO_PLAYING : AUDIO_PAUSED;
+    atapi_good(u);
+}
+
+static void put_position(const IdeUnit *u, const CdToc *toc, uint8_t *r, bool msf)
+{
+    uint32_t at = u->g.cd.audio_at;
+    unsigned n = track_at(toc, at);
+    uint32_t start = toc->track[n - 1].start, relative = at > start ? at - start : 0;
+    r[0] = 1;
+    r[1] = 0x10 | toc->track[n - 1].control;
+    r[2] = (uint8_t)n;
+    r[3] = 1; /* index */
+    if (msf) {
+        uint8_t time[3];
+        cd_msf(at, r + 5);
+        r[4] = r[8] = 0;
+        time[0] = (uint8_t)(relative / (60 * FRAMES));
+        time[1] = (uint8_t)(relative / FRAMES % 60);
+        time[2] = (uint8_t)(relative % FRAMES);
+        memcpy(r + 9, time, 3);
+    } else {
+        put32(r + 4, at);
+        put32(r + 8, relative);
+    }
+}
+
+static void read_subchannel(IdeUnit *u)
+{
+    CdState *cd = &u->g.cd;
+    const uint8_t *p = cd->packet;
+    uint8_t *r = u->buffer;
+    uint32_t size = 4;
+    CdToc toc;
+    cd_toc(u->medium, &toc);
+    atapi_audio_settle(u);
+    memset(r, 0, 24);
+    r[1] = cd->audio;
+    if (p[2] & 0x40) {
+        switch (p[3]) {
+        case 1:
+            put_position(u, &toc, r + 4, p[1] & 2);
+            size = 16;
+            break;
+        case 2: /* media catalogue number, track code: the disc has none */
+        case 3:
+            r[4] = p[3];
+            r[5] = p[3] == 3 ? 0x10 | toc.track[0].control : 0;
+            r[6] = p[3] == 3 ? p[6] : 0;
+            size = 24;
+            break;
+        default:
+            atapi_check(u, KEY_ILLEGAL, 0x24, 0);
+            return;
+        }
+    }
+    r[3] = (uint8_t)(size - 4);
+    if (cd->audio == AUDIO_DONE) {
+        cd->audio = AUDIO_NONE; /* the end is reported once */
+    }
+    atapi_reply(u, size, be16(p + 7));
+}
+
+bool atapi_audio(IdeUnit *u)
+{
+    const uint8_t *p = u->g.cd.packet;
+    switch (p[0]) {
+    case 0x42:
+        read_subchannel(u);
+        return true;
+    case 0x45:
+        play_length(u, be32(p + 2), be16(p + 7));
+        return true;
+    case 0xa5:
+        play_length(u, be32(p + 2), be32(p + 6));
+        return true;
+    case 0x47:
+        play_msf(u);
+        return true;
+    case 0x48:
+        play_tracks(u);
+        return true;
+    case 0x4b:
+        pause_resume(u);
+        return true;
+    case 0x4e: /* STOP PLAY/SCAN */
+        atapi_audio_stop(u);
+        atapi_good(u);
+        return true;
+    case 0xba: /* SCAN: fast play that we do not sound; the head stays */
+        atapi_good(u);
+        return true;
+    default:
+        return false;
+    }
+}

@@ -1,0 +1,300 @@
+/* Disk images: opening by content, checks that every format needs, the throw-away overlay on top.
+ *
+ * Formats are tables in files of their own. Requests are checked here once, so that a format sees
+ * only whole sectors inside the image.
+ */
+#include "storage/block.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "machine/core/log.h"
+#include "storage/block_format.h"
+
+LOG_TAG("block");
+
+#define PROBE_BYTES 4096
+
+static const BlockFormat *const formats[] = {&block_raw};
+
+/* Known formats that are not in the table above: opening them as raw would destroy them. */
+static const struct {
+    const char *name, *magic;
+    size_t at, length;
+} foreign[] = {
+    {"qcow2", "QFI\xfb", 0, 4},
+    {"qed", "QED", 0, 4},
+    {"vmdk", "KDMV", 0, 4},
+    {"vmdk", "COWD", 0, 4},
+    {"vmdk", "# Disk DescriptorFile", 0, 21},
+    {"vdi", "\x7f\x10\xda\xbe", 64, 4},
+    {"vhd", "conectix", 0, 8},
+    {"vhdx", "vhdxfile", 0, 8},
+    {"IMD", "IMD ", 0, 4},
+    {"TD0", "TD\0", 0, 3},
+    {"TD0", "td\0", 0, 3},
+};
+
+static const BlockFormat *find_format(const char *name)
+{
+    for (unsigned i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
+        if (strcmp(formats[i]->name, name) == 0) {
+            return formats[i];
+        }
+    }
+    return NULL;
+}
+
+static const char *foreign_format(const BlockProbe *p)
+{
+    for (unsigned i = 0; i < sizeof(foreign) / sizeof(foreign[0]); i++) {
+        if (foreign[i].at + foreign[i].length <= p->head_size &&
+            memcmp(p->head + foreign[i].at, foreign[i].magic, foreign[i].length) == 0) {
+            return foreign[i].name;
+        }
+    }
+    return NULL;
+}
+
+static const BlockFormat *recognise(const DiskFile *file, const char *path, uint64_t size, Err *err)
+{
+    uint8_t head[PROBE_BYTES], tail[BLOCK_SECTOR] = {0};
+    BlockProbe probe = {head, size < sizeof(head) ? (size_t)size : sizeof(head), tail, size, path};
+    int error = disk_file_read(file, 0, head, probe.head_size);
+    if (!error && size >= sizeof(tail)) {
+        error = disk_file_read(file, size - sizeof(tail), tail, sizeof(tail));
+    }
+    if (error) {
+        err_set(err, "'%s' cannot be read: %s", path, strerror(error));
+        return NULL;
+    }
+    const BlockFormat *best = NULL;
+    int best_score = 0;
+    for (unsigned i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
+        int score = formats[i]->probe(&probe);
+        if (score > best_score) {
+            best = formats[i];
+            best_score = score;
+        }
+    }
+    const char *other = best_score <= 1 ? foreign_format(&probe) : NULL;
+    if (other) {
+        err_set(err,
+                "'%s' is a %s image, which this version cannot open; convert it: qemu-img convert "
+                "-O raw '%s' disk.img (or name format=raw to use its bytes as they are)",
+                path, other, path);
+        return NULL;
+    }
+    return best;
+}
+
+Block *block_wrap(const BlockFormat *format, const char *path, uint64_t size, bool read_only,
+                  void *data, Block *base)
+{
+    Block *b = calloc(1, sizeof(*b));
+    if (!b) {
+        return NULL;
+    }
+    b->format = format;
+    b->path = strdup(path);
+    b->file.fd = -1;
+    b->size = size;
+    b->read_only = read_only;
+    b->data = data;
+    b->base = base;
+    pthread_mutex_init(&b->lock, NULL);
+    if (!b->path) {
+        pthread_mutex_destroy(&b->lock);
+        free(b);
+        return NULL;
+    }
+    return b;
+}
+
+static void discard_block(Block *b)
+{
+    disk_file_close(&b->file);
+    pthread_mutex_destroy(&b->lock);
+    free(b->path);
+    free(b);
+}
+
+static bool open_format(Block *b, const BlockOptions *options, Err *err)
+{
+    uint64_t size = 0;
+    int error = disk_file_size(&b->file, &size);
+    if (error) {
+        return err_set(err, "'%s': its size cannot be found: %s", b->path, strerror(error));
+    }
+    if (size == 0) {
+        return err_set(err, "'%s' is empty; make an image, for example: truncate -s 500M disk.img",
+                       b->path);
+    }
+    if (options->format) {
+        b->format = find_format(options->format);
+        if (!b->format) {
+            return err_set(err, "'%s': unknown image format '%s'", b->path, options->format);
+        }
+    } else {
+        b->format = recognise(&b->file, b->path, size, err);
+        if (!b->format) {
+            return false;
+        }
+    }
+    b->read_only = !b->file.writable;
+    return b->format->open(b, options, err);
+}
+
+Block *block_open(const char *path, const BlockOptions *options, Err *err)
+{
+    static const BlockOptions defaults = {0};
+    options = options ? options : &defaults;
+    DiskFileOptions how = {
+        .write = !options->read_only && !options->snapshot,
+        .or_read_only = options->or_read_only,
+        .lock = !options->no_lock,
+        .faults = options->faults,
+    };
+    Block *b = block_wrap(NULL, path, 0, true, NULL, NULL);
+    if (!b) {
+        err_set(err, "'%s': out of memory", path);
+        return NULL;
+    }
+    if (!disk_file_open(&b->file, path, &how, err) || !open_format(b, options, err)) {
+        discard_block(b);
+        return NULL;
+    }
+    if (how.write && b->read_only) {
+        log_warn("'%s' is write-protected and opened read-only", path);
+    }
+    log_info("'%s': %s, %llu bytes%s", path, b->format->name, (unsigned long long)b->size,
+             options->snapshot ? ", writes are thrown away"
+             : b->read_only    ? ", read-only"
+                               : "");
+    return options->snapshot && !options->read_only ? block_overlay_new(b, options->faults, err)
+                                                    : b;
+}
+
+void block_close(Block *b)
+{
+    if (!b) {
+        return;
+    }
+    int error = b->read_only ? 0 : block_flush(b);
+    if (error) {
+        log_error("'%s': the last writes may be lost: %s", b->path, strerror(error));
+    }
+    if (b->format->close) {
+        b->format->close(b);
+    }
+    block_close(b->base);
+    discard_block(b);
+}
+
+uint64_t block_size(const Block *b)
+{
+    return b->size;
+}
+
+bool block_read_only(const Block *b)
+{
+    return b->read_only;
+}
+
+bool block_is_snapshot(const Block *b)
+{
+    return b->format == &block_overlay;
+}
+
+const char *block_path(const Block *b)
+{
+    return b->path;
+}
+
+const char *block_format_name(const Block *b)
+{
+    return b->format == &block_overlay ? block_format_name(b->base) : b->format->name;
+}
+
+static int check_range(const Block *b, uint64_t offset, uint64_t length)
+{
+    bool good = offset % BLOCK_SECTOR == 0 && length % BLOCK_SECTOR == 0 && offset <= b->size &&
+                length <= b->size - offset;
+    return good ? 0 : EINVAL;
+}
+
+static void enter(Block *b)
+{
+    if (!b->format->parallel) {
+        pthread_mutex_lock(&b->lock);
+    }
+}
+
+static void leave(Block *b)
+{
+    if (!b->format->parallel) {
+        pthread_mutex_unlock(&b->lock);
+    }
+}
+
+int block_read(Block *b, uint64_t offset, void *data, size_t length)
+{
+    int error = check_range(b, offset, length);
+    if (error || length == 0) {
+        return error;
+    }
+    enter(b);
+    error = b->format->read(b, offset, data, length);
+    leave(b);
+    return error;
+}
+
+int block_write(Block *b, uint64_t offset, const void *data, size_t length)
+{
+    int error = b->read_only ? EROFS : check_range(b, offset, length);
+    if (error || length == 0) {
+        return error;
+    }
+    enter(b);
+    error = b->format->write(b, offset, data, length);
+    leave(b);
+    return error;
+}
+
+int block_flush(Block *b)
+{
+    if (b->read_only) {
+        return 0;
+    }
+    enter(b);
+    int error = b->format->flush(b);
+    leave(b);
+    return error;
+}
+
+int block_discard(Block *b, uint64_t offset, uint64_t length)
+{
+    int error = b->read_only ? EROFS : check_range(b, offset, length);
+    if (error || length == 0 || !b->format->discard) {
+        return error;
+    }
+    enter(b);
+    error = b->format->discard(b, offset, length);
+    leave(b);
+    return error;
+}
+
+int block_map(Block *b, uint64_t offset, BlockExtent *extent)
+{
+    if (offset >= b->size || offset % BLOCK_SECTOR) {
+        return EINVAL;
+    }
+    enter(b);
+    int error = b->format->map(b, offset, extent);
+    leave(b);
+    if (!error && extent->length > b->size - offset) {
+        extent->length = b->size - offset;
+    }
+    return error;
+}

@@ -1,0 +1,57 @@
+/* Disk images: opening by content, and synchronous reads, writes, flushes and discards.
+ *
+ * A Block is one opened image of any format, or a throw-away overlay above one. Calls that move
+ * data return 0 or an errno value; offsets and lengths are whole sectors of 512 bytes inside the
+ * image. They may come from several threads at once (a format that cannot do that is locked here).
+ * A machine's devices never call these: they hand jobs to block_queue.h.
+ */
+#ifndef STORAGE_BLOCK_H
+#define STORAGE_BLOCK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "machine/core/err.h"
+#include "machine/host/disk_file.h"
+
+#define BLOCK_SECTOR 512u
+
+typedef struct Block Block;
+
+typedef struct BlockOptions {
+    const char *format;       /* "raw", "qcow2" ...; NULL: recognised by content */
+    bool read_only;           /* never written, and writes fail */
+    bool or_read_only;        /* a write-protected file is opened read-only (floppies) */
+    bool snapshot;            /* writes go to a temporary file that vanishes with the Block */
+    bool no_lock;             /* for views of an image that is open elsewhere */
+    bool any_backing;         /* backing files outside the image's folder are allowed */
+    const DiskFaults *faults; /* tests */
+} BlockOptions;
+
+/* NULL, with the file and the remedy named, when it is missing, unreadable, empty, no whole number
+ * of sectors, locked by another program, a folder, or damaged. options may be NULL. */
+Block *block_open(const char *path, const BlockOptions *options, Err *err);
+/* Flushes and closes. */
+void block_close(Block *b);
+
+uint64_t block_size(const Block *b); /* bytes, a multiple of 512 */
+bool block_read_only(const Block *b);
+bool block_is_snapshot(const Block *b);        /* writes are thrown away at the end */
+const char *block_path(const Block *b);        /* the image's, not the overlay's */
+const char *block_format_name(const Block *b); /* the image's */
+
+int block_read(Block *b, uint64_t offset, void *data, size_t length);
+int block_write(Block *b, uint64_t offset, const void *data, size_t length);
+/* All that was written before is on the host's disk. */
+int block_flush(Block *b);
+/* The range reads as zeros (raw, overlay) or as before (a format without discard). */
+int block_discard(Block *b, uint64_t offset, uint64_t length);
+
+typedef struct BlockExtent {
+    uint64_t length; /* bytes from the offset asked for */
+    bool data;       /* false: reads as zeros and takes no room */
+} BlockExtent;
+int block_map(Block *b, uint64_t offset, BlockExtent *extent);
+
+#endif

@@ -1,0 +1,52 @@
+/* What an image format offers to the block layer, and what it gets from it. For storage/ only.
+ */
+#ifndef STORAGE_BLOCK_FORMAT_H
+#define STORAGE_BLOCK_FORMAT_H
+
+#include <pthread.h>
+
+#include "storage/block.h"
+
+typedef struct BlockProbe {
+    const uint8_t *head; /* the file's first bytes */
+    size_t head_size;
+    const uint8_t *tail; /* its last 512 bytes */
+    uint64_t size;       /* of the file, bytes */
+    const char *path;
+} BlockProbe;
+
+typedef struct BlockFormat {
+    const char *name;
+    /* 0: not this format; 1: anything can be (raw); 100: sure. */
+    int (*probe)(const BlockProbe *probe);
+    /* b->file is open; sets b->size and b->data. False with err naming the file. */
+    bool (*open)(Block *b, const BlockOptions *options, Err *err);
+    void (*close)(Block *b); /* b->file is closed by the block layer; may be NULL */
+    int (*read)(Block *b, uint64_t offset, void *data, size_t length);
+    int (*write)(Block *b, uint64_t offset, const void *data, size_t length);
+    int (*flush)(Block *b);
+    int (*discard)(Block *b, uint64_t offset, uint64_t length); /* may be NULL */
+    int (*map)(Block *b, uint64_t offset, BlockExtent *extent);
+    bool parallel; /* these may be called from several threads at once */
+} BlockFormat;
+
+struct Block {
+    const BlockFormat *format;
+    char *path;
+    DiskFile file;
+    uint64_t size; /* bytes */
+    bool read_only;
+    Block *base; /* overlay: what it lies above; owned */
+    void *data;  /* the format's own */
+    pthread_mutex_t lock;
+};
+
+extern const BlockFormat block_raw, block_overlay;
+
+/* A Block without a file, for overlays and tests; takes over `data` and `base`. NULL: no memory. */
+Block *block_wrap(const BlockFormat *format, const char *path, uint64_t size, bool read_only,
+                  void *data, Block *base);
+/* A throw-away overlay; owns base afterwards, also when it fails. */
+Block *block_overlay_new(Block *base, const DiskFaults *faults, Err *err);
+
+#endif

@@ -1,0 +1,528 @@
+/* The asynchronous side of the block layer: a list of jobs, worker threads, ends on the machine's
+ * thread.
+ *
+ * All jobs of a board stand in one list in the order of submission. A worker takes the first that
+ * does not depend on an earlier one. The list is short (a drive has one or two jobs), so that is a
+ * plain walk under one lock.
+ */
+#include "storage/block_queue.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "machine/core/log.h"
+#include "storage/block_format.h"
+
+LOG_TAG("block");
+
+enum {
+    MAX_WORKERS = 16,
+    MAX_JOBS = 64, /* a guest that abandons jobs faster than the host ends them is made to wait */
+};
+
+typedef enum WorkStage {
+    WORK_NEW,     /* not submitted */
+    WORK_WAITING, /* for a worker, or for an earlier job */
+    WORK_RUNNING,
+    WORK_ENDED, /* for the machine's thread */
+    WORK_HELD,  /* failed; kept until block_queue_retry */
+} WorkStage;
+
+typedef struct BlockWork {
+    BlockJob job;
+    BlockQueue *queue;
+    Block *image;
+    uint64_t id;
+    WorkStage stage;
+    bool cancelled; /* the device has gone; nobody hears of the end */
+    bool closing;   /* closes the image; waits for every earlier job on it */
+    const char *device;
+    void (*done)(void *self, BlockJob *job);
+    void *self;
+    int64_t due; /* guest ns */
+    Timer timer; /* armed: the end is to be delivered at due */
+    struct BlockWork *next;
+} BlockWork;
+
+struct BlockQueue {
+    Device dev;
+    BlockQueueConfig config;
+    EventPort *port;
+    pthread_mutex_t lock;
+    pthread_cond_t work_came, work_ended;
+    pthread_t thread[MAX_WORKERS];
+    unsigned threads;
+    bool stopping;
+    uint64_t last_id;
+    BlockWork *first; /* submitted and not yet delivered, in order of submission */
+};
+
+static bool overlaps(const BlockWork *a, const BlockWork *b)
+{
+    return a->job.offset < b->job.offset + b->job.length &&
+           b->job.offset < a->job.offset + a->job.length;
+}
+
+static bool must_wait_for(const BlockWork *later, const BlockWork *earlier)
+{
+    if (earlier->image != later->image || earlier->stage == WORK_ENDED) {
+        return false;
+    }
+    if (later->closing || later->job.op == BLOCK_FLUSH || !later->image->format->parallel) {
+        return true;
+    }
+    bool reads = later->job.op == BLOCK_READ && earlier->job.op == BLOCK_READ;
+    return !reads && earlier->job.op != BLOCK_FLUSH && overlaps(later, earlier);
+}
+
+static BlockWork *next_runnable(BlockQueue *q)
+{
+    for (BlockWork *w = q->first; w; w = w->next) {
+        bool free_to_run = w->stage == WORK_WAITING;
+        for (BlockWork *before = q->first; free_to_run && before != w; before = before->next) {
+            free_to_run = !must_wait_for(w, before);
+        }
+        if (free_to_run) {
+            return w;
+        }
+    }
+    return NULL;
+}
+
+static void unlink_work(BlockQueue *q, BlockWork *w)
+{
+    for (BlockWork **at = &q->first; *at; at = &(*at)->next) {
+        if (*at == w) {
+            *at = w->next;
+            return;
+        }
+    }
+}
+
+static void free_work(BlockWork *w)
+{
+    timer_disarm(&w->timer);
+    free(w->job.data);
+    free(w);
+}
+
+static int perform(BlockWork *w)
+{
+    BlockJob *job = &w->job;
+    if (w->closing) {
+        block_close(w->image);
+        return 0;
+    }
+    switch (job->op) {
+    case BLOCK_READ:
+        return job->data ? block_read(w->image, job->offset, job->data, job->length) : ENOMEM;
+    case BLOCK_WRITE:
+        return job->data ? block_write(w->image, job->offset, job->data, job->length) : ENOMEM;
+    case BLOCK_FLUSH:
+        return block_flush(w->image);
+    default:
+        return block_discard(w->image, job->offset, job->length);
+    }
+}
+
+/* The event queue may be full or out of memory for a moment; an end must not get lost. */
+static void post_end(BlockQueue *q, uint64_t id)
+{
+    while (!event_post(q->port, &id, sizeof(id))) {
+        pthread_mutex_lock(&q->lock);
+        bool stopping = q->stopping;
+        pthread_mutex_unlock(&q->lock);
+        if (stopping) {
+            return;
+        }
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+}
+
+static void *worker(void *self)
+{
+    BlockQueue *q = self;
+    pthread_mutex_lock(&q->lock);
+    for (;;) {
+        BlockWork *w = next_runnable(q);
+        if (!w) {
+            if (q->stopping) {
+                break;
+            }
+            pthread_cond_wait(&q->work_came, &q->lock);
+            continue;
+        }
+        w->stage = WORK_RUNNING;
+        pthread_mutex_unlock(&q->lock);
+        int error = perform(w);
+        pthread_mutex_lock(&q->lock);
+        w->job.error = error;
+        w->stage = WORK_ENDED;
+        uint64_t id = w->id;
+        bool heard_of = !w->cancelled && !w->closing;
+        if (!heard_of) {
+            unlink_work(q, w);
+            free_work(w);
+        }
+        pthread_cond_broadcast(&q->work_ended);
+        pthread_cond_broadcast(&q->work_came); /* others may have waited for this one */
+        if (heard_of && !q->config.deterministic) {
+            pthread_mutex_unlock(&q->lock);
+            post_end(q, id);
+            pthread_mutex_lock(&q->lock);
+        }
+    }
+    pthread_mutex_unlock(&q->lock);
+    return NULL;
+}
+
+/* Machine's thread, w has ended: tells the device, or keeps the job for another try. */
+static void deliver(BlockQueue *q, BlockWork *w)
+{
+    if (w->job.error) {
+        BlockError what = {w->device, block_path(w->image), w->job.op, w->job.error};
+        log_error("%s: '%s': %s failed: %s", what.device, what.path,
+                  what.op == BLOCK_READ ? "read" : "write", strerror(what.error));
+        /* EINVAL and EROFS are the guest's doing: no mending on the host would help. */
+        if (what.error != EINVAL && what.error != EROFS && q->config.on_error &&
+            q->config.on_error(q->config.self, &what)) {
+            pthread_mutex_lock(&q->lock);
+            w->stage = WORK_HELD;
+            pthread_mutex_unlock(&q->lock);
+            return;
+        }
+    }
+    pthread_mutex_lock(&q->lock);
+    unlink_work(q, w);
+    pthread_mutex_unlock(&q->lock);
+    timer_disarm(&w->timer);
+    w->done(w->self, &w->job);
+    free_work(w);
+}
+
+static void heard(void *self, const void *data, size_t size)
+{
+    BlockQueue *q = self;
+    uint64_t id;
+    if (size != sizeof(id)) {
+        return;
+    }
+    memcpy(&id, data, sizeof(id));
+    pthread_mutex_lock(&q->lock);
+    BlockWork *w = q->first;
+    while (w && (w->id != id || w->stage != WORK_ENDED)) {
+        w = w->next;
+    }
+    pthread_mutex_unlock(&q->lock);
+    if (!w) {
+        return; /* drained or cancelled meanwhile */
+    }
+    if (w->due > clock_now(&q->dev.board->clock)) {
+        timer_arm(&w->timer, w->due);
+    } else {
+        deliver(q, w);
+    }
+}
+
+/* A job that waits for a held one does not get on until the machine does. */
+static bool stuck(BlockQueue *q)
+{
+    for (const BlockWork *w = q->first; w; w = w->next) {
+        if (w->stage == WORK_RUNNING) {
+            return false;
+        }
+    }
+    return next_runnable(q) == NULL;
+}
+
+/* Deterministic mode: the moment of a job's end has come. */
+static void timer_fired(void *self, int64_t due)
+{
+    BlockWork *w = self;
+    BlockQueue *q = w->queue;
+    pthread_mutex_lock(&q->lock);
+    while ((w->stage == WORK_WAITING || w->stage == WORK_RUNNING) && !stuck(q)) {
+        pthread_cond_wait(&q->work_ended, &q->lock);
+    }
+    bool ended = w->stage == WORK_ENDED;
+    pthread_mutex_unlock(&q->lock);
+    if (ended) {
+        deliver(q, w);
+    } else {
+        timer_arm(&w->timer, due + BLOCK_DETERMINISTIC_NS); /* once the machine goes on */
+    }
+}
+
+static unsigned listed(const BlockQueue *q)
+{
+    unsigned count = 0;
+    for (const BlockWork *w = q->first; w; w = w->next) {
+        count++;
+    }
+    return count;
+}
+
+static void submit(BlockWork *w)
+{
+    BlockQueue *q = w->queue;
+    if (q->config.deterministic && !w->closing) {
+        timer_arm(&w->timer, w->due);
+    }
+    pthread_mutex_lock(&q->lock);
+    while (listed(q) >= MAX_JOBS && !stuck(q)) {
+        pthread_cond_wait(&q->work_ended, &q->lock);
+    }
+    w->id = ++q->last_id;
+    w->stage = WORK_WAITING;
+    BlockWork **last = &q->first;
+    while (*last) {
+        last = &(*last)->next;
+    }
+    w->next = NULL;
+    *last = w;
+    pthread_cond_broadcast(&q->work_came);
+    pthread_mutex_unlock(&q->lock);
+}
+
+static BlockWork *work_new(BlockQueue *q)
+{
+    BlockWork *w = calloc(1, sizeof(*w));
+    if (!w) {
+        abort(); /* a few hundred bytes: there is nothing left to run with */
+    }
+    w->queue = q;
+    w->job.work = w;
+    timer_init(&w->timer, &q->dev.board->clock, "block.job", timer_fired, w);
+    return w;
+}
+
+BlockJob *block_job_new(BlockQueue *q, const char *device, BlockOp op, uint64_t offset,
+                        uint64_t length, void (*done)(void *self, BlockJob *job), void *self)
+{
+    BlockWork *w = work_new(q);
+    w->job.op = op;
+    w->job.offset = offset;
+    w->job.length = length;
+    w->device = device;
+    w->done = done;
+    w->self = self;
+    if ((op == BLOCK_READ || op == BLOCK_WRITE) && length <= BLOCK_JOB_MAX) {
+        w->job.data = calloc(1, length ? (size_t)length : 1);
+    }
+    return &w->job;
+}
+
+void block_job_submit(BlockJob *job, Block *image, int64_t due)
+{
+    BlockWork *w = job->work;
+    int64_t now = clock_now(&w->queue->dev.board->clock);
+    w->image = image;
+    w->due = due;
+    if (w->queue->config.deterministic && w->due < now + BLOCK_DETERMINISTIC_NS) {
+        w->due = now + BLOCK_DETERMINISTIC_NS;
+    }
+    submit(w);
+}
+
+void block_job_resubmit(BlockJob *job, Block *image)
+{
+    job->work->image = image;
+    submit(job->work);
+}
+
+void block_job_cancel(BlockJob *job)
+{
+    if (!job) {
+        return;
+    }
+    BlockWork *w = job->work;
+    BlockQueue *q = w->queue;
+    if (w->stage == WORK_NEW) {
+        free_work(w);
+        return;
+    }
+    timer_disarm(&w->timer);
+    pthread_mutex_lock(&q->lock);
+    w->cancelled = true;
+    bool over = w->stage == WORK_ENDED || w->stage == WORK_HELD;
+    if (over) {
+        unlink_work(q, w);
+    }
+    pthread_mutex_unlock(&q->lock);
+    if (over) {
+        free_work(w);
+    }
+}
+
+void block_job_state(BlockQueue *q, StateIo *io, const char *device, BlockJob **job,
+                     uint64_t max_length, void (*done)(void *self, BlockJob *job), void *self)
+{
+    bool present = *job != NULL;
+    BlockWork now = {0};
+    if (present) {
+        now = *(*job)->work;
+    }
+    unsigned op = (unsigned)now.job.op;
+    state_bool(io, "job", &present);
+    if (present) {
+        state_enum(io, "job_op", &op, BLOCK_DISCARD + 1);
+        state_u64(io, "job_offset", &now.job.offset);
+        state_u64(io, "job_length", &now.job.length);
+        state_i64(io, "job_due", &now.due);
+        state_check(io, now.job.length <= max_length && now.job.offset <= INT64_MAX,
+                    "job is too large");
+    }
+    if (state_loading(io)) {
+        block_job_cancel(*job);
+        *job = NULL;
+        if (!present || !state_ok(io)) {
+            return;
+        }
+        *job = block_job_new(q, device, (BlockOp)op, now.job.offset, now.job.length, done, self);
+        (*job)->work->due = now.due;
+    }
+    if (present && op == BLOCK_WRITE && (*job)->data) {
+        state_bytes(io, "job_data", (*job)->data, (size_t)(*job)->length);
+    }
+}
+
+void block_queue_retire(BlockQueue *q, Block *image)
+{
+    if (image) {
+        BlockWork *w = work_new(q);
+        w->image = image;
+        w->closing = true;
+        w->device = q->dev.id;
+        submit(w);
+    }
+}
+
+void block_queue_retry(BlockQueue *q)
+{
+    pthread_mutex_lock(&q->lock);
+    for (BlockWork *w = q->first; w; w = w->next) {
+        if (w->stage == WORK_HELD) {
+            w->stage = WORK_WAITING;
+            if (q->config.deterministic) {
+                timer_arm(&w->timer, clock_now(&q->dev.board->clock) + BLOCK_DETERMINISTIC_NS);
+            }
+        }
+    }
+    pthread_cond_broadcast(&q->work_came);
+    pthread_mutex_unlock(&q->lock);
+}
+
+static bool busy(const BlockQueue *q)
+{
+    for (const BlockWork *w = q->first; w; w = w->next) {
+        if (w->stage == WORK_WAITING || w->stage == WORK_RUNNING) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void block_queue_quiesce(BlockQueue *q)
+{
+    pthread_mutex_lock(&q->lock);
+    while (busy(q) && !stuck(q)) {
+        pthread_cond_wait(&q->work_ended, &q->lock);
+    }
+    pthread_mutex_unlock(&q->lock);
+}
+
+bool block_queue_drain(BlockQueue *q)
+{
+    for (;;) {
+        block_queue_quiesce(q);
+        pthread_mutex_lock(&q->lock);
+        BlockWork *w = q->first;
+        while (w && w->stage != WORK_ENDED) {
+            w = w->next;
+        }
+        bool empty = q->first == NULL;
+        pthread_mutex_unlock(&q->lock);
+        if (!w) {
+            return empty;
+        }
+        deliver(q, w);
+    }
+}
+
+static void queue_reset(Device *d, ResetKind kind)
+{
+    (void)d; /* the devices cancel their own jobs */
+    (void)kind;
+}
+
+static void queue_state(Device *d, StateIo *io)
+{
+    (void)d; /* a job's state is walked by the device whose it is */
+    (void)io;
+}
+
+static void queue_destroy(Device *d)
+{
+    BlockQueue *q = (BlockQueue *)d;
+    block_queue_retry(q);
+    block_queue_quiesce(q); /* images that were retired get flushed and closed */
+    pthread_mutex_lock(&q->lock);
+    q->stopping = true;
+    pthread_cond_broadcast(&q->work_came);
+    pthread_mutex_unlock(&q->lock);
+    for (unsigned i = 0; i < q->threads; i++) {
+        pthread_join(q->thread[i], NULL);
+    }
+    event_port_close(q->port);
+    while (q->first) {
+        BlockWork *w = q->first;
+        q->first = w->next;
+        free_work(w);
+    }
+    pthread_cond_destroy(&q->work_came);
+    pthread_cond_destroy(&q->work_ended);
+    pthread_mutex_destroy(&q->lock);
+    free(q);
+}
+
+static const DeviceType queue_type = {
+    .name = "block",
+    .version = 1,
+    .reset = queue_reset,
+    .state = queue_state,
+    .destroy = queue_destroy,
+};
+
+BlockQueue *block_queue_new(Board *b, const BlockQueueConfig *config, const char *id, Err *err)
+{
+    BlockQueue *q = calloc(1, sizeof(*q));
+    if (!q) {
+        err_set(err, "out of memory");
+        return NULL;
+    }
+    q->config = *config;
+    pthread_mutex_init(&q->lock, NULL);
+    pthread_cond_init(&q->work_came, NULL);
+    pthread_cond_init(&q->work_ended, NULL);
+    q->port = event_port_open(b->events, id, heard, q);
+    device_add(b, &q->dev, &queue_type, id);
+    unsigned wanted = config->workers ? config->workers : 2;
+    /* Signals are for the front end's threads. */
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    while (q->threads < wanted && q->threads < MAX_WORKERS &&
+           pthread_create(&q->thread[q->threads], NULL, worker, q) == 0) {
+        q->threads++;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (!q->port || q->threads == 0) {
+        err_set(err, "the disk threads cannot be started; free some memory or processes");
+        return NULL; /* the board frees it */
+    }
+    return q;
+}
