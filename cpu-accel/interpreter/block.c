@@ -170,6 +170,7 @@ Block *block_build(BlockCache *c, uint64_t key, CpuModel model)
     }
     Block *b = (Block *)(c->arena + c->used);
     b->key = key;
+    b->link[0] = b->link[1] = b;
     decode_run(c, b, model);
     if (b->count == 0) {
         if (!page->blocks) {
@@ -188,8 +189,8 @@ Block *block_build(BlockCache *c, uint64_t key, CpuModel model)
 
 Outcome block_stale(Cpu *cpu, const Insn *in)
 {
+    (void)cpu;
     (void)in;
-    cpu->executed--;
     return X_REPEAT;
 }
 

@@ -16,9 +16,12 @@ enum { BLOCK_MAX_INSNS = 64 };
 typedef struct Block Block;
 
 struct Block {
-    uint64_t key;        /* block_key, or BLOCK_DROPPED */
-    uint32_t bytes;      /* 1..4096, all on one page */
-    uint32_t count;      /* instructions, 1..BLOCK_MAX_INSNS */
+    uint64_t key;   /* block_key, or BLOCK_DROPPED */
+    uint32_t bytes; /* 1..4096, all on one page */
+    uint32_t count; /* instructions, 1..BLOCK_MAX_INSNS */
+    /* Where it led last time, on the same page: behind it, and by its branch. The key of the block
+     * that is pointed to says whether it is the one; at first a block points to itself. */
+    Block *link[2];
     Block *next_in_hash; /* same bucket */
     Block *next_in_page;
     Insn insn[];
@@ -46,7 +49,7 @@ Block *block_build(BlockCache *c, uint64_t key, CpuModel model);
 /* Memory changed: drops the blocks made from it. In a dropped block every handler is replaced by
  * block_stale, so that one which is running ends after the instruction that made the change. */
 void block_changed(BlockCache *c, uint32_t at, uint32_t length);
-/* Says that the rest of the block is stale: X_REPEAT, with nothing done or counted. */
+/* Says that the rest of the block is stale: X_REPEAT, with nothing done, so not to be counted. */
 Outcome block_stale(Cpu *cpu, const Insn *in);
 /* Drops everything. Not while a block runs. */
 void block_drop_all(BlockCache *c);

@@ -176,41 +176,73 @@ static inline bool attention(Cpu *cpu)
     return __builtin_expect(atomic_load_explicit(&cpu->attention, memory_order_relaxed), 0);
 }
 
-/* Runs a block's instructions. X_NEXT or X_BRANCH: go on with the block at EIP. */
+/* Runs a block's instructions. X_NEXT or X_BRANCH: go on with the block at EIP. EIP and the count
+ * are kept here and only stored, so that no instruction waits for the one before. */
 static inline Outcome run_block(Cpu *cpu, const Block *b)
 {
     const Insn *in = b->insn, *end = in + b->count;
-    Outcome outcome;
+    uint32_t eip = cpu->eip;
+    uint64_t executed = cpu->executed;
 
     do {
-        outcome = in->handler(cpu, in);
-        cpu->executed++;
+        Outcome outcome = in->handler(cpu, in);
         if (__builtin_expect(outcome != X_NEXT, 0)) {
+            cpu->executed += in->handler != block_stale;
             return outcome;
         }
-        cpu->eip += in->length;
+        cpu->eip = eip += in->length;
+        cpu->executed = ++executed;
         in++;
     } while (in != end && !attention(cpu));
-    return outcome;
+    return X_NEXT;
+}
+
+/* The block at CS:EIP after `b`, which began at EIP `from`. On the same page nothing can have come
+ * between: what changes mappings, segments or modes ends in X_STOP. */
+static inline Block *follow(Interpreter *e, Block *b, Outcome outcome, uint32_t from)
+{
+    uint64_t key = b->key;
+    uint32_t at = (uint32_t)key + (e->cpu->eip - from);
+
+    if (outcome > X_BRANCH || ((uint32_t)key ^ at) >= RAM_PAGE || key == BLOCK_DROPPED) {
+        return find(e);
+    }
+    key = (key & ~(uint64_t)UINT32_MAX) | at;
+    Block *next = b->link[outcome];
+    if (__builtin_expect(next->key == key, 1)) {
+        return next;
+    }
+    next = *jump_of(e, key);
+    if (next->key != key) {
+        return find_slowly(e, key);
+    }
+    b->link[outcome] = next;
+    return next;
 }
 
 /* Runs blocks until something wants a look: attention, the stopping point, X_STOP, a fault. */
 static void run_blocks(Interpreter *e)
 {
     Cpu *cpu = e->cpu;
-    Outcome outcome;
+    Block *b = find(e);
 
-    do {
-        Block *b = find(e);
+    for (;;) {
         if (!b || !block_fits(e, b)) {
             step(cpu);
             return;
         }
-        outcome = run_block(cpu, b);
-    } while ((outcome <= X_BRANCH || outcome == X_REPEAT) && !attention(cpu) &&
-             cpu->executed < e->stop_at);
-    if (outcome == X_FAULT) {
-        int_deliver_fault(cpu);
+        uint32_t from = cpu->eip;
+        Outcome outcome = run_block(cpu, b);
+        if (outcome == X_STOP || outcome == X_FAULT) {
+            if (outcome == X_FAULT) {
+                int_deliver_fault(cpu);
+            }
+            return;
+        }
+        if (attention(cpu) || cpu->executed >= e->stop_at) {
+            return;
+        }
+        b = follow(e, b, outcome, from);
     }
 }
 
