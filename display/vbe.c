@@ -16,6 +16,14 @@ bool vbe_on(const Vga *v)
     return (v->g.vbe[VBE_ENABLE] & VBE_ENABLED) != 0;
 }
 
+/* QUIRK: after the extension was switched off its picture stays until a standard mode is set. In a
+ * windowed DOS box the virtual display driver of Windows 9x keeps the BIOS's mode set from the
+ * VGA's own ports but not from these, and the desktop must survive that. */
+bool vbe_shown(const Vga *v)
+{
+    return vbe_on(v) || v->g.vbe_lingers;
+}
+
 /* Bytes of `pixels` in memory; with 4 bits in one plane, four pixels a byte for purposes of room.
  */
 static uint32_t bytes_of(const Vga *v, uint32_t pixels)
@@ -45,12 +53,25 @@ static uint32_t room(const Vga *v)
     return v->g.vbe[VBE_BPP] == 4 ? v->size / 4 : v->size;
 }
 
+static bool depth_possible(uint16_t bits)
+{
+    return bits == 4 || bits == 8 || bits == 15 || bits == 16 || bits == 24 || bits == 32;
+}
+
+bool vbe_possible(const Vga *v)
+{
+    const uint16_t *vbe = v->g.vbe;
+    return depth_possible(vbe[VBE_BPP]) && vbe[VBE_XRES] >= 8 &&
+           vbe[VBE_XRES] <= SCREEN_MAX_WIDTH && vbe[VBE_YRES] >= 1 &&
+           vbe[VBE_YRES] <= SCREEN_MAX_HEIGHT && vbe[VBE_VIRT_WIDTH] >= vbe[VBE_XRES] &&
+           (uint64_t)vbe_pitch(v) * vbe[VBE_YRES] <= room(v);
+}
+
 /* Brings the registers to what the card can show. */
 static void fix(Vga *v)
 {
     uint16_t *vbe = v->g.vbe;
-    static const uint8_t depths[] = {4, 8, 15, 16, 24, 32};
-    if (vbe[VBE_BPP] == 0 || !memchr(depths, vbe[VBE_BPP], sizeof(depths)) || vbe[VBE_BPP] > 255) {
+    if (!depth_possible(vbe[VBE_BPP])) {
         log_guest("%u bits a pixel are not supported; 8 it is", vbe[VBE_BPP]);
         vbe[VBE_BPP] = 8;
     }
@@ -104,7 +125,10 @@ static void write_enable(Vga *v, uint16_t value)
     bool was_on = vbe_on(v);
     vbe[VBE_ENABLE] =
         value & (VBE_ENABLED | VBE_CAPABILITIES | VBE_8_BIT_DAC | VBE_LFB | VBE_NO_CLEAR);
-    v->g.dac_8_bit = (value & VBE_8_BIT_DAC) != 0;
+    if (vbe_on(v)) {
+        v->g.dac_8_bit = (value & VBE_8_BIT_DAC) != 0;
+        vga_palette_changed(v);
+    }
     if (vbe_on(v) && !was_on) {
         vbe[VBE_VIRT_WIDTH] = 0;
         vbe[VBE_BANK] = vbe[VBE_X_OFFSET] = vbe[VBE_Y_OFFSET] = 0;
@@ -116,9 +140,23 @@ static void write_enable(Vga *v, uint16_t value)
         log_trace("%ux%u, %u bits", vbe[VBE_XRES], vbe[VBE_YRES], vbe[VBE_BPP]);
     } else if (!vbe_on(v) && was_on) {
         vbe[VBE_BANK] = 0;
+        v->g.vbe_lingers = true;
         log_trace("off");
     }
-    vga_palette_changed(v);
+    if (vbe_on(v)) {
+        v->g.vbe_lingers = false;
+    }
+}
+
+void vbe_leave(Vga *v)
+{
+    if (v->g.vbe_lingers) {
+        vga_before_change(v);
+        v->g.vbe_lingers = false;
+        v->g.dac_8_bit = false;
+        vga_palette_changed(v);
+        vga_after_change(v);
+    }
 }
 
 void vbe_write(Vga *v, unsigned index, uint16_t value)
@@ -136,6 +174,15 @@ void vbe_write(Vga *v, unsigned index, uint16_t value)
         break;
     case VBE_ENABLE:
         write_enable(v, value);
+        break;
+    case VBE_XRES:
+    case VBE_YRES:
+    case VBE_BPP:
+        vbe_leave(v);
+        vbe[index] = value;
+        if (vbe_on(v)) {
+            fix(v);
+        }
         break;
     case VBE_BANK:
         vbe[VBE_BANK] = (uint16_t)(value & (v->size / VGA_BANK - 1));

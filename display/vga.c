@@ -125,6 +125,7 @@ static void state_registers(Vga *v, StateIo *io)
     }
     state_u16(io, "vbe_index", &v->g.vbe_index);
     state_u8(io, "vbe_low", &v->g.vbe_low);
+    state_bool(io, "vbe_lingers", &v->g.vbe_lingers);
 }
 
 static void state_beam(Vga *v, StateIo *io)
@@ -151,13 +152,8 @@ void vga_state(Vga *v, StateIo *io)
 {
     state_registers(v, io);
     state_beam(v, io);
-    const uint16_t *vbe = v->g.vbe;
-    state_check(io,
-                !vbe_on(v) || (vbe[VBE_XRES] >= 8 && vbe[VBE_XRES] <= SCREEN_MAX_WIDTH &&
-                               vbe[VBE_YRES] >= 1 && vbe[VBE_YRES] <= SCREEN_MAX_HEIGHT &&
-                               vbe[VBE_VIRT_WIDTH] >= vbe[VBE_XRES] && vbe_pitch(v) <= v->size / 4),
-                "VBE mode is impossible");
-    state_check(io, vbe[VBE_BANK] < v->size / VGA_BANK, "VBE bank is out of range");
+    state_check(io, !vbe_shown(v) || vbe_possible(v), "VBE mode is impossible");
+    state_check(io, v->g.vbe[VBE_BANK] < v->size / VGA_BANK, "VBE bank is out of range");
 }
 
 static void state(Device *d, StateIo *io)

@@ -67,7 +67,7 @@ static void crtc_timing(Vga *v, Timing *t)
 static void compute(Vga *v, Timing *t)
 {
     *t = (Timing){0};
-    if (vbe_on(v)) {
+    if (vbe_shown(v)) {
         vbe_timing(v, t);
     } else {
         crtc_timing(v, t);
@@ -134,7 +134,8 @@ void vga_timing_changed(Vga *v)
     const Timing *t = &v->timing;
     if (next.hz == t->hz && next.line_dots == t->line_dots && next.lines == t->lines &&
         next.display_dots == t->display_dots && next.display_lines == t->display_lines &&
-        next.retrace_first == t->retrace_first && next.retrace_end == t->retrace_end) {
+        next.retrace_first == t->retrace_first && next.retrace_end == t->retrace_end &&
+        next.stopped == t->stopped) {
         return;
     }
     Beam beam = {0};

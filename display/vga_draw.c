@@ -72,7 +72,7 @@ static unsigned panning(const Vga *v)
     }
     unsigned pan = v->g.ar[AR_PANNING] & 0xf;
     if (v->g.split && v->g.ar[AR_MODE] & AR_MODE_PAN_TOP_ONLY) {
-        pan = v->scan.dots == 9 ? 8 : 0;
+        pan = 0; /* also with nine dots, where that is one pixel */
     }
     switch (v->scan.dots) {
     case 9: /* 8 is none, 0 is one */

@@ -219,6 +219,7 @@ struct Vga {
         uint16_t vbe[VBE_REGISTERS];
         uint16_t vbe_index;
         uint8_t vbe_low;    /* first byte of a split write to the data port */
+        bool vbe_lingers;   /* switched off, but no standard mode set since */
         int64_t epoch;      /* guest ns at which line 0 of frame 0 began */
         uint64_t frame;     /* being drawn, since the epoch */
         uint64_t frames;    /* since power-on: blinking counts them */
@@ -315,6 +316,12 @@ void vbe_reset(Vga *v);
 uint16_t vbe_read(Vga *v, unsigned index);
 void vbe_write(Vga *v, unsigned index, uint16_t value);
 bool vbe_on(const Vga *v);
+/* Can the registers' mode be shown? (A loaded state may hold anything.) */
+bool vbe_possible(const Vga *v);
+/* Is its picture shown? */
+bool vbe_shown(const Vga *v);
+/* A standard mode is being set: its picture goes, if it is off. */
+void vbe_leave(Vga *v);
 /* Bytes from line to line (of one plane, with 4 bits a pixel). */
 uint32_t vbe_pitch(const Vga *v);
 

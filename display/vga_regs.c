@@ -156,6 +156,9 @@ static void ar_write(Vga *v, uint8_t value)
                                            0x3f, 0x3f, 0x3f, 0x3f, 0x3f, 0x3f, 0x3f,
                                            0x3f, 0x3f, 0xef, 0xff, 0x3f, 0x0f, 0x0f};
     unsigned index = v->g.ar_index & 0x1f;
+    if (index == AR_MODE) {
+        vbe_leave(v);
+    }
     if (index < AR_COUNT) {
         set(v, &v->g.ar[index], value & mask[index]);
         attribute_palette(v);
@@ -332,6 +335,7 @@ void vga_port_write(Vga *v, uint16_t port, uint8_t value)
         attribute_write(v, value);
         break;
     case 0x3c2:
+        vbe_leave(v);
         set(v, &v->g.misc, value & 0xef);
         break;
     case 0x3c3:

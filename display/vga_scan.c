@@ -63,7 +63,7 @@ void vga_scan_changed(Vga *v)
 {
     Scan *s = &v->scan;
     *s = (Scan){0};
-    if (vbe_on(v)) {
+    if (vbe_shown(v)) {
         scan_vbe(v, s);
     } else {
         scan_crtc(v, s);
