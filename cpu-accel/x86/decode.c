@@ -332,6 +332,7 @@ static void operands(Cursor *c, Insn *in, const OpRow *row, const RowShape *shap
         in->memory = shape->string;
     } else {
         uint8_t modrm = next8(c);
+        in->modrm = modrm;
         in->reg = modrm >> 3 & 7;
         in->rm = modrm & 7;
         if (modrm < 0xc0 && !shape->rm_register) {

@@ -4,7 +4,6 @@
  * ex_sse_move.c.
  */
 #include "cpu-accel/x86/ex_sse.h"
-#include "cpu-accel/x86/ops.h"
 
 Outcome mmx_enter(Cpu *cpu)
 {
@@ -166,7 +165,7 @@ PACK_MMX(packuswb)
         }                                                                                          \
         if (!in->memory) {                                                                         \
             source = (uint32_t)mmx_read(&cpu->fpu, in->rm);                                        \
-        } else if (!mem_read32(cpu, (SegIndex)in->seg, fpu_address(cpu, in), &source)) {           \
+        } else if (!mem_read32(cpu, (SegIndex)in->seg, ex_address(cpu, in), &source)) {            \
             return X_FAULT;                                                                        \
         }                                                                                          \
         __m128i a = xmm_of(mmx_read(&cpu->fpu, in->reg)), b = xmm_of(source);                      \

@@ -83,7 +83,7 @@ static inline bool sse_aligned(Cpu *cpu, const Insn *in, uint32_t address)
 static inline bool mmx_source(Cpu *cpu, const Insn *in, uint64_t *value)
 {
     if (in->memory) {
-        return mem_read64(cpu, (SegIndex)in->seg, fpu_address(cpu, in), value);
+        return mem_read64(cpu, (SegIndex)in->seg, ex_address(cpu, in), value);
     }
     *value = mmx_read(&cpu->fpu, in->rm);
     return true;
@@ -96,7 +96,7 @@ static inline bool xmm_source(Cpu *cpu, const Insn *in, __m128i *value)
         *value = xmm_load(&cpu->fpu.xmm[in->rm]);
         return true;
     }
-    uint32_t address = fpu_address(cpu, in);
+    uint32_t address = ex_address(cpu, in);
     if (!sse_aligned(cpu, in, address) ||
         !mem_read_bytes(cpu, (SegIndex)in->seg, address, &memory, sizeof memory)) {
         return false;
@@ -109,7 +109,7 @@ static inline bool xmm_source(Cpu *cpu, const Insn *in, __m128i *value)
 static inline bool xmm_source64(Cpu *cpu, const Insn *in, __m128i *value)
 {
     uint64_t low = cpu->fpu.xmm[in->rm].q[0];
-    if (in->memory && !mem_read64(cpu, (SegIndex)in->seg, fpu_address(cpu, in), &low)) {
+    if (in->memory && !mem_read64(cpu, (SegIndex)in->seg, ex_address(cpu, in), &low)) {
         return false;
     }
     *value = xmm_of(low);
@@ -119,7 +119,7 @@ static inline bool xmm_source64(Cpu *cpu, const Insn *in, __m128i *value)
 static inline bool xmm_source32(Cpu *cpu, const Insn *in, __m128i *value)
 {
     uint32_t low = (uint32_t)cpu->fpu.xmm[in->rm].q[0];
-    if (in->memory && !mem_read32(cpu, (SegIndex)in->seg, fpu_address(cpu, in), &low)) {
+    if (in->memory && !mem_read32(cpu, (SegIndex)in->seg, ex_address(cpu, in), &low)) {
         return false;
     }
     *value = _mm_cvtsi32_si128((int)low);
@@ -129,7 +129,7 @@ static inline bool xmm_source32(Cpu *cpu, const Insn *in, __m128i *value)
 static inline bool sse_source_register(Cpu *cpu, const Insn *in, uint32_t *value)
 {
     if (in->memory) {
-        return mem_read32(cpu, (SegIndex)in->seg, fpu_address(cpu, in), value);
+        return mem_read32(cpu, (SegIndex)in->seg, ex_address(cpu, in), value);
     }
     *value = cpu->reg[in->rm];
     return true;

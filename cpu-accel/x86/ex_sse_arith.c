@@ -4,7 +4,6 @@
  * give the host's approximation, which differs between makers.
  */
 #include "cpu-accel/x86/ex_sse.h"
-#include "cpu-accel/x86/ops.h"
 
 enum { PRE_COMPUTATION = FSW_IE | FSW_DE | FSW_ZE };
 

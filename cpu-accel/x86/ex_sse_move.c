@@ -4,7 +4,6 @@
  * exception of numbers is raised. Non-temporal stores are plain stores.
  */
 #include "cpu-accel/x86/ex_sse.h"
-#include "cpu-accel/x86/ops.h"
 
 Outcome sse_refuse(Cpu *cpu)
 {
@@ -28,7 +27,7 @@ static Outcome load16(Cpu *cpu, const Insn *in, bool aligned)
         return sse_refuse(cpu);
     }
     if (in->memory) {
-        uint32_t address = fpu_address(cpu, in);
+        uint32_t address = ex_address(cpu, in);
         if ((aligned && !sse_aligned(cpu, in, address)) ||
             !mem_read_bytes(cpu, (SegIndex)in->seg, address, &value, sizeof value)) {
             return X_FAULT;
@@ -48,7 +47,7 @@ static Outcome store16(Cpu *cpu, const Insn *in, bool aligned)
         cpu->fpu.xmm[in->rm] = *value;
         return X_NEXT;
     }
-    uint32_t address = fpu_address(cpu, in);
+    uint32_t address = ex_address(cpu, in);
     if ((aligned && !sse_aligned(cpu, in, address)) ||
         !mem_write_bytes(cpu, (SegIndex)in->seg, address, value, sizeof *value)) {
         return X_FAULT;
@@ -88,7 +87,7 @@ Outcome ex_movss_vss_wss(Cpu *cpu, const Insn *in)
         to->q[0] = (to->q[0] & ~(uint64_t)UINT32_MAX) | value;
         return X_NEXT;
     }
-    if (!mem_read32(cpu, (SegIndex)in->seg, fpu_address(cpu, in), &value)) {
+    if (!mem_read32(cpu, (SegIndex)in->seg, ex_address(cpu, in), &value)) {
         return X_FAULT;
     }
     *to = (Xmm){{value, 0}};
@@ -102,7 +101,7 @@ Outcome ex_movss_wss_vss(Cpu *cpu, const Insn *in)
         return sse_refuse(cpu);
     }
     if (in->memory) {
-        return mem_write32(cpu, (SegIndex)in->seg, fpu_address(cpu, in), value) ? X_NEXT : X_FAULT;
+        return mem_write32(cpu, (SegIndex)in->seg, ex_address(cpu, in), value) ? X_NEXT : X_FAULT;
     }
     Xmm *to = &cpu->fpu.xmm[in->rm];
     to->q[0] = (to->q[0] & ~(uint64_t)UINT32_MAX) | value;
@@ -120,7 +119,7 @@ Outcome ex_movsd_vsd_wsd(Cpu *cpu, const Insn *in)
         return X_NEXT;
     }
     uint64_t value;
-    if (!mem_read64(cpu, (SegIndex)in->seg, fpu_address(cpu, in), &value)) {
+    if (!mem_read64(cpu, (SegIndex)in->seg, ex_address(cpu, in), &value)) {
         return X_FAULT;
     }
     *to = (Xmm){{value, 0}};
@@ -132,7 +131,7 @@ static Outcome store_half(Cpu *cpu, const Insn *in, unsigned half)
     if (!sse_ready(cpu)) {
         return sse_refuse(cpu);
     }
-    return mem_write64(cpu, (SegIndex)in->seg, fpu_address(cpu, in), cpu->fpu.xmm[in->reg].q[half])
+    return mem_write64(cpu, (SegIndex)in->seg, ex_address(cpu, in), cpu->fpu.xmm[in->reg].q[half])
                ? X_NEXT
                : X_FAULT;
 }
@@ -155,7 +154,7 @@ static Outcome load_half(Cpu *cpu, const Insn *in, unsigned half)
     if (!sse_ready(cpu)) {
         return sse_refuse(cpu);
     }
-    if (!mem_read64(cpu, (SegIndex)in->seg, fpu_address(cpu, in), &value)) {
+    if (!mem_read64(cpu, (SegIndex)in->seg, ex_address(cpu, in), &value)) {
         return X_FAULT;
     }
     cpu->fpu.xmm[in->reg].q[half] = value;
@@ -217,7 +216,7 @@ Outcome ex_movd_vdq_ed(Cpu *cpu, const Insn *in)
 static Outcome write_register(Cpu *cpu, const Insn *in, uint32_t value)
 {
     if (in->memory) {
-        return mem_write32(cpu, (SegIndex)in->seg, fpu_address(cpu, in), value) ? X_NEXT : X_FAULT;
+        return mem_write32(cpu, (SegIndex)in->seg, ex_address(cpu, in), value) ? X_NEXT : X_FAULT;
     }
     cpu->reg[in->rm] = value;
     return X_NEXT;
@@ -306,7 +305,7 @@ Outcome ex_movq_qq_pq(Cpu *cpu, const Insn *in)
     if (entered != X_NEXT) {
         return entered;
     }
-    if (in->memory && !mem_write64(cpu, (SegIndex)in->seg, fpu_address(cpu, in), value)) {
+    if (in->memory && !mem_write64(cpu, (SegIndex)in->seg, ex_address(cpu, in), value)) {
         return X_FAULT;
     }
     mmx_touch(f);
@@ -424,7 +423,7 @@ SHUFFLE(shufpd, to.q[order & 1], from.q[order >> 1 & 1])
 static bool word_source(Cpu *cpu, const Insn *in, uint16_t *value)
 {
     if (in->memory) {
-        return mem_read16(cpu, (SegIndex)in->seg, fpu_address(cpu, in), value);
+        return mem_read16(cpu, (SegIndex)in->seg, ex_address(cpu, in), value);
     }
     *value = (uint16_t)cpu->reg[in->rm];
     return true;

@@ -4,7 +4,6 @@
  * CR4.OSFXSR is set. The reserved parts of the image are left alone.
  */
 #include "cpu-accel/x86/ex_sse.h"
-#include "cpu-accel/x86/ops.h"
 
 /* The image. */
 enum {
@@ -44,7 +43,7 @@ static bool image_place(Cpu *cpu, const Insn *in, uint32_t *address)
         cpu_fault(cpu, VEC_NM);
         return false;
     }
-    *address = fpu_address(cpu, in);
+    *address = ex_address(cpu, in);
     return sse_aligned(cpu, in, *address);
 }
 
@@ -127,7 +126,7 @@ Outcome ex_ldmxcsr(Cpu *cpu, const Insn *in)
     if (!sse_ready(cpu)) {
         return sse_refuse(cpu);
     }
-    if (!mem_read32(cpu, (SegIndex)in->seg, fpu_address(cpu, in), &value)) {
+    if (!mem_read32(cpu, (SegIndex)in->seg, ex_address(cpu, in), &value)) {
         return X_FAULT;
     }
     if (value & ~fpu_mxcsr_mask(cpu->model)) {
@@ -142,6 +141,6 @@ Outcome ex_stmxcsr(Cpu *cpu, const Insn *in)
     if (!sse_ready(cpu)) {
         return sse_refuse(cpu);
     }
-    return mem_write32(cpu, (SegIndex)in->seg, fpu_address(cpu, in), cpu->fpu.mxcsr) ? X_NEXT
-                                                                                     : X_FAULT;
+    return mem_write32(cpu, (SegIndex)in->seg, ex_address(cpu, in), cpu->fpu.mxcsr) ? X_NEXT
+                                                                                    : X_FAULT;
 }

@@ -12,9 +12,8 @@
 #ifndef CPU_ACCEL_X86_EX_X87_H
 #define CPU_ACCEL_X86_EX_X87_H
 
+#include "cpu-accel/x86/ex.h"
 #include "cpu-accel/x86/fpu.h"
-#include "cpu-accel/x86/insn.h"
-#include "cpu-accel/x86/mem.h"
 
 /* Registers an instruction needs, for x87_fast: bit i for ST(i), and room for a push. */
 enum { X87_ST0 = 1 << 0, X87_ST1 = 1 << 1, X87_PUSH = 1 << 8 };
@@ -23,19 +22,6 @@ enum { X87_ST0 = 1 << 0, X87_ST1 = 1 << 1, X87_PUSH = 1 << 8 };
 typedef struct X87Operand {
     uint8_t bytes[16];
 } X87Operand;
-
-/* The offset of the memory operand. */
-static inline uint32_t fpu_address(const Cpu *cpu, const Insn *in)
-{
-    uint32_t address = in->disp;
-    if (in->base != NO_REG) {
-        address += cpu->reg[in->base];
-    }
-    if (in->index != NO_REG) {
-        address += cpu->reg[in->index] << in->scale;
-    }
-    return in->adsize == 2 ? address & 0xffff : address;
-}
 
 static inline unsigned x87_top(const Fpu *f)
 {

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "cpu-accel/x86/ex_x87.h"
-#include "cpu-accel/x86/ops.h"
 
 /* The host computes with `a` in ST(1) and `b` in ST(0), and pops; the status is read before the
  * store, which clears C1. */
@@ -90,7 +89,7 @@ ARITHMETIC_REGISTERS(fdivr, HOST_FDIVR)
         if (!x87_fast(cpu, X87_ST0)) {                                                             \
             return x87_slow(cpu, in);                                                              \
         }                                                                                          \
-        uint32_t address = fpu_address(cpu, in);                                                   \
+        uint32_t address = ex_address(cpu, in);                                                    \
         if (!read(cpu, (SegIndex)in->seg, address, &value)) {                                      \
             return X_FAULT;                                                                        \
         }                                                                                          \
@@ -118,7 +117,7 @@ ARITHMETIC_REGISTERS(fdivr, HOST_FDIVR)
         if (!x87_fast(cpu, X87_ST0)) {                                                             \
             return x87_slow(cpu, in);                                                              \
         }                                                                                          \
-        uint32_t address = fpu_address(cpu, in);                                                   \
+        uint32_t address = ex_address(cpu, in);                                                    \
         if (!read(cpu, (SegIndex)in->seg, address, &value)) {                                      \
             return X_FAULT;                                                                        \
         }                                                                                          \

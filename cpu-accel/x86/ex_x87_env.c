@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "cpu-accel/x86/ex_x87.h"
-#include "cpu-accel/x86/ops.h"
 
 void fpu_init(Fpu *f)
 {
@@ -175,7 +174,7 @@ Outcome ex_fnstenv(Cpu *cpu, const Insn *in)
         return cpu_fault(cpu, VEC_NM);
     }
     unsigned size = env_put(cpu, in->opsize, image);
-    if (!mem_write_bytes(cpu, (SegIndex)in->seg, fpu_address(cpu, in), image, size)) {
+    if (!mem_write_bytes(cpu, (SegIndex)in->seg, ex_address(cpu, in), image, size)) {
         return X_FAULT;
     }
     x87_set_control(cpu, cpu->fpu.control | FCW_MASKS);
@@ -190,7 +189,7 @@ Outcome ex_fldenv(Cpu *cpu, const Insn *in)
     if (entered != X_NEXT) {
         return entered;
     }
-    if (!mem_read_bytes(cpu, (SegIndex)in->seg, fpu_address(cpu, in), image, size)) {
+    if (!mem_read_bytes(cpu, (SegIndex)in->seg, ex_address(cpu, in), image, size)) {
         return X_FAULT;
     }
     env_take(cpu, in->opsize, image);
@@ -209,7 +208,7 @@ Outcome ex_fnsave(Cpu *cpu, const Insn *in)
         memcpy(image + size, &x87_st(f, i)->mantissa, 8);
         memcpy(image + size + 8, &x87_st(f, i)->sign_exponent, 2);
     }
-    if (!mem_write_bytes(cpu, (SegIndex)in->seg, fpu_address(cpu, in), image, size)) {
+    if (!mem_write_bytes(cpu, (SegIndex)in->seg, ex_address(cpu, in), image, size)) {
         return X_FAULT;
     }
     x87_set_status(cpu, 0);
@@ -226,8 +225,7 @@ Outcome ex_frstor(Cpu *cpu, const Insn *in)
     if (entered != X_NEXT) {
         return entered;
     }
-    if (!mem_read_bytes(cpu, (SegIndex)in->seg, fpu_address(cpu, in), image,
-                        size + ENV_REGISTERS)) {
+    if (!mem_read_bytes(cpu, (SegIndex)in->seg, ex_address(cpu, in), image, size + ENV_REGISTERS)) {
         return X_FAULT;
     }
     env_take(cpu, in->opsize, image);
@@ -245,7 +243,7 @@ Outcome ex_fldcw(Cpu *cpu, const Insn *in)
     if (entered != X_NEXT) {
         return entered;
     }
-    if (!mem_read16(cpu, (SegIndex)in->seg, fpu_address(cpu, in), &control)) {
+    if (!mem_read16(cpu, (SegIndex)in->seg, ex_address(cpu, in), &control)) {
         return X_FAULT;
     }
     x87_set_control(cpu, control);
@@ -257,8 +255,8 @@ Outcome ex_fnstcw(Cpu *cpu, const Insn *in)
     if (!control_allowed(cpu)) {
         return cpu_fault(cpu, VEC_NM);
     }
-    return mem_write16(cpu, (SegIndex)in->seg, fpu_address(cpu, in), cpu->fpu.control) ? X_NEXT
-                                                                                       : X_FAULT;
+    return mem_write16(cpu, (SegIndex)in->seg, ex_address(cpu, in), cpu->fpu.control) ? X_NEXT
+                                                                                      : X_FAULT;
 }
 
 Outcome ex_fnstsw_mw(Cpu *cpu, const Insn *in)
@@ -266,8 +264,8 @@ Outcome ex_fnstsw_mw(Cpu *cpu, const Insn *in)
     if (!control_allowed(cpu)) {
         return cpu_fault(cpu, VEC_NM);
     }
-    return mem_write16(cpu, (SegIndex)in->seg, fpu_address(cpu, in), cpu->fpu.status) ? X_NEXT
-                                                                                      : X_FAULT;
+    return mem_write16(cpu, (SegIndex)in->seg, ex_address(cpu, in), cpu->fpu.status) ? X_NEXT
+                                                                                     : X_FAULT;
 }
 
 Outcome ex_fnstsw_ax(Cpu *cpu, const Insn *in)

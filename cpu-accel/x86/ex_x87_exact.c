@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "cpu-accel/x86/ex_x87.h"
-#include "cpu-accel/x86/ops.h"
 
 /* FNSAVE's image in 32-bit protected format: what it is in 64-bit code. */
 typedef struct X87Image {
@@ -202,7 +201,7 @@ Outcome x87_slow(Cpu *cpu, const Insn *in)
     X87Operand operand = {{0}};
     if (in->memory) {
         int size = memory_size[in->opcode & 7][in->reg];
-        address = fpu_address(cpu, in);
+        address = ex_address(cpu, in);
         if (size > 0 &&
             !mem_read_bytes(cpu, (SegIndex)in->seg, address, operand.bytes, (unsigned)size)) {
             return X_FAULT;

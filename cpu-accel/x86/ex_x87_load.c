@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "cpu-accel/x86/ex_x87.h"
-#include "cpu-accel/x86/ops.h"
 
 static void push_value(Cpu *cpu, uint16_t sign_exponent, uint64_t mantissa)
 {
@@ -28,7 +27,7 @@ enum { BIAS = 0x3fff };
         if (!x87_fast(cpu, X87_PUSH)) {                                                            \
             return x87_slow(cpu, in);                                                              \
         }                                                                                          \
-        uint32_t address = fpu_address(cpu, in);                                                   \
+        uint32_t address = ex_address(cpu, in);                                                    \
         if (!read(cpu, (SegIndex)in->seg, address, &value)) {                                      \
             return X_FAULT;                                                                        \
         }                                                                                          \
@@ -68,7 +67,7 @@ Outcome ex_fld_mt(Cpu *cpu, const Insn *in)
     if (!x87_fast(cpu, X87_PUSH)) {
         return x87_slow(cpu, in);
     }
-    uint32_t address = fpu_address(cpu, in);
+    uint32_t address = ex_address(cpu, in);
     if (!mem_read_bytes(cpu, (SegIndex)in->seg, address, bytes, sizeof bytes)) {
         return X_FAULT;
     }
@@ -97,7 +96,7 @@ static void push_integer(Cpu *cpu, int64_t value)
         if (!x87_fast(cpu, X87_PUSH)) {                                                            \
             return x87_slow(cpu, in);                                                              \
         }                                                                                          \
-        uint32_t address = fpu_address(cpu, in);                                                   \
+        uint32_t address = ex_address(cpu, in);                                                    \
         if (!read(cpu, (SegIndex)in->seg, address, &value)) {                                      \
             return X_FAULT;                                                                        \
         }                                                                                          \
@@ -120,7 +119,7 @@ LOAD_INTEGER(fild_mq, uint64_t, int64_t, mem_read64)
         if (!x87_fast(cpu, X87_ST0)) {                                                             \
             return x87_slow(cpu, in);                                                              \
         }                                                                                          \
-        uint32_t address = fpu_address(cpu, in);                                                   \
+        uint32_t address = ex_address(cpu, in);                                                    \
         x87_host_load(f);                                                                          \
         __asm__ volatile("fldt %2\n\t" code " %1\n\tfnstsw %0"                                     \
                          : "=a"(status), "=m"(value)                                               \
@@ -156,7 +155,7 @@ Outcome ex_fstp_mt(Cpu *cpu, const Insn *in)
     if (!x87_fast(cpu, X87_ST0)) {
         return x87_slow(cpu, in);
     }
-    uint32_t address = fpu_address(cpu, in);
+    uint32_t address = ex_address(cpu, in);
     memcpy(bytes, &x87_st(f, 0)->mantissa, 8);
     memcpy(bytes + 8, &x87_st(f, 0)->sign_exponent, 2);
     if (!mem_write_bytes(cpu, (SegIndex)in->seg, address, bytes, sizeof bytes)) {

@@ -84,7 +84,12 @@ const OpRow *rig_row(const char *id)
 
 Outcome rig_run(Rig *rig, const OpRow *row, uint8_t modrm, uint8_t imm)
 {
-    Insn in = {.opsize = 4, .adsize = 4, .seg = DS, .base = NO_REG, .index = NO_REG};
+    Insn in = {.opsize = 4,
+               .adsize = 4,
+               .address_mask = 0xffffffff,
+               .seg = DS,
+               .base = NO_REG,
+               .index = NO_REG};
     in.memory = row->form != FORM_NONE && modrm < 0xc0;
     in.opcode = row->opcode;
     in.modrm = modrm;

@@ -37,7 +37,7 @@ static void entry_checks_come_in_order(void **state)
     rig_open(&rig, CPU_PENTIUM4);
     for (unsigned i = 0; i < rig_row_count; i++) {
         const OpRow *row = &rig_rows[i];
-        uint8_t modrm = row->form == FORM_MEM ? (uint8_t)(row->digit << 3 & 0x38) : 0xc1;
+        uint8_t modrm = row->form == FORM_MEM ? (uint8_t)((row->digit & 7) << 3) : 0xc1;
         if (!(row->traits & T_SSE) || !strncmp(row->id, "FX", 2)) {
             continue;
         }

@@ -19,6 +19,11 @@ static bool is_control(const OpRow *row)
     return false;
 }
 
+static uint8_t modrm_of(const OpRow *row)
+{
+    return (uint8_t)(row->digit >= 0xc0 || row->digit < 0 ? row->digit : row->digit << 3);
+}
+
 static void random_state(Rig *rig, uint64_t *seed)
 {
     Fpu *f = &rig->cpu->fpu;
@@ -108,7 +113,7 @@ static void judge_row(Rig *rig, const OpRow *row, uint64_t *seed)
     Judge judge;
     uint8_t operand[16];
     for (unsigned n = 0; n < CASES_PER_ROW; n++) {
-        uint8_t modrm = row->digit >= 0xc0 ? (uint8_t)row->digit : (uint8_t)(row->digit << 3);
+        uint8_t modrm = modrm_of(row);
         if (row->form == FORM_REG && row->digit < 8) {
             modrm = (uint8_t)(0xc0 | modrm | (rig_random(seed) & 7));
         }
@@ -164,8 +169,7 @@ static void open_loaded(Rig *rig)
 static Outcome run(Rig *rig, const char *id)
 {
     const OpRow *row = rig_row(id);
-    return rig_run(rig, row, row->digit >= 0xc0 ? (uint8_t)row->digit : (uint8_t)(row->digit << 3),
-                   0);
+    return rig_run(rig, row, modrm_of(row), 0);
 }
 
 static void reset_leaves_what_the_manual_says(void **state)
@@ -358,7 +362,12 @@ static uint32_t word(const Rig *rig, unsigned at)
 static Outcome run_16(Rig *rig, const char *id)
 {
     const OpRow *row = rig_row(id);
-    Insn in = {.opsize = 2, .adsize = 4, .seg = DS, .base = NO_REG, .index = NO_REG};
+    Insn in = {.opsize = 2,
+               .adsize = 4,
+               .address_mask = 0xffffffff,
+               .seg = DS,
+               .base = NO_REG,
+               .index = NO_REG};
     in.memory = true;
     in.opcode = row->opcode;
     in.reg = (uint8_t)row->digit;
