@@ -16,7 +16,7 @@ typedef struct CharSink {
     void (*receive)(void *self, const uint8_t *data,
                     size_t size);           /* at most what `room` said since the last call */
     size_t (*room)(void *self);             /* bytes the device can take now */
-    void (*connected)(void *self, bool up); /* carrier; may be NULL */
+    void (*connected)(void *self, bool up); /* carrier, down until told; may be NULL */
     void *self;
 } CharSink;
 
