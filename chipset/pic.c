@@ -189,6 +189,11 @@ uint8_t pic_acknowledge(void *self)
     return vector;
 }
 
+void pic_connect(Pic *pic, Line intr)
+{
+    pic->config.intr = intr;
+}
+
 bool pic_pending(const Pic *pic)
 {
     return pic->g.intr;

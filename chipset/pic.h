@@ -20,6 +20,8 @@ typedef struct PicConfig {
 } PicConfig;
 
 Pic *pic_new(Board *b, const PicConfig *config, const char *id);
+/* Solders INT to a chip that is made later than this one. */
+void pic_connect(Pic *pic, Line intr);
 /* A new source of request `irq` (0..15, not 2). Up to 32 sources may share a request: it is up
  * while one of them is. Call it while the board is built, always in the same order. */
 Line pic_input(Pic *pic, unsigned irq);

@@ -151,9 +151,10 @@ Machine *machine_new(const MachineConfig *config, Err *err)
     m->board = board_new(err);
     if (m->board) {
         event_queue_wake(m->board->events, wake_up, m);
-        m->pc = pc_build(m->board, &m->config, &host, err);
     }
-    if (!m->pc || !engine_open(&m->accel, m->config.accel, pc_cpu(m->pc), m->board, err)) {
+    m->pc = pc_new();
+    if (!m->board || !m->pc || !pc_build(m->pc, m->board, &m->config, &host, err) ||
+        !engine_open(&m->accel, m->config.accel, pc_cpu(m->pc), m->board, err)) {
         machine_free(m);
         return NULL;
     }
@@ -379,6 +380,7 @@ void machine_free(Machine *m)
         pthread_join(m->thread, NULL);
     }
     engine_close(&m->accel);
+    pc_unplug(m->pc);
     board_free(m->board);
     pc_free(m->pc);
     pthread_cond_destroy(&m->answered);

@@ -19,10 +19,13 @@ typedef struct PcHost {
 
 typedef struct Pc Pc;
 
-/* Builds and wires everything on `b` in one function. The devices belong to the board; pc_free
- * frees the rest. */
-Pc *pc_build(Board *b, const MachineConfig *config, const PcHost *host, Err *err);
+/* An empty board's fittings. They are freed in two steps: pc_unplug before the board (what posts
+ * events to it), pc_free after it (what its devices draw on). */
+Pc *pc_new(void);
+void pc_unplug(Pc *pc);
 void pc_free(Pc *pc);
+/* Builds and wires everything on `b` in one function. After a failure only free it. */
+bool pc_build(Pc *pc, Board *b, const MachineConfig *config, const PcHost *host, Err *err);
 
 Cpu *pc_cpu(Pc *pc);
 Screen *pc_screen(Pc *pc);

@@ -8,8 +8,8 @@
  */
 #include <stdlib.h>
 
-#include "cpu-accel/accel.h"
 #include "cpu-accel/interpreter/block.h"
+#include "cpu-accel/interpreter/interpreter.h"
 #include "cpu-accel/x86/control.h"
 #include "cpu-accel/x86/mem.h"
 #include "cpu-accel/x86/ops.h"
@@ -21,14 +21,14 @@ enum {
     JUMP_BITS = 12,
 };
 
-typedef struct Interpreter {
+struct Interpreter {
     Cpu *cpu;
     BlockCache *cache;
     uint64_t generation;         /* of the cache, when the jumps were last emptied */
     uint64_t stop_at;            /* cpu->executed at which to look at the clock */
     Block nowhere;               /* has no key */
     Block *jump[1 << JUMP_BITS]; /* blocks by key, in front of the cache's own look-up */
-} Interpreter;
+};
 
 static void jumps_clear(Interpreter *e)
 {
@@ -38,27 +38,37 @@ static void jumps_clear(Interpreter *e)
     e->generation = *block_generation(e->cache);
 }
 
-static bool interpreter_open(Accel *a, Err *err)
+Interpreter *interpreter_new(Cpu *cpu)
 {
     Interpreter *e = calloc(1, sizeof(*e));
 
-    if (!e || !(e->cache = block_cache_new(&a->board->ram))) {
+    if (!e || !(e->cache = block_cache_new(cpu->ram))) {
         free(e);
-        return err_set(err, "the interpreter: out of memory");
+        return NULL;
     }
-    e->cpu = a->cpu;
+    e->cpu = cpu;
     e->nowhere.key = BLOCK_DROPPED;
     jumps_clear(e);
-    a->self = e;
-    return true;
+    return e;
+}
+
+void interpreter_free(Interpreter *e)
+{
+    if (e) {
+        block_cache_free(e->cache);
+        free(e);
+    }
+}
+
+static bool interpreter_open(Accel *a, Err *err)
+{
+    a->self = interpreter_new(a->cpu);
+    return a->self || err_set(err, "the interpreter: out of memory");
 }
 
 static void interpreter_close(Accel *a)
 {
-    Interpreter *e = a->self;
-
-    block_cache_free(e->cache);
-    free(e);
+    interpreter_free(a->self);
     a->self = NULL;
 }
 
@@ -93,8 +103,7 @@ static Outcome fetch(Cpu *cpu, Insn *in)
     return cpu_fault_code(cpu, VEC_GP, 0);
 }
 
-/* Runs one instruction, with all that may surround it. */
-static void step(Cpu *cpu)
+void interpreter_step(Cpu *cpu)
 {
     bool debug = debug_stepping(cpu);
     Insn in;
@@ -228,7 +237,7 @@ static void run_blocks(Interpreter *e)
 
     for (;;) {
         if (!b || !block_fits(e, b)) {
-            step(cpu);
+            interpreter_step(cpu);
             return;
         }
         uint32_t from = cpu->eip;
@@ -244,6 +253,17 @@ static void run_blocks(Interpreter *e)
         }
         b = follow(e, b, outcome, from);
     }
+}
+
+void interpreter_blocks(Interpreter *e, uint64_t most)
+{
+    e->stop_at = e->cpu->executed + most;
+    run_blocks(e);
+}
+
+void interpreter_changed(Interpreter *e, uint32_t at, uint32_t length)
+{
+    block_changed(e->cache, at, length);
 }
 
 /* Sets the next stopping point. False: the time has come. */
@@ -283,7 +303,7 @@ static RunExit interpreter_run(Accel *a, int64_t until_ns)
             return RUN_HALTED;
         }
         if (cpu->shadow || debug_stepping(cpu)) {
-            step(cpu);
+            interpreter_step(cpu);
         } else {
             run_blocks(e);
         }
@@ -302,8 +322,7 @@ static void interpreter_same(Accel *a)
 
 static void interpreter_code_changed(Accel *a, uint32_t at, uint32_t length)
 {
-    Interpreter *e = a->self;
-    block_changed(e->cache, at, length);
+    interpreter_changed(a->self, at, length);
 }
 
 static void interpreter_flags_set(Accel *a, uint32_t first_page, uint32_t pages)

@@ -5,6 +5,7 @@
  */
 #include "cpu-accel/x86/cpu.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -316,6 +317,12 @@ void cpu_intr(void *self, unsigned pin, bool level)
     if (level) {
         atomic_store_explicit(&cpu->attention, true, memory_order_release);
     }
+}
+
+void cpu_connect(Cpu *cpu, const CpuPins *pins)
+{
+    CpuDevice *device = (CpuDevice *)((char *)cpu - offsetof(CpuDevice, cpu)); // NOLINT: its container
+    device->pins = *pins;
 }
 
 /* Edge-triggered pins: latches a rising edge. */

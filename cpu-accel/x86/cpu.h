@@ -245,7 +245,7 @@ typedef struct Cpu {
     Ram *ram;
     const struct CpuPins *pins;
     struct Tlb *tlb; /* mmu.h */
-    void *engine;    /* of the engine now running */
+    uintptr_t scratch[8]; /* the running engine's */
     bool step_trap;  /* debug_begin saw TF: a trap follows the instruction */
 } Cpu;
 
@@ -318,6 +318,8 @@ static inline uint8_t *cpu_reg8(Cpu *cpu, unsigned n)
 
 /* Creation: the Cpu is also a device of the board, "cpu", for reset and state. */
 Cpu *cpu_new(Board *b, CpuModel model, const CpuPins *pins);
+/* Solders the pins to chips that are made later than the processor; before the first reset. */
+void cpu_connect(Cpu *cpu, const CpuPins *pins);
 /* The INIT pin's effect now; power-on and RESET# come through the device's reset. */
 void cpu_init_reset(Cpu *cpu);
 

@@ -354,6 +354,29 @@ void mem_flags_set(Cpu *cpu, uint32_t first_page, uint32_t pages)
     }
 }
 
+bool mmu_peek(const Cpu *cpu, uint32_t linear, MmuPeek *peek)
+{
+    if (!(cpu->cr0 & CR0_PG)) {
+        *peek = (MmuPeek){linear & PAGE_MASK & a20_mask(cpu), true, true, true, true, false};
+        return true;
+    }
+    Walk w;
+    if (!walk(cpu, linear, &w)) {
+        return false;
+    }
+    uint64_t last = w.entry[w.levels - 1];
+    bool user = w.rights & PTE_US;
+    *peek = (MmuPeek){
+        .physical = w.physical & a20_mask(cpu),
+        .writable = permitted(cpu, w.rights, true, user),
+        .user = user,
+        .accessed = last & PTE_A && w.entry[0] & PTE_A,
+        .dirty = last & PTE_D,
+        .global = last & PTE_G && cpu->cr4 & CR4_PGE,
+    };
+    return true;
+}
+
 bool mem_translate_quietly(const Cpu *cpu, uint32_t linear, uint64_t *physical, bool *writable,
                            bool *user)
 {

@@ -56,6 +56,13 @@ static inline unsigned tlb_index(uint32_t linear)
 const TlbPage *mmu_page(Cpu *cpu, uint32_t linear, bool write, bool user);
 /* Gives direct write access to a page again whose Ram flags may have gone. */
 void mmu_allow_write(Cpu *cpu, const TlbPage *page, bool user);
+/* What the page tables say of a page now, without any effect. False: nothing is there. */
+typedef struct MmuPeek {
+    uint64_t physical; /* of the page's first byte, A20 gate applied */
+    bool writable;     /* by the least privileged that may read it, CR0.WP considered for others */
+    bool user, accessed, dirty, global;
+} MmuPeek;
+bool mmu_peek(const Cpu *cpu, uint32_t linear, MmuPeek *peek);
 /* PAE: reads the four page directory pointers at cr3. False: a reserved bit is set (#GP). */
 bool mmu_load_pdptes(Cpu *cpu, uint32_t cr3, uint64_t pdpte[4]);
 /* Data breakpoints on an access: notes hits in pending_dr6. */

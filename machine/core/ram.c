@@ -80,8 +80,8 @@ void ram_written(Ram *ram, uint32_t at, uint32_t length)
     uint32_t last = (uint32_t)(((uint64_t)at + length - 1) >> RAM_PAGE_SHIFT);
     bool code = false;
     for (uint32_t page = first; page <= last; page++) {
-        code |= (ram->flags[page] & RAM_CODE) != 0;
-        ram->flags[page] &= RAM_CODE;
+        code |= (ram->flags[page] & (RAM_CODE | RAM_TRANSLATED)) != 0;
+        ram->flags[page] &= RAM_CODE | RAM_TRANSLATED;
     }
     if (code && ram->listener.code_changed) {
         ram->listener.code_changed(ram->listener.self, at, length);

@@ -25,7 +25,7 @@ enum {
     RAM_CODE = 0x01,           /* an engine keeps code made from this page */
     RAM_CLEAN_DISPLAY = 0x02,  /* not written since the display last looked */
     RAM_CLEAN_SNAPSHOT = 0x04, /* not written since the snapshot began */
-    RAM_CLEAN_ENGINE = 0x08,   /* for an engine's own use */
+    RAM_TRANSLATED = 0x08,     /* as RAM_CODE, for an engine that keeps two kinds of code */
 };
 
 typedef struct RamBlock {

@@ -1,0 +1,88 @@
+/* Firmware: SeaBIOS and its VGA BIOS from Debian's package, the user's own files, option ROMs. */
+#include "machine/firmware.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "machine/host/file.h"
+
+enum {
+    BIOS_UNIT = 64 << 10,
+    BIOS_LIMIT = 4 << 20,
+    VGABIOS_LIMIT = 64 << 10,
+    OPTION_ROM_UNIT = 512
+};
+
+static RamBlock *into_ram(Ram *ram, const char *name, const uint8_t *data, size_t size, Err *err)
+{
+    RamBlock *block = ram_add(ram, name, size, err);
+    if (block) {
+        memcpy(ram_at(ram, block->at), data, size);
+    }
+    return block;
+}
+
+RamBlock *firmware_bios(Ram *ram, const char *path, Err *err)
+{
+    size_t size;
+    const char *file = path ? path : SEABIOS_DIR "/bios-256k.bin";
+    uint8_t *data = file_read(file, BIOS_LIMIT, &size,
+                              path ? "-bios" : "SeaBIOS (Debian package seabios)", err);
+    if (!data) {
+        return NULL;
+    }
+    RamBlock *block = NULL;
+    if (size == 0 || size % BIOS_UNIT != 0) {
+        err_set(err, "-bios %s: a BIOS has a multiple of 64 KiB, not %zu bytes", file, size);
+    } else {
+        block = into_ram(ram, "bios", data, size, err);
+    }
+    free(data);
+    return block;
+}
+
+RamBlock *firmware_vgabios(Ram *ram, const char *path, const char *card, Err *err)
+{
+    size_t size;
+    const char *file = path;
+    if (!file) {
+        file = strcmp(card, "cirrus") == 0 ? SEABIOS_DIR "/vgabios-cirrus.bin"
+                                           : SEABIOS_DIR "/vgabios-stdvga.bin";
+    }
+    uint8_t *data = file_read(file, VGABIOS_LIMIT, &size,
+                              path ? "-vgabios" : "SeaVGABIOS (Debian package seabios)", err);
+    RamBlock *block = NULL;
+    if (data && (size < OPTION_ROM_UNIT || data[0] != 0x55 || data[1] != 0xaa)) {
+        err_set(err, "-vgabios %s: this is no option ROM (it does not begin with 55 AA)", file);
+    } else if (data) {
+        block = into_ram(ram, "vgabios", data, size, err);
+    }
+    free(data);
+    return block;
+}
+
+uint8_t *firmware_option_rom(const uint8_t *data, size_t size, size_t *rom_size, Err *err)
+{
+    if (size < OPTION_ROM_UNIT || data[0] != 0x55 || data[1] != 0xaa) {
+        err_set(err, "option ROM: it does not begin with 55 AA");
+        return NULL;
+    }
+    *rom_size = (size + OPTION_ROM_UNIT - 1) & ~(size_t)(OPTION_ROM_UNIT - 1);
+    uint8_t *rom = calloc(1, *rom_size);
+    if (!rom) {
+        err_set(err, "out of memory");
+        return NULL;
+    }
+    memcpy(rom, data, size);
+    size_t summed =
+        (size_t)rom[2] * OPTION_ROM_UNIT < *rom_size ? (size_t)rom[2] * OPTION_ROM_UNIT : *rom_size;
+    uint8_t sum = 0;
+    for (size_t i = 0; i < summed; i++) {
+        sum = (uint8_t)(sum + rom[i]);
+    }
+    if (summed) {
+        rom[summed - 1] = (uint8_t)(rom[summed - 1] - sum);
+    }
+    return rom;
+}

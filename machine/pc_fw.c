@@ -1,0 +1,102 @@
+/* What the board tells the firmware through fw_cfg. */
+#include "machine/pc_fw.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "machine/firmware.h"
+#include "machine/host/file.h"
+#include "machine/kernel.h"
+
+enum { OPTION_ROM_LIMIT = 256 << 10, IRQ0_OVERRIDE = FW_CFG_ARCH + 2, BOOT_ORDER_ROOM = 1024 };
+
+extern const uint8_t rom_linuxboot_start[], rom_linuxboot_end[];
+extern const uint8_t rom_multiboot_start[], rom_multiboot_end[];
+
+static bool add_rom(FwCfg *f, const char *name, const uint8_t *data, size_t size, Err *err)
+{
+    size_t rom_size;
+    uint8_t *rom = firmware_option_rom(data, size, &rom_size, err);
+    bool ok = rom && fw_cfg_add_file(f, name, rom, rom_size, err);
+    free(rom);
+    return ok;
+}
+
+static bool add_part(FwCfg *f, const KernelPart *part, uint16_t address, uint16_t size,
+                     uint16_t data, Err *err)
+{
+    return fw_cfg_add_u32(f, address, part->address, err) &&
+           fw_cfg_add_u32(f, size, (uint32_t)part->size, err) &&
+           (part->size == 0 || fw_cfg_add(f, data, part->data, part->size, err));
+}
+
+static bool add_kernel(FwCfg *f, const MachineConfig *c, const char **rom, Err *err)
+{
+    Kernel k;
+    if (!kernel_load(&k, c->kernel, c->initrd, c->append, c->ram_mib, err)) {
+        return false;
+    }
+    bool ok =
+        add_part(f, &k.image, FW_CFG_KERNEL_ADDR, FW_CFG_KERNEL_SIZE, FW_CFG_KERNEL_DATA, err) &&
+        add_part(f, &k.initrd, FW_CFG_INITRD_ADDR, FW_CFG_INITRD_SIZE, FW_CFG_INITRD_DATA, err) &&
+        add_part(f, &k.cmdline, FW_CFG_CMDLINE_ADDR, FW_CFG_CMDLINE_SIZE, FW_CFG_CMDLINE_DATA,
+                 err) &&
+        add_part(f, &k.setup, FW_CFG_SETUP_ADDR, FW_CFG_SETUP_SIZE, FW_CFG_SETUP_DATA, err) &&
+        fw_cfg_add_u32(f, FW_CFG_KERNEL_ENTRY, k.entry, err);
+    if (ok && k.multiboot) {
+        *rom = "genroms/multiboot.bin";
+        ok = add_rom(f, *rom, rom_multiboot_start,
+                     (size_t)(rom_multiboot_end - rom_multiboot_start), err);
+    } else if (ok) {
+        *rom = "genroms/linuxboot.bin";
+        ok = add_rom(f, *rom, rom_linuxboot_start,
+                     (size_t)(rom_linuxboot_end - rom_linuxboot_start), err);
+    }
+    kernel_free(&k);
+    return ok;
+}
+
+static bool add_user_roms(FwCfg *f, const MachineConfig *c, Err *err)
+{
+    for (unsigned i = 0; i < MACHINE_MAX_ROMS; i++) {
+        if (!c->option_rom[i]) {
+            continue;
+        }
+        size_t size;
+        uint8_t *data = file_read(c->option_rom[i], OPTION_ROM_LIMIT, &size, "-option-rom", err);
+        const char *slash = strrchr(c->option_rom[i], '/');
+        char name[FW_CFG_NAME_MAX + 1];
+        snprintf(name, sizeof(name), "genroms/%.40s", slash ? slash + 1 : c->option_rom[i]);
+        bool ok = data && add_rom(f, name, data, size, err);
+        free(data);
+        if (!ok) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool pc_fw_items(FwCfg *f, const MachineConfig *c, Err *err)
+{
+    const char *kernel_rom = NULL;
+    bool ok = fw_cfg_add_u64(f, FW_CFG_RAM_SIZE, (uint64_t)c->ram_mib << 20, err) &&
+              fw_cfg_add_u16(f, FW_CFG_NB_CPUS, 1, err) &&
+              fw_cfg_add_u16(f, FW_CFG_MAX_CPUS, 1, err) &&
+              fw_cfg_add_u16(f, FW_CFG_NOGRAPHIC, 0, err) &&
+              fw_cfg_add_u16(f, FW_CFG_BOOT_MENU, c->boot_menu, err) &&
+              fw_cfg_add(f, IRQ0_OVERRIDE, "\1", 1, err) && add_user_roms(f, c, err);
+    if (ok && c->kernel) {
+        ok = add_kernel(f, c, &kernel_rom, err);
+    }
+    if (ok && kernel_rom) {
+        char order[BOOT_ORDER_ROOM];
+        int length = snprintf(order, sizeof(order), "/rom@%s\n", kernel_rom);
+        ok = fw_cfg_add_file(f, "bootorder", order, (size_t)length + 1, err);
+    }
+    if (ok && c->boot_menu) {
+        uint32_t wait_ms = 5000;
+        ok = fw_cfg_add_file(f, "etc/boot-menu-wait", &wait_ms, sizeof(wait_ms), err);
+    }
+    return ok;
+}

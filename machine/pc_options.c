@@ -1,0 +1,107 @@
+/* Options of a machine's configuration in the chips' terms. */
+#include "machine/pc_options.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "machine/host/host_time.h"
+
+bool pc_cpu_model(const char *name, CpuModel *model, Err *err)
+{
+    static const struct {
+        const char *name;
+        CpuModel model;
+    } models[] = {
+        {"386", CPU_386},           {"486", CPU_486},
+        {"pentium", CPU_PENTIUM},   {"pentium-mmx", CPU_PENTIUM_MMX},
+        {"pentium2", CPU_PENTIUM2}, {"pentium3", CPU_PENTIUM3},
+        {"pentium4", CPU_PENTIUM4}, {"qemu32", CPU_PENTIUM3},
+        {"kvm32", CPU_PENTIUM4},    {"max", CPU_PENTIUM4},
+        {"host", CPU_PENTIUM4},
+    };
+    for (size_t i = 0; i < sizeof(models) / sizeof(models[0]); i++) {
+        if (strcmp(models[i].name, name) == 0) {
+            *model = models[i].model;
+            return true;
+        }
+    }
+    return err_set(err,
+                   "-cpu %s: unknown model; use 386, 486, pentium, pentium-mmx, pentium2, pentium3 "
+                   "or pentium4",
+                   name);
+}
+
+bool pc_check_memory(uint32_t mib, Err *err)
+{
+    if (mib < 1 || mib > 3072) {
+        return err_set(err, "-m %u: a machine has 1 to 3072 MiB of memory", mib);
+    }
+    return true;
+}
+
+bool pc_rtc_base(const char *text, int64_t *seconds, Err *err)
+{
+    time_t now = (time_t)host_time_of_day();
+    struct tm parts;
+    if (!text || strcmp(text, "utc") == 0) {
+        *seconds = now;
+        return true;
+    }
+    if (strcmp(text, "localtime") == 0) {
+        localtime_r(&now, &parts);
+        *seconds = now + parts.tm_gmtoff;
+        return true;
+    }
+    static const char *const formats[] = {"%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"};
+    for (size_t i = 0; i < 2; i++) {
+        memset(&parts, 0, sizeof(parts));
+        const char *end = strptime(text, formats[i], &parts);
+        if (end && *end == '\0') {
+            *seconds = timegm(&parts);
+            return true;
+        }
+    }
+    return err_set(err, "-rtc base=%s: use utc, localtime or a date like 1998-06-25T12:00:00",
+                   text);
+}
+
+void pc_boot_order(const char *letters, RtcSetup *setup)
+{
+    unsigned used = 0;
+    for (const char *p = letters ? letters : "acd"; *p && used < 3; p++) {
+        RtcBoot from = *p == 'a' || *p == 'b' ? RTC_BOOT_FLOPPY
+                       : *p == 'c'            ? RTC_BOOT_DISK
+                       : *p == 'd'            ? RTC_BOOT_CD
+                       : *p == 'n'            ? RTC_BOOT_NETWORK
+                                              : RTC_BOOT_NONE;
+        if (from != RTC_BOOT_NONE) {
+            setup->boot[used++] = from;
+        }
+    }
+}
+
+/* The number behind ",name=", or a default. */
+static uint32_t property(const char *device, const char *name, uint32_t otherwise)
+{
+    size_t length = strlen(name);
+    for (const char *p = strchr(device, ','); p; p = strchr(p + 1, ',')) {
+        if (strncmp(p + 1, name, length) == 0 && p[1 + length] == '=') {
+            return (uint32_t)strtoul(p + 2 + length, NULL, 0);
+        }
+    }
+    return otherwise;
+}
+
+bool pc_is_debug_exit(const char *device, uint16_t *base, uint8_t *size)
+{
+    static const char name[] = "isa-debug-exit";
+    size_t length = sizeof(name) - 1;
+    if (!device || strncmp(device, name, length) != 0 ||
+        (device[length] != '\0' && device[length] != ',')) {
+        return false;
+    }
+    *base = (uint16_t)property(device, "iobase", 0x501);
+    *size = (uint8_t)property(device, "iosize", 2);
+    return true;
+}

@@ -1,0 +1,19 @@
+/* Options of a machine's configuration in the chips' terms. */
+#ifndef MACHINE_PC_OPTIONS_H
+#define MACHINE_PC_OPTIONS_H
+
+#include "chipset/rtc.h"
+#include "cpu-accel/x86/cpu.h"
+
+/* "386" "486" "pentium" "pentium-mmx" "pentium2" "pentium3" "pentium4", and QEMU's names for near
+ * ones. */
+bool pc_cpu_model(const char *name, CpuModel *model, Err *err);
+bool pc_check_memory(uint32_t mib, Err *err);
+/* "utc", "localtime", or a date: what the clock shows at power-on, in seconds since 1970. */
+bool pc_rtc_base(const char *text, int64_t *seconds, Err *err);
+/* QEMU's letters; NULL: floppy, disk, CD. */
+void pc_boot_order(const char *letters, RtcSetup *setup);
+/* "isa-debug-exit[,iobase=N][,iosize=N]" with QEMU's defaults; NULL is none. */
+bool pc_is_debug_exit(const char *device, uint16_t *base, uint8_t *size);
+
+#endif
