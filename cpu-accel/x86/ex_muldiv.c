@@ -139,10 +139,10 @@ static bool signed_overflow(int64_t a, int64_t b, unsigned bits)
 DIVIDE(r)
 DIVIDE(m)
 
-/* BCD: no x86-64 instruction does these. Undefined flags are as recent processors leave them. */
-static void set_arith(Cpu *cpu, uint8_t result, bool carry, bool adjust)
+/* BCD: no x86-64 instruction does these. Flags that the manual calls undefined are, as on silicon,
+ * those of the addition or subtraction that adjusts. */
+static void set_carries(Cpu *cpu, bool carry, bool adjust)
 {
-    (void)alu_or8(result, 0, &cpu->arith);
     ex_flag(cpu, ARITH_CF, carry);
     ex_flag(cpu, ARITH_AF, adjust);
 }
@@ -150,27 +150,23 @@ static void set_arith(Cpu *cpu, uint8_t result, bool carry, bool adjust)
 HANDLER(ex_daa)
 {
     (void)in;
-    uint8_t al = REG8(EAX), old = al;
-    bool carry = cpu->arith & ARITH_CF;
+    uint8_t al = REG8(EAX);
     bool low = (al & 0xf) > 9 || cpu->arith & ARITH_AF;
-    bool high = old > 0x99 || carry;
-    al = (uint8_t)(al + (low ? 6 : 0) + (high ? 0x60 : 0));
-    REG8(EAX) = al;
-    set_arith(cpu, al, high, low);
+    bool high = al > 0x99 || cpu->arith & ARITH_CF;
+    REG8(EAX) = alu_add8(al, (uint8_t)((low ? 6 : 0) + (high ? 0x60 : 0)), &cpu->arith);
+    set_carries(cpu, high, low);
     return X_NEXT;
 }
 
 HANDLER(ex_das)
 {
     (void)in;
-    uint8_t al = REG8(EAX), old = al;
-    bool carry = cpu->arith & ARITH_CF;
+    uint8_t al = REG8(EAX);
     bool low = (al & 0xf) > 9 || cpu->arith & ARITH_AF;
-    bool high = old > 0x99 || carry;
-    al = (uint8_t)(al - (low ? 6 : 0) - (high ? 0x60 : 0));
-    REG8(EAX) = al;
-    /* The low digit's borrow counts too: SDM, DAS. */
-    set_arith(cpu, al, high || (low && old < 6), low);
+    bool high = al > 0x99 || cpu->arith & ARITH_CF;
+    REG8(EAX) = alu_sub8(al, (uint8_t)((low ? 6 : 0) + (high ? 0x60 : 0)), &cpu->arith);
+    /* the low digit's borrow counts too */
+    set_carries(cpu, high || (low && al < 6), low);
     return X_NEXT;
 }
 
@@ -178,9 +174,8 @@ HANDLER(ex_aaa)
 {
     (void)in;
     bool adjust = REG8(EAX) % 16 > 9 || cpu->arith & ARITH_AF;
-    uint16_t ax = (uint16_t)(REG16(EAX) + (adjust ? 0x106 : 0));
-    REG16(EAX) = ax & 0xff0f;
-    set_arith(cpu, ax & 0x0f, adjust, adjust);
+    REG16(EAX) = alu_add16(REG16(EAX), adjust ? 0x106 : 0, &cpu->arith) & 0xff0f;
+    set_carries(cpu, adjust, adjust);
     return X_NEXT;
 }
 
@@ -188,9 +183,8 @@ HANDLER(ex_aas)
 {
     (void)in;
     bool adjust = REG8(EAX) % 16 > 9 || cpu->arith & ARITH_AF;
-    uint16_t ax = (uint16_t)(REG16(EAX) - (adjust ? 0x106 : 0));
-    REG16(EAX) = ax & 0xff0f;
-    set_arith(cpu, ax & 0x0f, adjust, adjust);
+    REG16(EAX) = alu_sub16(REG16(EAX), adjust ? 0x106 : 0, &cpu->arith) & 0xff0f;
+    set_carries(cpu, adjust, adjust);
     return X_NEXT;
 }
 
@@ -201,15 +195,13 @@ HANDLER(ex_aam)
         return cpu_fault(cpu, VEC_DE);
     }
     REG16(EAX) = (uint16_t)((al / base) << 8 | al % base);
-    set_arith(cpu, al % base, false, false);
+    (void)alu_add8(al % base, 0, &cpu->arith);
     return X_NEXT;
 }
 
 HANDLER(ex_aad)
 {
     uint16_t ax = REG16(EAX);
-    uint8_t al = (uint8_t)(ax + (ax >> 8) * in->imm);
-    REG16(EAX) = al;
-    set_arith(cpu, al, false, false);
+    REG16(EAX) = alu_add8((uint8_t)ax, (uint8_t)((ax >> 8) * in->imm), &cpu->arith);
     return X_NEXT;
 }
