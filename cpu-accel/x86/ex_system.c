@@ -13,7 +13,7 @@ LOG_TAG("cpu");
 
 enum {
     TABLE_BYTES = 6,
-    LAR_MASK = 0x00f0ff00,
+    LAR_MASK = 0x00ffff00, /* bits 19..16 are undefined in the manual; silicon gives the limit */
     DESC_RPL_BITS = 3,
 };
 
