@@ -212,3 +212,37 @@ Insn sys_insn(unsigned opsize)
         .address_mask = 0xffffffffu,
     };
 }
+
+static StateIo *saved(Sys *s, const uint8_t **bytes, size_t *size)
+{
+    StateIo *io = state_saver_new();
+    board_state(s->b, io);
+    if (!state_ok(io)) {
+        fail_msg("%s", state_error(io));
+    }
+    *bytes = state_finish(io, size);
+    return io;
+}
+
+void sys_state_copy(Sys *from, Sys *to)
+{
+    const uint8_t *bytes, *again;
+    size_t size = 0, again_size = 0;
+    Err err = {""};
+    StateIo *first = saved(from, &bytes, &size);
+    StateIo *loader = state_loader_new(bytes, size, &err);
+    if (!loader) {
+        fail_msg("%s", err.text);
+    }
+    board_state(to->b, loader);
+    if (!state_ok(loader)) {
+        fail_msg("%s", state_error(loader));
+    }
+    board_restored(to->b);
+    StateIo *second = saved(to, &again, &again_size);
+    assert_int_equal(size, again_size);
+    assert_memory_equal(bytes, again, size);
+    state_free(second);
+    state_free(loader);
+    state_free(first);
+}

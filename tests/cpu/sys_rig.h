@@ -66,6 +66,9 @@ typedef struct Sys {
 /* Real mode, CS:IP 2000:0000 and SS:SP 0000:8000, the IVT at 0. */
 void sys_open(Sys *s, CpuModel model);
 void sys_close(Sys *s);
+/* Saves one board and loads it into another; fails the test unless that one saves the same bytes.
+ */
+void sys_state_copy(Sys *from, Sys *to);
 void sys_protected(Sys *s); /* flat 32-bit level 0, EIP SYS_CODE, stack SYS_STACK0, TSS loaded */
 void sys_user(Sys *s);      /* then: flat level 3, stack SYS_STACK3 */
 void sys_v86(Sys *s, unsigned iopl);
