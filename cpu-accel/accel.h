@@ -48,6 +48,8 @@ struct Accel {
     Board *board;
     void *self;
     char failure[256]; /* after RUN_FAILED */
+    bool replaceable;  /* whoever runs it goes on with another engine after RUN_FAILED, so that it
+                        * may also give up where another would only be faster */
 };
 
 extern const AccelOps accel_interpreter;

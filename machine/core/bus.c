@@ -381,6 +381,31 @@ bool bus_dma(Bus *bus, uint64_t addr, void *buf, size_t len, bool to_guest)
     return all_memory;
 }
 
+bool bus_stretch(Bus *bus, uint64_t from, BusStretch *out)
+{
+    size_t low = 0, high = bus->count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (bus->segments[middle].end <= from) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    if (low == bus->count) {
+        return false;
+    }
+    const Segment *s = &bus->segments[low];
+    *out = (BusStretch){.base = s->base, .end = s->end, .ram = !s->range->ops};
+    if (out->ram) {
+        uint32_t offset = (uint32_t)(s->base - s->range->base);
+        out->view = s->range->view;
+        out->view.read_at += offset;
+        out->view.write_at += offset;
+    }
+    return true;
+}
+
 BusPage bus_page(Bus *bus, uint64_t addr)
 {
     uint64_t page = addr & ~(uint64_t)(RAM_PAGE - 1);

@@ -65,6 +65,14 @@ void bus_write(Bus *bus, uint64_t addr, uint64_t value, unsigned bytes);
 /* A bus master's transfer. False when some of it met no memory (those bytes read as ones). */
 bool bus_dma(Bus *bus, uint64_t addr, void *buf, size_t len, bool to_guest);
 
+/* A visible stretch of addresses that one range answers. */
+typedef struct BusStretch {
+    uint64_t base, end; /* end is exclusive */
+    bool ram;
+    RamView view; /* of `base`, when it is memory */
+} BusStretch;
+/* The first stretch that ends above `from`; false: there is none. For engines that map memory. */
+bool bus_stretch(Bus *bus, uint64_t from, BusStretch *out);
 /* The page that holds addr. */
 BusPage bus_page(Bus *bus, uint64_t addr);
 /* Calls changed(self) after every change of the map. One listener. */

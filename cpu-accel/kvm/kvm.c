@@ -1,0 +1,521 @@
+/* The KVM engine: runs the guest on the processor itself.
+ *
+ * KVM API. PIC, PIT and APICs are ours, not the kernel's, so that there is one model of each under
+ * every engine. System management mode, instructions that the kernel fails to emulate and shutdown
+ * states are carried by the interpreter, between two instructions, without leaving this engine.
+ * Not offered: guest time from executed instructions (the hardware does not stop at a count), FERR#
+ * (the processor runs with CR0.NE set). engine.c opens it.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cpu-accel/kvm/kvm_internal.h"
+#include "cpu-accel/x86/control.h"
+#include "machine/core/log.h"
+
+LOG_TAG("kvm");
+
+enum {
+    API_VERSION = 12,
+    RESCUE_NS = 200000, /* how long the interpreter runs for an instruction KVM cannot */
+    MOST_RESCUES = 200, /* in one window of exits; then another engine does better */
+    PAGE = 4096,
+};
+/* Three pages and one that some processors need, where neither memory nor devices are. */
+#define TSS_ADDRESS 0xfeffd000u
+#define IDENTITY_ADDRESS UINT64_C(0xfeffc000)
+#define VGA_WINDOW 0xa0000u
+#define VGA_WINDOW_SIZE 0x20000u
+
+/* The Accel moves when a machine changes its engine: note where it is with every call. */
+static Kvm *kvm_of(Accel *a)
+{
+    Kvm *k = a->self;
+    k->accel = a;
+    return k;
+}
+
+static int extension(const KvmSys *sys, int fd, unsigned long which)
+{
+    int value = kvm_ioctl_value(sys, fd, KVM_CHECK_EXTENSION, which);
+    return value > 0 ? value : 0;
+}
+
+/* The interpreter as helper. */
+
+static void left_smm(void *self, unsigned pin, bool level)
+{
+    Kvm *k = self;
+    (void)pin;
+    line_set(&k->own_pins->smiact, level);
+    if (!level && k->help_until == CLOCK_NEVER) {
+        atomic_store(&k->accel->cpu->attention, true); /* makes the interpreter return */
+    }
+}
+
+static void take_state(Kvm *k);
+
+/* From now on the interpreter runs: until RSM (CLOCK_NEVER), or until that time. */
+static bool start_help(Kvm *k, int64_t until)
+{
+    Cpu *cpu = k->accel->cpu;
+    Err err = {""};
+    take_state(k);
+    k->helper = (Accel){.ops = &accel_interpreter, .cpu = cpu, .board = k->accel->board};
+    if (!k->helper.ops->open(&k->helper, &err)) {
+        snprintf(k->accel->failure, sizeof(k->accel->failure), "%.200s", err.text);
+        return false;
+    }
+    k->helper.ops->push(&k->helper);
+    k->helping = true;
+    k->help_until = until;
+    k->own_pins = cpu->pins;
+    k->helper_pins = *cpu->pins;
+    k->helper_pins.smiact = (Line){left_smm, k, 0};
+    cpu->pins = &k->helper_pins;
+    return true;
+}
+
+static void end_help(Kvm *k)
+{
+    if (k->helping) {
+        k->helper.ops->pull(&k->helper);
+        k->helper.ops->close(&k->helper);
+        k->helping = false;
+        k->accel->cpu->pins = k->own_pins;
+        k->flags_stale = true;
+    }
+}
+
+/* True when the interpreter has done what it was called for. */
+static bool help_done(const Kvm *k)
+{
+    const Cpu *cpu = k->accel->cpu;
+    if (cpu->smm || cpu->activity == CPU_SHUTDOWN) {
+        return false;
+    }
+    return k->help_until == CLOCK_NEVER || clock_now(&k->accel->board->clock) >= k->help_until;
+}
+
+static KvmStep help(Kvm *k, int64_t until)
+{
+    int64_t limit = k->help_until < until ? k->help_until : until;
+    RunExit exit = k->helper.ops->run(&k->helper, limit);
+    if (exit == RUN_FAILED) {
+        memcpy(k->accel->failure, k->helper.failure, sizeof(k->accel->failure));
+        return KVM_STOP_FAILED;
+    }
+    if (help_done(k)) {
+        end_help(k);
+    }
+    return exit == RUN_HALTED ? KVM_STOP_HALTED : KVM_GO_ON;
+}
+
+KvmStep kvm_rescue(Kvm *k, const char *why)
+{
+    int64_t now = clock_now(&k->accel->board->clock);
+    if (k->accel->replaceable || ++k->rescues > MOST_RESCUES) {
+        snprintf(k->accel->failure, sizeof(k->accel->failure), "%s", why);
+        return KVM_STOP_FAILED;
+    }
+    log_guest("%s: the interpreter helps", why);
+    return start_help(k, now + RESCUE_NS) ? KVM_GO_ON : KVM_STOP_FAILED;
+}
+
+/* State. */
+
+/* Lets the kernel complete the instruction whose exit was handled last, and none after it. */
+static void finish_instruction(Kvm *k)
+{
+    while (k->unfinished) {
+        k->unfinished = false;
+        k->run->immediate_exit = 1;
+        int r = kvm_ioctl_value(k->sys, k->vcpu, KVM_RUN, 0);
+        kvm_flush_writes(k);
+        if (r == 0 && kvm_handle_exit(k) == KVM_STOP_FAILED) {
+            return;
+        }
+    }
+}
+
+/* Makes Cpu hold the state. */
+static void take_state(Kvm *k)
+{
+    if (!k->cpu_current) {
+        finish_instruction(k);
+        k->cpu_current = true;
+        kvm_load_cpu(k);
+    }
+}
+
+static void kvm_pull(Accel *a)
+{
+    Kvm *k = kvm_of(a);
+    if (k->helping) {
+        k->helper.ops->pull(&k->helper);
+    } else {
+        take_state(k);
+    }
+}
+
+static void kvm_push(Accel *a)
+{
+    Kvm *k = kvm_of(a);
+    if (k->helping && !a->cpu->smm) {
+        end_help(k); /* a reset, or another state, came in between */
+    }
+    if (k->helping) {
+        k->helper.ops->push(&k->helper);
+    }
+    k->cpu_current = true;
+    k->unfinished = false;
+    k->halted = a->cpu->activity == CPU_HALTED;
+}
+
+/* The run loop. */
+
+static bool wakes(const Kvm *k)
+{
+    const Cpu *cpu = k->accel->cpu;
+    bool interrupts = k->cpu_current ? cpu->eflags & FL_IF : k->interrupts_on;
+    return (cpu->intr && interrupts) || cpu->nmi_pending;
+}
+
+/* Hands over what waits at the pins. */
+static void inject(Kvm *k)
+{
+    Cpu *cpu = k->accel->cpu;
+    k->run->request_interrupt_window = 0;
+    if (cpu->nmi_pending && kvm_ioctl_value(k->sys, k->vcpu, KVM_NMI, 0) >= 0) {
+        cpu->nmi_pending = false;
+        k->halted = false;
+    }
+    if (!cpu->intr) {
+        return;
+    }
+    if (k->ready) {
+        struct kvm_interrupt interrupt = {cpu->pins->acknowledge(cpu->pins->self)};
+        k->sys->ioctl(k->sys->self, k->vcpu, KVM_INTERRUPT, &interrupt);
+        k->ready = false;
+        k->halted = false;
+    }
+    k->run->request_interrupt_window = cpu->intr;
+}
+
+static void note_apic_base(Kvm *k)
+{
+    Cpu *cpu = k->accel->cpu;
+    if (k->run->apic_base != cpu->apic_base) {
+        cpu->apic_base = k->run->apic_base;
+        if (cpu->pins->apic_base_changed) {
+            cpu->pins->apic_base_changed(cpu->pins->self, cpu->apic_base);
+        }
+    }
+}
+
+/* KVM_RUN and what comes of it. */
+static KvmStep enter(Kvm *k)
+{
+    if (k->cpu_current) {
+        if (!kvm_store_cpu(k)) {
+            return KVM_STOP_FAILED;
+        }
+        k->cpu_current = false;
+    }
+    inject(k);
+    k->unfinished = false;
+    int r = kvm_ioctl_value(k->sys, k->vcpu, KVM_RUN, 0);
+    int error = errno;
+    kvm_flush_writes(k);
+    k->ready = k->run->ready_for_interrupt_injection;
+    k->interrupts_on = k->run->if_flag;
+    note_apic_base(k);
+    if (r >= 0) {
+        return kvm_handle_exit(k);
+    }
+    switch (error) {
+    case EINTR: /* alarm or kick */
+        return KVM_STOP_DUE;
+    case EAGAIN:
+        return KVM_GO_ON;
+    default:
+        snprintf(k->accel->failure, sizeof(k->accel->failure), "KVM_RUN: %s", strerror(error));
+        return KVM_STOP_FAILED;
+    }
+}
+
+/* One turn of the loop. */
+static KvmStep step(Kvm *k, int64_t until)
+{
+    Cpu *cpu = k->accel->cpu;
+    if (atomic_load_explicit(&cpu->attention, memory_order_acquire) ||
+        clock_now(&k->accel->board->clock) >= until) {
+        return KVM_STOP_DUE;
+    }
+    if (k->helping) {
+        return help(k, until);
+    }
+    if (cpu->init_pending) {
+        take_state(k);
+        int_poll(cpu);
+        k->halted = false;
+    }
+    if (cpu->smi_pending || cpu->smm || (k->cpu_current && cpu->activity == CPU_SHUTDOWN)) {
+        return start_help(k, CLOCK_NEVER) ? KVM_GO_ON : KVM_STOP_FAILED;
+    }
+    if (k->halted && !wakes(k)) {
+        return KVM_STOP_HALTED;
+    }
+    if (!kvm_memory_update(k)) {
+        return KVM_STOP_FAILED;
+    }
+    if (k->halted && k->cpu_current) {
+        cpu->activity = CPU_RUNNING; /* what wakes it is injected below */
+    }
+    return enter(k);
+}
+
+static RunExit kvm_run_guest(Accel *a, int64_t until)
+{
+    Kvm *k = kvm_of(a);
+    const Clock *clock = &a->board->clock;
+    if (clock->source == CLOCK_COUNTED) {
+        snprintf(a->failure, sizeof(a->failure),
+                 "guest time from executed instructions (-icount) is not possible under KVM");
+        return RUN_FAILED;
+    }
+    k->thread = pthread_self();
+    atomic_thread_fence(memory_order_seq_cst);
+    k->thread_known = true;
+    k->run->immediate_exit = 0;
+    atomic_thread_fence(memory_order_seq_cst); /* before step looks at attention */
+    bool timed = clock->source == CLOCK_HOST && until != CLOCK_NEVER;
+    if (timed) {
+        Err err = {""};
+        if (!k->alarm.made && !kvm_alarm_open(&k->alarm, k->run, &err)) {
+            snprintf(a->failure, sizeof(a->failure), "%.200s", err.text);
+            return RUN_FAILED;
+        }
+        int64_t left = until - clock_now(clock);
+        kvm_alarm_set(&k->alarm, left > 0 ? left : 1);
+    }
+    KvmStep result;
+    do {
+        result = step(k, until);
+    } while (result == KVM_GO_ON);
+    if (timed) {
+        kvm_alarm_stop(&k->alarm);
+    }
+    kvm_memory_sync(k);
+    if (result == KVM_STOP_FAILED) {
+        return RUN_FAILED;
+    }
+    return result == KVM_STOP_HALTED ? RUN_HALTED : RUN_DUE;
+}
+
+static void kvm_kick(Accel *a)
+{
+    Kvm *k = kvm_of(a);
+    atomic_store(&a->cpu->attention, true);
+    if (k->thread_known) {
+        k->run->immediate_exit = 1;
+        if (!pthread_equal(k->thread, pthread_self())) {
+            kvm_alarm_kick(k->thread);
+        }
+    }
+}
+
+static void kvm_code_changed(Accel *a, uint32_t at, uint32_t length)
+{
+    Kvm *k = kvm_of(a);
+    if (k->helping) {
+        k->helper.ops->code_changed(&k->helper, at, length);
+    }
+}
+
+static void kvm_flags_set(Accel *a, uint32_t first_page, uint32_t pages)
+{
+    Kvm *k = kvm_of(a);
+    k->flags_stale = true;
+    if (k->helping) {
+        k->helper.ops->flags_set(&k->helper, first_page, pages);
+    }
+}
+
+static void kvm_map_changed(Accel *a)
+{
+    Kvm *k = kvm_of(a);
+    k->map_stale = true;
+    if (k->helping) {
+        k->helper.ops->map_changed(&k->helper);
+    }
+}
+
+/* Opening. */
+
+static bool open_vm(Kvm *k, Err *err)
+{
+    const KvmSys *sys = k->sys;
+    k->system = sys->open(sys->self);
+    if (k->system < 0) {
+        return err_set(err, "kvm: /dev/kvm: %s; use -accel translator, or -accel auto",
+                       strerror(errno));
+    }
+    int version = kvm_ioctl_value(sys, k->system, KVM_GET_API_VERSION, 0);
+    if (version != API_VERSION) {
+        return err_set(err, "kvm: the kernel speaks KVM API %d, not %d; use -accel translator",
+                       version, API_VERSION);
+    }
+    if (!extension(sys, k->system, KVM_CAP_USER_MEMORY) ||
+        !extension(sys, k->system, KVM_CAP_IMMEDIATE_EXIT)) {
+        return err_set(err, "kvm: this kernel is too old (before 4.13); use -accel translator");
+    }
+    k->vm = kvm_ioctl_value(sys, k->system, KVM_CREATE_VM, 0);
+    if (k->vm < 0) {
+        return err_set(err, "kvm: no virtual machine: %s; use -accel translator", strerror(errno));
+    }
+    uint64_t identity = IDENTITY_ADDRESS;
+    if (extension(sys, k->vm, KVM_CAP_SET_IDENTITY_MAP_ADDR)) {
+        sys->ioctl(sys->self, k->vm, KVM_SET_IDENTITY_MAP_ADDR, &identity);
+    }
+    if (extension(sys, k->vm, KVM_CAP_SET_TSS_ADDR)) {
+        kvm_ioctl_value(sys, k->vm, KVM_SET_TSS_ADDR, TSS_ADDRESS);
+    }
+    return true;
+}
+
+/* What the kernel offers beyond the least. */
+static void find_extras(Kvm *k, int *ring_page)
+{
+    const KvmSys *sys = k->sys;
+    k->sregs2 = extension(sys, k->vm, KVM_CAP_SREGS2);
+    k->xsave = extension(sys, k->vm, KVM_CAP_XSAVE);
+    k->debugregs = extension(sys, k->vm, KVM_CAP_DEBUGREGS);
+    k->read_only_slots = extension(sys, k->vm, KVM_CAP_READONLY_MEM);
+    if (extension(sys, k->vm, KVM_CAP_X86_USER_SPACE_MSR)) {
+        struct kvm_enable_cap cap = {.cap = KVM_CAP_X86_USER_SPACE_MSR,
+                                     .args = {KVM_MSR_EXIT_REASON_UNKNOWN}};
+        k->user_msrs = sys->ioctl(sys->self, k->vm, KVM_ENABLE_CAP, &cap) >= 0;
+    }
+    *ring_page = extension(sys, k->vm, KVM_CAP_COALESCED_MMIO);
+    struct kvm_coalesced_mmio_zone zone = {.addr = VGA_WINDOW, .size = VGA_WINDOW_SIZE};
+    if (*ring_page && sys->ioctl(sys->self, k->vm, KVM_REGISTER_COALESCED_MMIO, &zone) < 0) {
+        *ring_page = 0;
+    }
+}
+
+static bool open_vcpu(Kvm *k, Err *err)
+{
+    const KvmSys *sys = k->sys;
+    int ring_page = 0;
+    find_extras(k, &ring_page);
+    k->vcpu = kvm_ioctl_value(sys, k->vm, KVM_CREATE_VCPU, 0);
+    int size = kvm_ioctl_value(sys, k->system, KVM_GET_VCPU_MMAP_SIZE, 0);
+    if (k->vcpu < 0 || size < (int)sizeof(struct kvm_run)) {
+        return err_set(err, "kvm: no virtual processor: %s; use -accel translator",
+                       strerror(errno));
+    }
+    k->run_size = (size_t)size;
+    k->run = sys->map(sys->self, k->vcpu, k->run_size);
+    if (!k->run) {
+        return err_set(err, "kvm: no room in the address space (ulimit -v)");
+    }
+    if (ring_page && (size_t)(ring_page + 1) * PAGE <= k->run_size) {
+        k->ring = (struct kvm_coalesced_mmio_ring *)((uint8_t *)k->run + (size_t)ring_page * PAGE);
+    }
+    if (extension(sys, k->vm, KVM_CAP_TSC_CONTROL)) {
+        kvm_ioctl_value(sys, k->vcpu, KVM_SET_TSC_KHZ, k->accel->cpu->tsc_hz / 1000);
+    }
+    return kvm_set_cpuid(k, err);
+}
+
+static void kvm_close(Accel *a)
+{
+    Kvm *k = kvm_of(a);
+    const KvmSys *sys = k->sys;
+    end_help(k);
+    kvm_alarm_close(&k->alarm);
+    if (k->run) {
+        sys->unmap(sys->self, k->run, k->run_size);
+    }
+    int fds[3] = {k->vcpu, k->vm, k->system};
+    for (unsigned i = 0; i < 3; i++) {
+        if (fds[i] >= 0) {
+            sys->close(sys->self, fds[i]);
+        }
+    }
+    free(k->bitmap);
+    free(k);
+    a->self = NULL;
+}
+
+/* -accel kvm is refused where it could not even start firmware; where only more is wrong, the user
+ * is told. */
+static bool judge(const KvmProbe *probe, Err *err)
+{
+    if (!probe->usable) {
+        return err_set(err, "kvm: %s; use -accel translator, or -accel auto", probe->reason);
+    }
+    for (unsigned m = 0; m < KVM_MODES; m++) {
+        if (probe->mode[m].right) {
+            continue;
+        }
+        if (m == KVM_REAL || m == KVM_PROTECTED) {
+            return err_set(err, "kvm: this host's KVM fails in %s: %s; use -accel translator",
+                           kvm_mode_names[m], probe->mode[m].wrong);
+        }
+        log_warn("this host's KVM fails in %s (%s): guests that need it will not run; "
+                 "-accel auto takes another engine",
+                 kvm_mode_names[m], probe->mode[m].wrong);
+    }
+    return true;
+}
+
+bool kvm_open_on(Accel *a, const KvmSys *sys, bool probe, Err *err)
+{
+    if (probe) {
+        KvmProbe result;
+        kvm_probe(sys, &result);
+        if (!judge(&result, err)) {
+            return false;
+        }
+    }
+    Kvm *k = calloc(1, sizeof(*k));
+    if (!k) {
+        return err_set(err, "out of memory");
+    }
+    *k = (Kvm){.sys = sys,
+               .accel = a,
+               .system = -1,
+               .vm = -1,
+               .vcpu = -1,
+               .cpu_current = true,
+               .map_stale = true,
+               .a20 = a->cpu->a20};
+    a->self = k;
+    if (!open_vm(k, err) || !open_vcpu(k, err)) {
+        kvm_close(a);
+        return false;
+    }
+    return true;
+}
+
+static bool kvm_open(Accel *a, Err *err)
+{
+    return kvm_open_on(a, &kvm_sys_host, !a->replaceable, err);
+}
+
+const AccelOps accel_kvm = {
+    .name = "kvm",
+    .open = kvm_open,
+    .close = kvm_close,
+    .run = kvm_run_guest,
+    .kick = kvm_kick,
+    .pull = kvm_pull,
+    .push = kvm_push,
+    .code_changed = kvm_code_changed,
+    .flags_set = kvm_flags_set,
+    .map_changed = kvm_map_changed,
+};
