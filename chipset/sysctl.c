@@ -35,9 +35,9 @@ struct Sysctl {
     SysctlConfig config;
     struct {
         uint8_t port61; /* the writable bits */
-        uint8_t port92;
+        uint8_t port92; /* without P92_A20 */
         uint8_t post;
-        bool kbc_a20;
+        bool a20; /* the gate: one latch, which port 92h and the keyboard controller both set */
         bool nmi_masked;
         bool channel_check, system_error; /* latched until their disable bit is set */
         bool ferr, irq13, ignne;
@@ -53,12 +53,20 @@ static void drive_nmi(Sysctl *s)
 
 bool sysctl_a20(const Sysctl *s)
 {
-    return s->g.kbc_a20 || s->g.port92 & P92_A20;
+    return s->g.a20;
 }
 
 uint8_t sysctl_post_code(const Sysctl *s)
 {
     return s->g.post;
+}
+
+/* Chip sets watch the keyboard controller's output port and mirror it: whoever wrote last decides.
+ * HIMEM relies on it, which closes by one way a gate that firmware has opened by the other. */
+static void set_a20(Sysctl *s, bool open)
+{
+    s->g.a20 = open;
+    line_set(&s->config.a20, open);
 }
 
 static void drive_all(Sysctl *s)
@@ -89,8 +97,7 @@ static void input_drive(void *sink, unsigned pin, bool level)
     Sysctl *s = sink;
     switch (pin) {
     case PIN_A20:
-        s->g.kbc_a20 = level;
-        line_set(&s->config.a20, sysctl_a20(s));
+        set_a20(s, level);
         break;
     case PIN_NMI_MASK:
         s->g.nmi_masked = level;
@@ -187,7 +194,7 @@ static uint64_t port92_read(void *self, uint32_t offset, unsigned bytes)
     Sysctl *s = self;
     (void)offset;
     (void)bytes;
-    return s->g.port92;
+    return s->g.port92 | (s->g.a20 ? P92_A20 : 0u);
 }
 
 static void port92_write(void *self, uint32_t offset, uint64_t value, unsigned bytes)
@@ -196,8 +203,8 @@ static void port92_write(void *self, uint32_t offset, uint64_t value, unsigned b
     (void)offset;
     (void)bytes;
     bool reset = value & P92_INIT && !(s->g.port92 & P92_INIT);
-    s->g.port92 = value & (P92_INIT | P92_A20);
-    line_set(&s->config.a20, sysctl_a20(s));
+    s->g.port92 = value & P92_INIT;
+    set_a20(s, value & P92_A20);
     if (reset) {
         log_trace("fast reset");
         line_pulse(&s->config.init);
@@ -232,11 +239,11 @@ static void sysctl_reset(Device *d, ResetKind kind)
     Sysctl *s = (Sysctl *)d;
     (void)kind;
     bool ferr = s->g.ferr;
-    bool kbc_a20 = s->g.kbc_a20;
+    bool a20 = s->g.a20;
     bool masked = s->g.nmi_masked;
     memset(&s->g, 0, sizeof(s->g));
     s->g.ferr = ferr; /* the pins belong to others */
-    s->g.kbc_a20 = kbc_a20;
+    s->g.a20 = a20;
     s->g.nmi_masked = masked;
     drive_all(s);
 }
@@ -247,14 +254,14 @@ static void sysctl_state(Device *d, StateIo *io)
     state_u8(io, "port61", &s->g.port61);
     state_u8(io, "port92", &s->g.port92);
     state_u8(io, "post", &s->g.post);
-    state_bool(io, "kbc_a20", &s->g.kbc_a20);
+    state_bool(io, "a20", &s->g.a20);
     state_bool(io, "nmi_masked", &s->g.nmi_masked);
     state_bool(io, "channel_check", &s->g.channel_check);
     state_bool(io, "system_error", &s->g.system_error);
     state_bool(io, "ferr", &s->g.ferr);
     state_bool(io, "irq13", &s->g.irq13);
     state_bool(io, "ignne", &s->g.ignne);
-    state_check(io, !(s->g.port61 & ~P61_WRITABLE) && !(s->g.port92 & ~(P92_INIT | P92_A20)),
+    state_check(io, !(s->g.port61 & ~P61_WRITABLE) && !(s->g.port92 & ~P92_INIT),
                 "a port has a reserved bit");
 }
 

@@ -19,10 +19,10 @@ typedef struct SysctlConfig {
     Line speaker;            /* bit 1: lets OUT2 through to the speaker */
     bool (*out2)(void *pit); /* OUT of counter 2 now, for bit 5; NULL reads as 0 */
     void *pit;
-    Line nmi;          /* to the processor */
-    Line a20;          /* true: A20 passes; the OR of port 92h and the keyboard controller */
-    Line init;         /* a pulse: port 92h bit 0 resets the processor */
-    Line irq13, ignne; /* coprocessor error; IGNNE# */
+    Line nmi;  /* to the processor */
+    Line a20;  /* true: A20 passes; port 92h or the keyboard controller, whoever wrote last */
+    Line init; /* a pulse: port 92h bit 0 resets the processor */
+    Line irq13, ignne;                      /* coprocessor error; IGNNE# */
     void (*post)(void *self, uint8_t code); /* sees each POST code; may be NULL */
     void *post_self;
 } SysctlConfig;

@@ -99,7 +99,8 @@ static void nmi_sources_latch_and_are_masked(void **state)
     board_free(f.b);
 }
 
-static void a20_is_the_or_of_both_gates(void **state)
+/* Firmware opens the gate by port 92h, HIMEM closes it by the keyboard controller. */
+static void a20_obeys_whoever_wrote_last(void **state)
 {
     (void)state;
     Fixture f;
@@ -108,11 +109,13 @@ static void a20_is_the_or_of_both_gates(void **state)
     assert_false(f.a20.level);
     chip_out(f.b, 0x92, 0x02);
     assert_true(f.a20.level);
-    line_set(&kbc, true);
-    chip_out(f.b, 0x92, 0x00);
-    assert_true(f.a20.level);
-    assert_int_equal(chip_in(f.b, 0x92), 0x00);
+    assert_int_equal(chip_in(f.b, 0x92), 0x02);
     line_set(&kbc, false);
+    assert_false(f.a20.level);
+    assert_int_equal(chip_in(f.b, 0x92), 0x00);
+    line_set(&kbc, true);
+    assert_int_equal(chip_in(f.b, 0x92), 0x02);
+    chip_out(f.b, 0x92, 0x00);
     assert_false(f.a20.level);
     board_free(f.b);
 }
@@ -191,7 +194,7 @@ int main(void)
         cmocka_unit_test(gates_and_out2),
         cmocka_unit_test(refresh_bit_toggles_each_15_us),
         cmocka_unit_test(nmi_sources_latch_and_are_masked),
-        cmocka_unit_test(a20_is_the_or_of_both_gates),
+        cmocka_unit_test(a20_obeys_whoever_wrote_last),
         cmocka_unit_test(fast_reset_needs_a_rising_edge),
         cmocka_unit_test(coprocessor_error),
         cmocka_unit_test(post_codes),

@@ -1,0 +1,359 @@
+/* The board of a period PC: 440FX, PIIX3, and all that hangs on them, wired top to bottom in
+ * pc_build.
+ *
+ * Read pc_build as a schematic: first the memory and the processor, then the chips in the order in
+ * which they stand on the buses, last the plugs. Chips know nothing of each other; every wire
+ * between two of them is a line here.
+ */
+#include "machine/pc.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "chipset/debug_exit.h"
+#include "chipset/debugcon.h"
+#include "chipset/dma.h"
+#include "chipset/fw_cfg.h"
+#include "chipset/i440fx.h"
+#include "chipset/ioapic.h"
+#include "chipset/kbc.h"
+#include "chipset/lapic.h"
+#include "chipset/pci.h"
+#include "chipset/pic.h"
+#include "chipset/piix3.h"
+#include "chipset/piix4_pm.h"
+#include "chipset/pit.h"
+#include "chipset/ps2_keyboard.h"
+#include "chipset/ps2_mouse.h"
+#include "chipset/rtc.h"
+#include "chipset/sysctl.h"
+#include "chipset/uart.h"
+#include "display/vga.h"
+#include "machine/firmware.h"
+#include "machine/host/char_host.h"
+#include "machine/pc_drives.h"
+#include "machine/pc_fw.h"
+#include "machine/pc_options.h"
+
+enum { VGA_DEVICE = 2, APIC_BUS_HZ = 100000000, MOUSE_HZ = 100 };
+
+static const uint16_t uart_base[MACHINE_MAX_SERIAL] = {0x3f8, 0x2f8, 0x3e8, 0x2e8};
+static const uint8_t uart_irq[MACHINE_MAX_SERIAL] = {4, 3, 4, 3};
+static const char *const uart_id[MACHINE_MAX_SERIAL] = {"serial0", "serial1", "serial2", "serial3"};
+
+struct Pc {
+    Board *b;
+    PcHost host;
+    Cpu *cpu;
+    Pic *pic;
+    Pit *pit;
+    Rtc *rtc;
+    Piix4Pm *pm;
+    Ps2Keyboard *keyboard;
+    Ps2Mouse *mouse;
+    Vga *vga;
+    Screen *screen;
+    CharHost *chars;
+    Drives drives;
+};
+
+/* --- wires that need a word of translation --- */
+
+static void reset_pulled(void *sink, unsigned pin, bool level)
+{
+    Pc *pc = sink;
+    (void)pin;
+    if (level) {
+        pc->host.reset(pc->host.self);
+    }
+}
+
+static void power_off_pulled(void *sink, unsigned pin, bool level)
+{
+    Pc *pc = sink;
+    (void)pin;
+    if (level) {
+        pc->host.power_off(pc->host.self);
+    }
+}
+
+static void gate2_driven(void *sink, unsigned pin, bool level)
+{
+    pit_gate(sink, pin, level);
+}
+
+static bool timer2_out(void *pit)
+{
+    return pit_output(pit, 2);
+}
+
+static bool open_char(Pc *pc, const char *option, const char *spec, CharPort *port, Err *err)
+{
+    return char_host_open(pc->chars, option, spec, port, err);
+}
+
+/* What set-up would have left in the CMOS. */
+static void set_up_cmos(Pc *pc, const MachineConfig *c)
+{
+    RtcSetup setup = {
+        .ram_below_4g = (uint64_t)c->ram_mib << 20, .floppy_check = true, .mouse = true, .cpus = 1};
+    drives_describe(&pc->drives, &setup);
+    pc_boot_order(c->boot_once ? c->boot_once : c->boot_order, &setup);
+    rtc_setup(pc->rtc, &setup);
+}
+
+bool pc_build(Pc *pc, Board *b, const MachineConfig *c, const PcHost *host, Err *err)
+{
+    CpuModel model;
+    RtcConfig rtc = {0};
+    if (!pc_cpu_model(c->cpu, &model, err) || !pc_rtc_base(c->rtc_base, &rtc.base, err) ||
+        !pc_check_memory(c->ram_mib, err)) {
+        return false;
+    }
+    pc->b = b;
+    pc->host = *host;
+    pc->screen = screen_new();
+    pc->chars = char_host_new(b->events);
+    if (!pc->screen || !pc->chars) {
+        return err_set(err, "out of memory");
+    }
+    Line reset = {reset_pulled, pc, 0};
+
+    /* Memory and processor. Its pins are soldered below, as the chips appear. */
+    RamBlock *ram = ram_add(&b->ram, "ram", (uint64_t)c->ram_mib << 20, err);
+    RamBlock *bios = ram ? firmware_bios(&b->ram, c->bios, err) : NULL;
+    if (!bios) {
+        return false;
+    }
+    pc->cpu = cpu_new(b, model, &(CpuPins){0});
+    Line intr = {cpu_intr, pc->cpu, 0}, nmi = {cpu_nmi, pc->cpu, 0}, smi = {cpu_smi, pc->cpu, 0},
+         init = {cpu_init_pin, pc->cpu, 0};
+
+    /* Interrupt controllers: 8259s into LINT0 of the local APIC, which drives the processor's INTR.
+     */
+    LapicConfig lapic_config = {.present = model >= CPU_PENTIUM,
+                                .bus_hz = APIC_BUS_HZ,
+                                .intr = intr,
+                                .nmi = nmi,
+                                .smi = smi,
+                                .init = init,
+                                .acknowledge_pic = pic_acknowledge};
+    Lapic *lapic;
+    PicConfig pic_config = {0};
+    pc->pic = pic_new(b, &pic_config, "pic");
+    lapic_config.pic = pc->pic;
+    lapic = lapic_new(b, &lapic_config, "lapic");
+    pic_connect(pc->pic, (Line){lapic_lint, lapic, 0});
+    Ioapic *ioapic = ioapic_new(
+        b, &(IoapicConfig){.base = 0xfec00000, .deliver = lapic_deliver, .lapic = lapic}, "ioapic");
+    lapic_connect_ioapic(lapic, ioapic_end_of_interrupt, ioapic);
+
+    /* Host bridge and south bridge. */
+    PciBus *pci = pci_new(b, "pci");
+    I440fx *bridge = i440fx_new(
+        b, &(I440fxConfig){.bus = pci, .ram = ram, .bios = bios, .reset = reset, .init = init},
+        "i440fx");
+    Piix3Config piix_config = {.bus = pci, .device = 1, .reset = reset, .init = init};
+    for (unsigned irq = 0; irq < 16; irq++) {
+        if (irq != 2) {
+            piix_config.pic[irq] = pic_input(pc->pic, irq);
+            piix_config.ioapic[irq] = (Line){ioapic_pin, ioapic, irq ? irq : 2};
+        }
+    }
+    Piix3 *piix = piix3_new(b, &piix_config, "piix3");
+    pc->pm = piix4_pm_new(b,
+                          &(Piix4PmConfig){.bus = pci,
+                                           .device = 1,
+                                           .function = 3,
+                                           .sci = piix3_irq(piix, 9),
+                                           .smi = smi,
+                                           .power_off = {power_off_pulled, pc, 0}},
+                          "pm");
+
+    /* Timers, DMA, and the system control ports that tie A20, NMI and the coprocessor's error
+     * together. */
+    pc->pit = pit_new(b, &(PitConfig){.base = 0x40, .out = {piix3_irq(piix, 0)}}, "pit");
+    Sysctl *sysctl = sysctl_new(b,
+                                &(SysctlConfig){.gate2 = {gate2_driven, pc->pit, 2},
+                                                .out2 = timer2_out,
+                                                .pit = pc->pit,
+                                                .nmi = {lapic_lint, lapic, 1},
+                                                .a20 = {cpu_a20m, pc->cpu, 0},
+                                                .init = init,
+                                                .irq13 = piix3_irq(piix, 13),
+                                                .ignne = {cpu_ignne, pc->cpu, 0}},
+                                "sysctl");
+    rtc.irq = piix3_irq(piix, 8);
+    rtc.nmi_mask = sysctl_nmi_mask(sysctl);
+    pc->rtc = rtc_new(b, &rtc, "rtc");
+    Dma *dma = dma_new(b, "dma");
+    CpuPins pins = {.acknowledge = lapic_acknowledge,
+                    .self = lapic,
+                    .apic_base_changed = lapic_set_base,
+                    .ferr = sysctl_ferr(sysctl),
+                    .smiact = {i440fx_smiact, bridge, 0},
+                    .shutdown = reset};
+    cpu_connect(pc->cpu, &pins);
+
+    /* Keyboard and mouse. */
+    pc->keyboard = ps2_keyboard_new(b, &(Ps2KeyboardConfig){0}, "keyboard");
+    pc->mouse = ps2_mouse_new(b, &(Ps2MouseConfig){.fastest_hz = MOUSE_HZ}, "mouse");
+    kbc_new(b,
+            &(KbcConfig){.keyboard = ps2_keyboard_plug(pc->keyboard),
+                         .mouse = ps2_mouse_plug(pc->mouse),
+                         .irq1 = piix3_irq(piix, 1),
+                         .irq12 = piix3_irq(piix, 12),
+                         .a20 = sysctl_a20_input(sysctl),
+                         .reset = init},
+            "kbc");
+
+    /* Drives. */
+    if (!drives_build(&pc->drives, b, c,
+                      &(DrivesWiring){.pci = pci,
+                                      .fdc_irq = piix3_irq(piix, 6),
+                                      .fdc_dma = dma_line(dma, 2),
+                                      .ide_irq = {piix3_irq(piix, 14), piix3_irq(piix, 15)},
+                                      .io_error = host->io_error,
+                                      .self = host->self},
+                      err)) {
+        return false;
+    }
+
+    /* Display. */
+    if (strcmp(c->vga, "none") != 0) {
+        RamBlock *vgabios = firmware_vgabios(&b->ram, c->vgabios, c->vga, err);
+        if (vgabios) {
+            pc->vga = vga_new(
+                b,
+                &(VgaConfig){
+                    .screen = pc->screen, .pci = pci, .pci_device = VGA_DEVICE, .rom = vgabios},
+                "vga", err);
+        }
+        if (!pc->vga) {
+            return false;
+        }
+    }
+
+    /* Serial and parallel ports, debug ports. */
+    for (unsigned i = 0; i < MACHINE_MAX_SERIAL; i++) {
+        UartConfig uart = {.base = uart_base[i], .irq = piix3_irq(piix, uart_irq[i])};
+        if (!open_char(pc, "serial", c->serial[i], &uart.port, err)) {
+            return false;
+        }
+        if (c->serial[i] || i < 2) {
+            uart_new(b, &uart, uart_id[i]);
+        }
+    }
+
+    DebugconConfig debugcon = {.base = 0x402};
+    if (!open_char(pc, "debugcon", c->debugcon, &debugcon.port, err)) {
+        return false;
+    }
+
+    debugcon_new(b, &debugcon, "debugcon");
+    for (unsigned i = 0; i < MACHINE_MAX_DEVICES; i++) {
+        DebugExitConfig exit = {.exit = host->debug_exit, .self = host->self};
+        if (pc_is_debug_exit(c->device[i], &exit.base, &exit.size) &&
+            !debug_exit_new(b, &exit, "debug-exit", err)) {
+            return false;
+        }
+    }
+
+    /* What the firmware is told. */
+    if (!pc_fw_items(fw_cfg_new(b, "fw_cfg"), c, err)) {
+        return false;
+    }
+    set_up_cmos(pc, c);
+    return true;
+}
+
+Pc *pc_new(void)
+{
+    return calloc(1, sizeof(Pc));
+}
+
+void pc_unplug(Pc *pc)
+{
+    if (pc) {
+        char_host_free(pc->chars);
+        pc->chars = NULL;
+    }
+}
+
+void pc_free(Pc *pc)
+{
+    if (pc) {
+        pc_unplug(pc);
+        screen_free(pc->screen);
+        free(pc);
+    }
+}
+
+Cpu *pc_cpu(Pc *pc)
+{
+    return pc->cpu;
+}
+
+Screen *pc_screen(Pc *pc)
+{
+    return pc->screen;
+}
+
+void pc_power_button(Pc *pc)
+{
+    piix4_pm_power_button(pc->pm);
+}
+
+bool pc_text(Pc *pc, char *text, size_t room)
+{
+    if (!pc->vga) {
+        text[0] = '\0';
+        return false;
+    }
+    return vga_text(pc->vga, text, room);
+}
+
+unsigned pc_block_query(Pc *pc, BlockInfo *info, unsigned room)
+{
+    return drives_query(&pc->drives, info, room);
+}
+
+bool pc_change_medium(Pc *pc, const char *id, const char *file, const char *format, bool read_only,
+                      Err *err)
+{
+    return drives_change(&pc->drives, id, file, format, read_only, err);
+}
+
+bool pc_eject(Pc *pc, const char *id, bool force, Err *err)
+{
+    return drives_eject(&pc->drives, id, force, err);
+}
+
+void pc_drain(Pc *pc)
+{
+    block_queue_drain(pc->drives.queue);
+}
+
+void pc_retry(Pc *pc)
+{
+    block_queue_retry(pc->drives.queue);
+}
+
+void pc_input(Pc *pc, const InputEvent *event)
+{
+    EventPort *port =
+        event->kind == INPUT_KEY ? ps2_keyboard_events(pc->keyboard) : ps2_mouse_events(pc->mouse);
+    event_post(port, event, sizeof(*event));
+}
+
+uint8_t pc_keyboard_leds(const Pc *pc)
+{
+    return ps2_keyboard_leds(pc->keyboard);
+}
+
+bool pc_wants_absolute(const Pc *pc)
+{
+    (void)pc;
+    return false;
+}

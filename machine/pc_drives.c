@@ -1,0 +1,233 @@
+/* The drives of the board: which image is in which bay, and changing it. */
+#include "machine/pc_drives.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "machine/core/log.h"
+
+LOG_TAG("drives");
+
+enum { IDE_PCI_DEVICE = 1, IDE_PCI_FUNCTION = 1 };
+
+static Block *open_image(const char *file, const char *format, bool read_only, bool snapshot,
+                         bool or_read_only, Err *err)
+{
+    BlockOptions options = {.format = format,
+                            .read_only = read_only,
+                            .snapshot = snapshot,
+                            .or_read_only = or_read_only};
+    return block_open(file, &options, err);
+}
+
+/* A cartridge of the user's name, or as QEMU calls them: "floppy0", "ide0-hd0", "ide1-cd0". */
+static void name_bay(Bay *bay, const DriveConfig *c)
+{
+    if (c->id) {
+        snprintf(bay->id, sizeof(bay->id), "%s", c->id);
+    } else if (c->bus == DRIVE_FLOPPY) {
+        snprintf(bay->id, sizeof(bay->id), "floppy%u", c->index);
+    } else {
+        snprintf(bay->id, sizeof(bay->id), "ide%u-%s%u", c->index / 2,
+                 c->media == MEDIA_CDROM ? "cd" : "hd", c->index % 2);
+    }
+}
+
+static bool disk_failed(void *self, const BlockError *error)
+{
+    Drives *d = self;
+    log_error("%s: image '%s': %s; the machine is paused: mend it and resume", error->device,
+              error->path, strerror(error->error));
+    d->wiring.io_error(d->wiring.self, error->device);
+    return true;
+}
+
+static bool add_ide(IdeConfig *ide, const DriveConfig *c, bool snapshot, Err *err)
+{
+    IdeDriveConfig *drive = &ide->drive[c->index];
+    if (drive->kind != IDE_NONE) {
+        return err_set(err,
+                       "two drives want IDE place %u; give one of them another index=", c->index);
+    }
+    drive->kind = c->media == MEDIA_CDROM ? IDE_CDROM : IDE_DISK;
+    drive->geometry =
+        (IdeGeometry){.cylinders = c->cylinders, .heads = c->heads, .sectors = c->sectors};
+    if (c->file) {
+        bool read_only = c->read_only || drive->kind == IDE_CDROM;
+        drive->medium =
+            open_image(c->file, c->format, read_only, snapshot && !read_only, false, err);
+        return drive->medium != NULL;
+    }
+    return drive->kind == IDE_CDROM || err_set(err, "-drive: a hard disk needs file=");
+}
+
+static bool is_floppy(const Block *medium)
+{
+    FdcFormat format;
+    return fdc_guess_format(block_size(medium), &format);
+}
+
+static bool add_floppy(FdcConfig *fdc, const DriveConfig *c, bool snapshot, Err *err)
+{
+    fdc->drive[c->index] = FDC_AUTO;
+    if (!c->file) {
+        return true;
+    }
+    Block *medium = fdc->medium[c->index] =
+        open_image(c->file, c->format, c->read_only, snapshot, true, err);
+    return medium && (is_floppy(medium) ||
+                      err_set(err, "%s: no floppy disk has %llu bytes; use -hda for a hard disk",
+                              c->file, (unsigned long long)block_size(medium)));
+}
+
+bool drives_build(Drives *d, Board *b, const MachineConfig *config, const DrivesWiring *wiring,
+                  Err *err)
+{
+    *d = (Drives){.wiring = *wiring, .snapshot = config->snapshot};
+    BlockQueueConfig queue = {
+        .deterministic = config->icount_shift >= 0, .on_error = disk_failed, .self = d};
+    d->queue = block_queue_new(b, &queue, "disks", err);
+    if (!d->queue) {
+        return false;
+    }
+    IdeConfig ide = {.pci = wiring->pci,
+                     .pci_device = IDE_PCI_DEVICE,
+                     .pci_function = IDE_PCI_FUNCTION,
+                     .irq = {wiring->ide_irq[0], wiring->ide_irq[1]},
+                     .queue = d->queue};
+    FdcConfig fdc = {.base = 0x3f0,
+                     .irq = wiring->fdc_irq,
+                     .dma = wiring->fdc_dma,
+                     .queue = d->queue,
+                     .drive = {FDC_AUTO}};
+    bool ok = true;
+    for (unsigned i = 0; i < MACHINE_MAX_DRIVES && ok; i++) {
+        const DriveConfig *c = &config->drive[i];
+        if (!c->present) {
+            continue;
+        }
+        Bay *bay = &d->bay[i];
+        *bay = (Bay){.present = true, .bus = c->bus, .index = c->index};
+        bay->removable = c->bus == DRIVE_FLOPPY || c->media == MEDIA_CDROM;
+        name_bay(bay, c);
+        bool snapshot = config->snapshot || c->snapshot;
+        ok = c->bus == DRIVE_FLOPPY ? add_floppy(&fdc, c, snapshot, err)
+                                    : add_ide(&ide, c, snapshot, err);
+    }
+    if (!ok) {
+        for (unsigned i = 0; i < IDE_DRIVES; i++) {
+            block_close(ide.drive[i].medium);
+        }
+        for (unsigned i = 0; i < FDC_DRIVES; i++) {
+            block_close(fdc.medium[i]);
+        }
+        return false;
+    }
+    d->fdc = fdc_new(b, &fdc, "fdc");
+    d->ide = ide_new(b, &ide, "ide");
+    return true;
+}
+
+void drives_describe(const Drives *d, RtcSetup *setup)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        setup->floppy[i] = (RtcFloppy)fdc_drive_type(d->fdc, i);
+    }
+    for (unsigned i = 0; i < IDE_DRIVES; i++) {
+        IdeGeometry g;
+        if (ide_geometry(d->ide, i, &g)) {
+            setup->disk[i] = (RtcDisk){.present = true,
+                                       .cylinders = (uint16_t)g.cylinders,
+                                       .heads = (uint8_t)g.heads,
+                                       .sectors = (uint8_t)g.sectors,
+                                       .translation = (uint8_t)g.translation};
+        }
+    }
+}
+
+static const Block *medium_of(const Drives *d, const Bay *bay, BlockInfo *info)
+{
+    if (bay->bus == DRIVE_FLOPPY) {
+        return fdc_medium(d->fdc, bay->index);
+    }
+    IdeDriveInfo drive;
+    ide_drive_info(d->ide, bay->index, &drive);
+    info->locked = drive.locked;
+    info->tray_open = drive.tray_open;
+    return drive.medium;
+}
+
+unsigned drives_query(const Drives *d, BlockInfo *info, unsigned room)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < MACHINE_MAX_DRIVES && count < room; i++) {
+        const Bay *bay = &d->bay[i];
+        if (!bay->present) {
+            continue;
+        }
+        BlockInfo *out = &info[count++];
+        *out = (BlockInfo){.removable = bay->removable};
+        snprintf(out->id, sizeof(out->id), "%s", bay->id);
+        const Block *medium = medium_of(d, bay, out);
+        if (medium) {
+            snprintf(out->file, sizeof(out->file), "%s", block_path(medium));
+            snprintf(out->format, sizeof(out->format), "%s", block_format_name(medium));
+            out->size = block_size(medium);
+            out->read_only = block_read_only(medium);
+            out->snapshot = block_is_snapshot(medium);
+        }
+    }
+    return count;
+}
+
+static const Bay *find_bay(const Drives *d, const char *id, Err *err)
+{
+    for (unsigned i = 0; i < MACHINE_MAX_DRIVES; i++) {
+        if (d->bay[i].present && strcmp(d->bay[i].id, id) == 0) {
+            if (d->bay[i].removable) {
+                return &d->bay[i];
+            }
+            err_set(err, "Device '%s' is not removable", id);
+            return NULL;
+        }
+    }
+    err_set(err, "Device '%s' not found", id);
+    return NULL;
+}
+
+bool drives_change(Drives *d, const char *id, const char *file, const char *format, bool read_only,
+                   Err *err)
+{
+    const Bay *bay = find_bay(d, id, err);
+    if (!bay) {
+        return false;
+    }
+    bool disc = bay->bus == DRIVE_IDE;
+    Block *medium = open_image(file, format, read_only || disc, d->snapshot && !disc, true, err);
+    if (!medium) {
+        return false;
+    }
+    if (disc) {
+        ide_change_medium(d->ide, bay->index, medium);
+    } else if (!fdc_change_medium(d->fdc, bay->index, medium)) {
+        return err_set(err, "%s: no floppy disk has this size", file);
+    }
+    return true;
+}
+
+bool drives_eject(Drives *d, const char *id, bool force, Err *err)
+{
+    const Bay *bay = find_bay(d, id, err);
+    if (!bay) {
+        return false;
+    }
+    if (bay->bus == DRIVE_FLOPPY) {
+        fdc_change_medium(d->fdc, bay->index, NULL);
+        return true;
+    }
+    return ide_eject(d->ide, bay->index, force) ||
+           err_set(err,
+                   "Device '%s' is locked and force was not specified, wait for tray to open and "
+                   "try again",
+                   id);
+}

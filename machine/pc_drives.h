@@ -1,0 +1,48 @@
+/* The drives of the board: images opened, controllers made, media exchanged. */
+#ifndef MACHINE_PC_DRIVES_H
+#define MACHINE_PC_DRIVES_H
+
+#include "chipset/pci.h"
+#include "chipset/rtc.h"
+#include "machine/core/dma.h"
+#include "machine/machine.h"
+#include "storage/block_queue.h"
+#include "storage/fdc.h"
+#include "storage/ide.h"
+
+typedef struct DrivesWiring {
+    PciBus *pci;
+    Line fdc_irq, ide_irq[2];
+    DmaLine fdc_dma;
+    void (*io_error)(void *self, const char *device);
+    void *self;
+} DrivesWiring;
+
+/* One drive bay. */
+typedef struct Bay {
+    bool present;
+    DriveBus bus;
+    unsigned index;
+    bool removable;
+    char id[32];
+} Bay;
+
+typedef struct Drives {
+    BlockQueue *queue;
+    Fdc *fdc;
+    Ide *ide;
+    DrivesWiring wiring;
+    bool snapshot; /* of media put in later */
+    Bay bay[MACHINE_MAX_DRIVES];
+} Drives;
+
+bool drives_build(Drives *d, Board *b, const MachineConfig *config, const DrivesWiring *wiring,
+                  Err *err);
+/* Drive types and geometries for the CMOS. */
+void drives_describe(const Drives *d, RtcSetup *setup);
+unsigned drives_query(const Drives *d, BlockInfo *info, unsigned room);
+bool drives_change(Drives *d, const char *id, const char *file, const char *format, bool read_only,
+                   Err *err);
+bool drives_eject(Drives *d, const char *id, bool force, Err *err);
+
+#endif
