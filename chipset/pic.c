@@ -189,11 +189,6 @@ uint8_t pic_acknowledge(void *self)
     return vector;
 }
 
-void pic_connect(Pic *pic, Line intr)
-{
-    pic->config.intr = intr;
-}
-
 bool pic_pending(const Pic *pic)
 {
     return pic->g.intr;
@@ -367,6 +362,12 @@ static void input_drive(void *sink, unsigned pin, bool level)
     pic->g.sources[irq] = level ? pic->g.sources[irq] | bit : pic->g.sources[irq] & ~bit;
     set_pin(&pic->chip[irq >> 3], irq & 7, pic->g.sources[irq] != 0);
     refresh(pic);
+}
+
+void pic_connect(Pic *pic, Line intr)
+{
+    pic->config.intr = intr;
+    line_set(&pic->config.intr, pic->g.intr);
 }
 
 Line pic_input(Pic *pic, unsigned irq)

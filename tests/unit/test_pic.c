@@ -337,6 +337,20 @@ static void initialisation_clears_masks_and_edges(void **state)
     board_free(f.b);
 }
 
+static void int_may_be_connected_later(void **state)
+{
+    (void)state;
+    Fixture f;
+    Probe late;
+    fixture(&f);
+    line_set(&f.irq[3], true);
+    pic_connect(f.pic, chip_probe(f.b, &late));
+    assert_true(late.level);
+    pic_acknowledge(f.pic);
+    assert_false(late.level);
+    board_free(f.b);
+}
+
 static void silent_until_programmed(void **state)
 {
     (void)state;
@@ -386,6 +400,7 @@ int main(void)
         cmocka_unit_test(automatic_end_on_the_slave_does_not_lose_the_second),
         cmocka_unit_test(poll_is_an_acknowledge),
         cmocka_unit_test(initialisation_clears_masks_and_edges),
+        cmocka_unit_test(int_may_be_connected_later),
         cmocka_unit_test(silent_until_programmed),
         cmocka_unit_test(state_round_trip),
     };
