@@ -11,6 +11,7 @@
 #include "cpu-accel/interpreter/block.h"
 #include "cpu-accel/interpreter/interpreter.h"
 #include "cpu-accel/x86/control.h"
+#include "cpu-accel/x86/fpu.h"
 #include "cpu-accel/x86/mem.h"
 #include "cpu-accel/x86/ops.h"
 #include "machine/core/clock.h"
@@ -289,6 +290,7 @@ static RunExit interpreter_run(Accel *a, int64_t until_ns)
     Cpu *cpu = e->cpu;
 
     e->stop_at = cpu->executed;
+    fpu_host_release();
     for (;;) {
         if (cpu->executed >= e->stop_at && !slice(e, &a->board->clock, until_ns)) {
             return RUN_DUE;

@@ -2,10 +2,10 @@
  *
  * Packed integers of both widths are computed in the host's XMM registers, so MMX never touches the
  * host's x87 unit. Reals are computed under the guest's MXCSR with all exceptions masked: sse_begin
- * loads it where the host's differs, sse_end takes the flags and gives the host its own control
- * bits back. When the guest has unmasked exceptions, what must have happened follows from the flags
- * alone (SDM vol. 1, 11.5.2): an unmasked invalid, denormal or zero divide in any element stops all
- * before anything is computed, the others stop the store.
+ * loads it, sse_end takes the flags and gives the host its own back. When the guest has unmasked
+ * exceptions, what must have happened follows from the flags alone (SDM vol. 1, 11.5.2): an
+ * unmasked invalid, denormal or zero divide in any element stops all before anything is computed,
+ * the others stop the store.
  */
 #ifndef CPU_ACCEL_X86_EX_SSE_H
 #define CPU_ACCEL_X86_EX_SSE_H
@@ -147,21 +147,20 @@ static inline void sse_host_set_mxcsr(uint32_t mxcsr)
     __asm__ volatile("ldmxcsr %0" : : "m"(mxcsr));
 }
 
-/* Before arithmetic: returns the host's MXCSR for sse_end. Flags of the host that the guest has as
- * well may stay: they add nothing. */
-static inline uint32_t sse_begin(const Fpu *f)
+/* What this program itself computes with: the C environment's default. */
+enum { HOST_MXCSR = 0x1f80 };
+
+/* Before arithmetic. Reading MXCSR is dear and loading it cheap, so nothing is looked at first. */
+static inline void sse_begin(const Fpu *f)
 {
-    uint32_t host = sse_host_mxcsr(), wanted = f->mxcsr | MXCSR_MASKS;
+    uint32_t wanted = f->mxcsr | MXCSR_MASKS;
     if ((f->mxcsr & MXCSR_MASKS) != MXCSR_MASKS) {
         wanted &= ~(uint32_t)MXCSR_FLAGS;
         if (!(f->mxcsr & FSW_UE << MXCSR_MASKS_SHIFT)) {
             wanted &= ~(uint32_t)MXCSR_FTZ; /* without effect while underflow is unmasked */
         }
-        sse_host_set_mxcsr(wanted);
-    } else if ((host ^ wanted) & ~(uint32_t)MXCSR_FLAGS || host & MXCSR_FLAGS & ~wanted) {
-        sse_host_set_mxcsr(wanted);
     }
-    return host;
+    sse_host_set_mxcsr(wanted);
 }
 
 /* False: an unmasked exception, the fault is filled and nothing may be stored. */
@@ -169,12 +168,10 @@ bool sse_unmasked(Cpu *cpu, uint32_t raised, bool denormal_result);
 
 /* After arithmetic. denormal_result: some element of the result is denormal (an exact one raises
  * underflow only when that is unmasked). */
-static inline bool sse_end(Cpu *cpu, uint32_t host, bool denormal_result)
+static inline bool sse_end(Cpu *cpu, bool denormal_result)
 {
     uint32_t now = sse_host_mxcsr();
-    if ((host ^ now) & ~(uint32_t)MXCSR_FLAGS) {
-        sse_host_set_mxcsr(host);
-    }
+    sse_host_set_mxcsr(HOST_MXCSR);
     if ((cpu->fpu.mxcsr & MXCSR_MASKS) == MXCSR_MASKS) {
         cpu->fpu.mxcsr |= now & MXCSR_FLAGS;
         return true;

@@ -170,9 +170,9 @@ static void recheck_precision(Cpu *cpu, const SseShape *shape, __m128i a, __m128
             return X_FAULT;                                                                        \
         }                                                                                          \
         __m128i a = xmm_load(&cpu->fpu.xmm[in->reg]);                                              \
-        uint32_t host = sse_begin(&cpu->fpu);                                                      \
+        sse_begin(&cpu->fpu);                                                                      \
         __asm__ volatile(code " %1, %0" : "+x"(a) : "x"(b));                                       \
-        if (!sse_end(cpu, host, false)) {                                                          \
+        if (!sse_end(cpu, false)) {                                                                \
             return X_FAULT;                                                                        \
         }                                                                                          \
         xmm_store(&cpu->fpu.xmm[in->reg], a);                                                      \
@@ -192,9 +192,10 @@ static void recheck_precision(Cpu *cpu, const SseShape *shape, __m128i a, __m128
             return X_FAULT;                                                                        \
         }                                                                                          \
         __m128i old = xmm_load(&cpu->fpu.xmm[in->reg]), a = old;                                   \
-        uint32_t precision = cpu->fpu.mxcsr & FSW_PE, host = sse_begin(&cpu->fpu);                 \
+        uint32_t precision = cpu->fpu.mxcsr & FSW_PE;                                              \
+        sse_begin(&cpu->fpu);                                                                      \
         __asm__ volatile(code " %1, %0" : "+x"(a) : "x"(b));                                       \
-        if (!sse_end(cpu, host, denormal(a))) {                                                    \
+        if (!sse_end(cpu, denormal(a))) {                                                          \
             if (!precision && cpu->fpu.mxcsr & FSW_PE) {                                           \
                 recheck_precision(cpu, &shape, old, b);                                            \
             }                                                                                      \
@@ -260,7 +261,7 @@ SSE_OPERATION(cvttpd2dq_vdq_wpd, "cvttpd2dq", xmm_source)
             return X_FAULT;                                                                        \
         }                                                                                          \
         __m128i a = xmm_load(&cpu->fpu.xmm[in->reg]);                                              \
-        uint32_t host = sse_begin(&cpu->fpu);                                                      \
+        sse_begin(&cpu->fpu);                                                                      \
         switch (in->imm & 7) {                                                                     \
             COMPARE_CASE(code, 0)                                                                  \
             COMPARE_CASE(code, 1)                                                                  \
@@ -271,7 +272,7 @@ SSE_OPERATION(cvttpd2dq_vdq_wpd, "cvttpd2dq", xmm_source)
             COMPARE_CASE(code, 6)                                                                  \
             COMPARE_CASE(code, 7)                                                                  \
         }                                                                                          \
-        if (!sse_end(cpu, host, false)) {                                                          \
+        if (!sse_end(cpu, false)) {                                                                \
             return X_FAULT;                                                                        \
         }                                                                                          \
         xmm_store(&cpu->fpu.xmm[in->reg], a);                                                      \
@@ -296,12 +297,12 @@ SSE_COMPARE(cmpsd, "cmpsd", xmm_source64)
             return X_FAULT;                                                                        \
         }                                                                                          \
         __m128i a = xmm_load(&cpu->fpu.xmm[in->reg]);                                              \
-        uint32_t host = sse_begin(&cpu->fpu);                                                      \
+        sse_begin(&cpu->fpu);                                                                      \
         __asm__ volatile(#name " %2, %1\n\tlahf\n\tseto %%al"                                      \
                          : "=a"(arith)                                                             \
                          : "x"(a), "x"(b)                                                          \
                          : "cc");                                                                  \
-        if (!sse_end(cpu, host, false)) {                                                          \
+        if (!sse_end(cpu, false)) {                                                                \
             return X_FAULT;                                                                        \
         }                                                                                          \
         cpu->arith = arith;                                                                        \
@@ -325,9 +326,9 @@ SSE_COMPARE_FLAGS(ucomisd, xmm_source64)
             return X_FAULT;                                                                        \
         }                                                                                          \
         __m128i a = xmm_load(&cpu->fpu.xmm[in->reg]);                                              \
-        uint32_t host = sse_begin(&cpu->fpu);                                                      \
+        sse_begin(&cpu->fpu);                                                                      \
         __asm__ volatile(#name "l %1, %0" : "+x"(a) : "r"(value));                                 \
-        if (!sse_end(cpu, host, false)) {                                                          \
+        if (!sse_end(cpu, false)) {                                                                \
             return X_FAULT;                                                                        \
         }                                                                                          \
         xmm_store(&cpu->fpu.xmm[in->reg], a);                                                      \
@@ -348,9 +349,9 @@ FROM_INTEGER(cvtsi2sd)
         if (!source(cpu, in, &b)) {                                                                \
             return X_FAULT;                                                                        \
         }                                                                                          \
-        uint32_t host = sse_begin(&cpu->fpu);                                                      \
+        sse_begin(&cpu->fpu);                                                                      \
         __asm__ volatile(#name " %1, %0" : "=r"(value) : "x"(b));                                  \
-        if (!sse_end(cpu, host, false)) {                                                          \
+        if (!sse_end(cpu, false)) {                                                                \
             return X_FAULT;                                                                        \
         }                                                                                          \
         cpu->reg[in->reg] = value;                                                                 \
@@ -391,9 +392,9 @@ Outcome ex_cvtpi2ps(Cpu *cpu, const Insn *in)
     if (entered != X_NEXT) {
         return entered;
     }
-    uint32_t host = sse_begin(&cpu->fpu);
+    sse_begin(&cpu->fpu);
     __asm__ volatile("cvtdq2ps %0, %0" : "+x"(value));
-    if (!sse_end(cpu, host, false)) {
+    if (!sse_end(cpu, false)) {
         return X_FAULT;
     }
     cpu->fpu.xmm[in->reg].q[0] = xmm_low(value);
@@ -425,9 +426,9 @@ Outcome ex_cvtpi2pd(Cpu *cpu, const Insn *in)
             return X_FAULT;                                                                        \
         }                                                                                          \
         mmx_touch(&cpu->fpu);                                                                      \
-        uint32_t host = sse_begin(&cpu->fpu);                                                      \
+        sse_begin(&cpu->fpu);                                                                      \
         __asm__ volatile(code " %0, %0" : "+x"(b));                                                \
-        if (!sse_end(cpu, host, false)) {                                                          \
+        if (!sse_end(cpu, false)) {                                                                \
             return X_FAULT;                                                                        \
         }                                                                                          \
         mmx_write(&cpu->fpu, in->reg, xmm_low(b));                                                 \

@@ -6,8 +6,9 @@
  * nothing has been stored yet and x87_exact runs the instruction again, with the guest's masks.
  *
  * The host's unit is left with the guest's rounding and precision and with flags that the guest has
- * too. Nobody relies on that: x87_host_load looks before each use. Its stack is always empty and
- * its exceptions are masked. C code of this program must not compute in long double.
+ * too; x87_host_load looks before each use. Its stack is always empty and its exceptions are
+ * masked. An engine calls fpu_host_release when it begins to run a guest on this thread, and C code
+ * of this program must not compute in long double.
  */
 #ifndef CPU_ACCEL_X86_EX_X87_H
 #define CPU_ACCEL_X86_EX_X87_H
@@ -54,6 +55,9 @@ static inline Float80 *x87_push(Fpu *f)
     return &f->st[top];
 }
 
+/* Clears the host's flags if it must, and loads the control word. */
+void x87_host_step(const Fpu *f, uint16_t wanted);
+
 /* True when the handler may use its fast path; else x87_slow does the whole instruction. */
 static inline bool x87_fast(const Cpu *cpu, unsigned need)
 {
@@ -65,19 +69,18 @@ static inline bool x87_fast(const Cpu *cpu, unsigned need)
            (valid & care) == want;
 }
 
-/* Brings the guest's precision and rounding, and no flag that the guest does not have, into the
- * host. */
+/* Brings the guest's precision and rounding into the host, and sees to it that the host has no flag
+ * that the guest has not. Reading the host's status is dear and reading its control word is not:
+ * the infinity control, without effect since the 387, marks a host that is known to be in step.
+ * fpu_host_release takes the mark away. */
 static inline void x87_host_load(const Fpu *f)
 {
-    uint16_t control, status;
+    uint16_t control;
     uint16_t wanted = (f->control & (FCW_PRECISION | FCW_ROUNDING)) | FCW_ONE | FCW_MASKS;
+    wanted |= FCW_INFINITY;
     __asm__ volatile("fnstcw %0" : "=m"(control));
-    if (control != wanted) {
-        __asm__ volatile("fldcw %0" : : "m"(wanted));
-    }
-    __asm__ volatile("fnstsw %0" : "=a"(status));
-    if (status & FSW_FLAGS & ~f->status) {
-        __asm__ volatile("fnclex");
+    if (__builtin_expect(control != wanted, 0)) {
+        x87_host_step(f, wanted);
     }
 }
 

@@ -80,12 +80,31 @@ static const int8_t memory_size[8][8] = {
     {2, 0, -2, -2, 10, 8, -10, -8} /* DF: FILD, FIST, FISTP m16; FBLD; FILD m64; FBSTP; FISTP m64 */
 };
 
+void fpu_host_release(void)
+{
+    static const uint16_t control = FCW_INIT;
+    __asm__ volatile("fldcw %0" : : "m"(control));
+}
+
+void x87_host_step(const Fpu *f, uint16_t wanted)
+{
+    uint16_t status;
+    __asm__ volatile("fnstsw %0" : "=a"(status));
+    if (status & FSW_FLAGS & ~f->status) {
+        __asm__ volatile("fnclex");
+    }
+    __asm__ volatile("fldcw %0" : : "m"(wanted));
+}
+
 void x87_set_status(Cpu *cpu, uint16_t status)
 {
     Fpu *f = &cpu->fpu;
     uint16_t before = f->status;
     bool error = status & FSW_FLAGS & ~f->control;
     f->status = (uint16_t)((status & ~(FSW_ES | FSW_B)) | (error ? FSW_ES | FSW_B : 0));
+    if (before & ~status & FSW_FLAGS) {
+        fpu_host_release();
+    }
     if ((before ^ f->status) & FSW_ES) {
         fpu_drive_ferr(cpu);
     }

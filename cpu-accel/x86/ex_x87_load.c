@@ -128,6 +128,7 @@ LOAD_INTEGER(fild_mq, uint64_t, int64_t, mem_read64)
             return x87_exact(cpu, in, address, NULL);                                              \
         }                                                                                          \
         if (!write(cpu, (SegIndex)in->seg, address, value)) {                                      \
+            fpu_host_release(); /* it has flags that the guest does not get */                     \
             return X_FAULT;                                                                        \
         }                                                                                          \
         x87_take_status(f, status, FSW_C1);                                                        \
@@ -279,6 +280,41 @@ Outcome ex_fldz(Cpu *cpu, const Insn *in)
     push_value(cpu, 0, 0);
     x87_note(cpu, in);
     return X_NEXT;
+}
+
+/* The stack's pointer and tags; no register's contents. */
+Outcome ex_ffree(Cpu *cpu, const Insn *in)
+{
+    Fpu *f = &cpu->fpu;
+    if (!x87_fast(cpu, 0)) {
+        return x87_slow(cpu, in);
+    }
+    f->valid &= (uint8_t) ~(1u << ((x87_top(f) + in->rm) & 7));
+    f->status &= (uint16_t)~FSW_C1;
+    x87_note(cpu, in);
+    return X_NEXT;
+}
+
+static Outcome move_top(Cpu *cpu, const Insn *in, unsigned by)
+{
+    Fpu *f = &cpu->fpu;
+    if (!x87_fast(cpu, 0)) {
+        return x87_slow(cpu, in);
+    }
+    x87_set_top(f, x87_top(f) + by);
+    f->status &= (uint16_t)~FSW_C1;
+    x87_note(cpu, in);
+    return X_NEXT;
+}
+
+Outcome ex_fincstp(Cpu *cpu, const Insn *in)
+{
+    return move_top(cpu, in, 1);
+}
+
+Outcome ex_fdecstp(Cpu *cpu, const Insn *in)
+{
+    return move_top(cpu, in, 7);
 }
 
 Outcome ex_fnop(Cpu *cpu, const Insn *in)

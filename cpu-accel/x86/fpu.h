@@ -58,6 +58,10 @@ void fpu_init(Fpu *f);
  * at every change of the status; others after a write of CR0 and after loading a state. */
 void fpu_drive_ferr(Cpu *cpu);
 
+/* An engine that uses the handlers calls this whenever it begins to run: the host's x87 unit may hold
+ * another machine's flags. */
+void fpu_host_release(void);
+
 /* The tag word with two bits for a register, as the environment holds it. */
 uint16_t fpu_tag_word(const Fpu *f);
 void fpu_set_tag_word(Fpu *f, uint16_t tags);

@@ -33,9 +33,6 @@ static void random_state(Rig *rig, uint64_t *seed)
         f->control = (uint16_t)(FCW_ONE | (rig_random(seed) & FCW_MASKS));
     }
     f->control |= (uint16_t)(rig_random(seed) & (FCW_PRECISION | FCW_ROUNDING | FCW_INFINITY));
-    if ((f->control & FCW_PRECISION) == 1 << 8) {
-        f->control |= FCW_PRECISION; /* 01 is reserved */
-    }
     f->status = (uint16_t)(rig_random(seed) & (FSW_TOP | FSW_CONDITION | FSW_FLAGS | FSW_SF));
     f->status &= (uint16_t) ~(FSW_FLAGS & ~f->control);
     f->valid = (r >> 8) % 4 ? 0xff : (uint8_t)rig_random(seed);
@@ -48,6 +45,7 @@ static void random_state(Rig *rig, uint64_t *seed)
     }
     rig->cpu->arith = (uint16_t)(rig_random(seed) & 0xd501);
     fpu_drive_ferr(rig->cpu);
+    fpu_host_release();
 }
 
 /* The operand's bytes, with reals and integers that are often at an edge. */
@@ -483,24 +481,70 @@ static void tag_word_tells_kinds(void **state)
     assert_int_equal(f.valid, 0x7e);
 }
 
-/* The host's own rounding and flags must not leak in. */
+/* 1/3 is inexact, 1*3 is exact. */
+static void put_three(Rig *rig)
+{
+    memcpy(rig->ram + RIG_DATA, "\0\0\x40\x40", 4);
+}
+
 static void two_units_do_not_disturb_each_other(void **state)
 {
     (void)state;
     Rig a, b;
     open_loaded(&a);
     open_loaded(&b);
-    b.cpu->fpu.control = FCW_INIT | 2 << 10;     /* up */
-    memcpy(a.ram + RIG_DATA, "\0\0\x40\x40", 4); /* 3.0 */
-    memcpy(b.ram + RIG_DATA, "\0\0\x40\x40", 4);
+    b.cpu->fpu.control = FCW_INIT | 2 << 10; /* up */
+    put_three(&a);
+    put_three(&b);
     assert_int_equal(run(&a, "FLD1"), X_NEXT);
     assert_int_equal(run(&b, "FLD1"), X_NEXT);
+    fpu_host_release();
     assert_int_equal(run(&b, "FDIV_Md"), X_NEXT);
+    fpu_host_release();
     assert_int_equal(run(&a, "FMUL_Md"), X_NEXT);
     assert_int_equal(a.cpu->fpu.status & FSW_FLAGS, 0);
     assert_int_equal(b.cpu->fpu.status & (FSW_FLAGS | FSW_C1), FSW_PE | FSW_C1);
     rig_close(&a);
     rig_close(&b);
+}
+
+/* Flags that the guest has cleared, or never got, must not come back from the host. */
+static void cleared_flags_stay_clear(void **state)
+{
+    (void)state;
+    static const char *const ways[] = {"FNCLEX", "FNINIT", "FNSAVE", "FLDENV", "FRSTOR", "FXRSTOR"};
+    for (unsigned i = 0; i < sizeof ways / sizeof *ways; i++) {
+        Rig rig;
+        open_loaded(&rig);
+        memset(rig.ram + RIG_DATA, 0, 512);
+        put_three(&rig);
+        assert_int_equal(run(&rig, "FLD1"), X_NEXT);
+        assert_int_equal(run(&rig, "FDIV_Md"), X_NEXT);
+        assert_int_equal(rig.cpu->fpu.status & FSW_FLAGS, FSW_PE);
+        memset(rig.ram + RIG_DATA, 0, 512);
+        rig.ram[RIG_DATA] = 0x7f;
+        assert_int_equal(run(&rig, ways[i]), X_NEXT);
+        assert_int_equal(rig.cpu->fpu.status & FSW_FLAGS, 0);
+        rig.cpu->fpu.status = 0;
+        rig.cpu->fpu.valid = 0;
+        put_three(&rig);
+        assert_int_equal(run(&rig, "FLD1"), X_NEXT);
+        assert_int_equal(run(&rig, "FMUL_Md"), X_NEXT);
+        assert_int_equal(rig.cpu->fpu.status & FSW_FLAGS, 0);
+        rig_close(&rig);
+    }
+    /* A store that rounds and then faults. */
+    Rig rig;
+    open_loaded(&rig); /* pi on top */
+    rig.cpu->seg[DS].limit = RIG_DATA + 1;
+    assert_int_equal(run(&rig, "FSTP_Md"), X_FAULT);
+    assert_int_equal(rig.cpu->fpu.status & FSW_FLAGS, 0);
+    rig.cpu->seg[DS].limit = 0xffffffff;
+    put_three(&rig);
+    assert_int_equal(run(&rig, "FLD1"), X_NEXT);
+    assert_int_equal(run(&rig, "FMUL_Md"), X_NEXT);
+    assert_int_equal(rig.cpu->fpu.status & FSW_FLAGS, 0);
+    rig_close(&rig);
 }
 
 int main(void)
@@ -519,6 +563,7 @@ int main(void)
         cmocka_unit_test(save_and_restore_are_inverse),
         cmocka_unit_test(tag_word_tells_kinds),
         cmocka_unit_test(two_units_do_not_disturb_each_other),
+        cmocka_unit_test(cleared_flags_stay_clear),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
