@@ -50,11 +50,14 @@ void fdc_later(Fdc *f, FdcStep step, int64_t ns)
 
 void fdc_result(Fdc *f, const uint8_t *bytes, unsigned count, bool interrupt)
 {
-    memcpy(f->g.result, bytes, count);
+    if (count) {
+        memcpy(f->g.result, bytes, count);
+    }
     f->g.result_size = (uint8_t)count;
     f->g.result_at = 0;
     f->g.command_size = 0;
     f->g.phase = count ? FDC_RESULT : FDC_COMMAND;
+    f->g.result_interrupts = interrupt;
     if (interrupt) {
         fdc_set_interrupt(f, true);
     }
@@ -157,7 +160,13 @@ static uint8_t read_fifo(Fdc *f)
         log_guest("data register read without a result");
         return 0xff;
     }
-    fdc_set_interrupt(f, false); /* the first result byte takes the interrupt back */
+    if (f->g.result_interrupts) { /* the first result byte takes the interrupt back */
+        f->g.result_interrupts = false;
+        fdc_set_interrupt(f, false);
+        if (f->g.sought) { /* a seek on another drive ended meanwhile */
+            fdc_set_interrupt(f, true);
+        }
+    }
     uint8_t byte = f->g.result[f->g.result_at++];
     if (f->g.result_at >= f->g.result_size) {
         f->g.phase = FDC_COMMAND;
@@ -339,6 +348,7 @@ static void fdc_state(Device *d, StateIo *io)
     state_u8(io, "result_size", &f->g.result_size);
     state_u8(io, "result_at", &f->g.result_at);
     state_bool(io, "interrupt", &f->g.interrupt);
+    state_bool(io, "result_interrupts", &f->g.result_interrupts);
     state_u8(io, "polled", &f->g.polled);
     state_u8(io, "sought", &f->g.sought);
     state_bytes(io, "seek_st0", f->g.seek_st0, sizeof(f->g.seek_st0));
@@ -351,8 +361,10 @@ static void fdc_state(Device *d, StateIo *io)
     state_u8(io, "perpendicular", &f->g.perpendicular);
     state_bool(io, "locked", &f->g.locked);
     state_check(io, f->g.rate < 4, "rate is wrong");
-    state_check(io, f->g.command_size < FDC_MAX_COMMAND && f->g.command_wanted <= FDC_MAX_COMMAND,
+    state_check(io, f->g.command_size <= FDC_MAX_COMMAND && f->g.command_wanted <= FDC_MAX_COMMAND,
                 "command is too long");
+    state_check(io, f->g.phase != FDC_COMMAND || f->g.command_size < FDC_MAX_COMMAND,
+                "command is complete");
     state_check(io,
                 f->g.phase != FDC_RESULT ||
                     (f->g.result_size <= FDC_MAX_RESULT && f->g.result_at < f->g.result_size),

@@ -87,9 +87,10 @@ struct Fdc {
         unsigned step;               /* FdcStep */
         uint8_t command[FDC_MAX_COMMAND], command_size, command_wanted;
         uint8_t result[FDC_MAX_RESULT], result_size, result_at;
-        bool interrupt;
-        uint8_t polled; /* units whose reset status waits for SENSE INTERRUPT */
-        uint8_t sought; /* units whose seek has ended, likewise */
+        bool interrupt;         /* the INT pin, before the gate in DOR */
+        bool result_interrupts; /* it stands for a result that has not been read */
+        uint8_t polled;         /* units whose reset status waits for SENSE INTERRUPT */
+        uint8_t sought;         /* units whose seek has ended, likewise */
         uint8_t seek_st0[FDC_UNITS];
         uint8_t seeking;        /* units on their way: MSR bits 0..3 */
         uint8_t pcn[FDC_UNITS]; /* cylinder as the controller counts it */
