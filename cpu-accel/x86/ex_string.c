@@ -114,7 +114,7 @@ static inline bool repeated(const Insn *in)
 /* How many iterations this call may do: one at a time when each is to be followed by a trap. */
 static inline uint32_t budget(const Cpu *cpu)
 {
-    return cpu->eflags & FL_TF ? 1 : PAUSE_AFTER;
+    return cpu->eflags & FL_TF || cpu->dr7 & 0xff ? 1 : PAUSE_AFTER;
 }
 
 static inline uint32_t least(uint32_t a, uint32_t b)

@@ -285,6 +285,8 @@ static void deliver_chain(Cpu *cpu, FaultClass first)
 
 void int_deliver_fault(Cpu *cpu)
 {
+    /* Data breakpoints of an instruction that did not complete are met again when it restarts. */
+    cpu->pending_dr6 &= ~0xfu;
     deliver_chain(cpu, BENIGN);
 }
 
@@ -375,7 +377,7 @@ static bool intr_ready(const Cpu *cpu)
 bool int_waiting(const Cpu *cpu)
 {
     return (cpu->init_pending && !cpu->smm) || (cpu->smi_pending && !cpu->smm) ||
-           cpu->pending_dr6 || nmi_ready(cpu) || intr_ready(cpu);
+           (cpu->pending_dr6 && cpu->activity != CPU_SHUTDOWN) || nmi_ready(cpu) || intr_ready(cpu);
 }
 
 /* SDM vol. 3, table 6-2. MOV SS holds back all but INIT, STI only INTR. */
@@ -393,7 +395,7 @@ bool int_poll(Cpu *cpu)
         smm_enter(cpu);
         return true;
     }
-    if (cpu->pending_dr6) {
+    if (cpu->pending_dr6 && cpu->activity != CPU_SHUTDOWN) {
         cpu->fault = (Fault){.vector = VEC_DB, .dr6 = cpu->pending_dr6};
         cpu->pending_dr6 = 0;
         cpu->activity = CPU_RUNNING;

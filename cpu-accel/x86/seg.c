@@ -158,7 +158,8 @@ void seg_drop_inner(Cpu *cpu)
         SegReg *s = &cpu->seg[data[i]];
         bool conforming =
             (s->access & (SEG_CODE | SEG_EXPAND_DOWN)) == (SEG_CODE | SEG_EXPAND_DOWN);
-        if (!conforming && (s->access & SEG_DPL) >> SEG_DPL_SHIFT < cpu->cpl) {
+        if (!(s->access & SEG_UNUSABLE) && !conforming &&
+            (s->access & SEG_DPL) >> SEG_DPL_SHIFT < cpu->cpl) {
             s->selector = 0;
             s->access |= SEG_UNUSABLE;
         }
