@@ -18,7 +18,8 @@ enum {
     IMAGE_MXCSR_MASK = 28,
     IMAGE_ST = 32,
     IMAGE_XMM = 160,
-    IMAGE_END = 288,
+    IMAGE_END = 288, /* of what is used */
+    IMAGE_BYTES = 512,
 };
 
 uint32_t fpu_mxcsr_mask(CpuModel model)
@@ -44,6 +45,11 @@ static bool image_place(Cpu *cpu, const Insn *in, uint32_t *address)
         return false;
     }
     *address = ex_address(cpu, in);
+    bool checked = cpu->cpl == 3 && cpu->cr0 & CR0_AM && cpu->eflags & FL_AC;
+    if (checked && (cpu->seg[in->seg].base + *address) & 3) {
+        cpu_fault_code(cpu, VEC_AC, 0); /* silicon's choice; the manual leaves it open */
+        return false;
+    }
     return sse_aligned(cpu, in, *address);
 }
 
@@ -58,7 +64,8 @@ Outcome ex_fxsave(Cpu *cpu, const Insn *in)
     uint32_t address, mask = fpu_mxcsr_mask(cpu->model);
     uint8_t image[IMAGE_END] = {0};
     unsigned size = image_size(cpu);
-    if (!image_place(cpu, in, &address)) {
+    if (!image_place(cpu, in, &address) ||
+        !mem_check_write(cpu, (SegIndex)in->seg, address, IMAGE_BYTES)) {
         return X_FAULT;
     }
     put(image, 0, &f->control, 2);
@@ -87,10 +94,10 @@ Outcome ex_fxrstor(Cpu *cpu, const Insn *in)
     Fpu *f = &cpu->fpu;
     uint32_t address, mxcsr = f->mxcsr;
     uint16_t status;
-    uint8_t image[IMAGE_END];
+    uint8_t image[IMAGE_BYTES];
     unsigned size = image_size(cpu);
     if (!image_place(cpu, in, &address) ||
-        !mem_read_bytes(cpu, (SegIndex)in->seg, address, image, size)) {
+        !mem_read_bytes(cpu, (SegIndex)in->seg, address, image, sizeof image)) {
         return X_FAULT;
     }
     if (size == IMAGE_END) {

@@ -64,7 +64,8 @@ static bool alignment_check(Cpu *cpu, uint32_t linear, unsigned alignment)
 }
 
 /* What a block operand must be aligned to (SDM vol. 3, table 6-7): x87 numbers, environments and
- * state images. SSE operands have rules of their own, kept by their handlers. */
+ * state images; and unaligned SSE operands, of which silicon wants 16. Other rules of SSE operands
+ * are kept by their handlers. */
 static unsigned block_alignment(unsigned size)
 {
     switch (size) {
@@ -73,6 +74,8 @@ static unsigned block_alignment(unsigned size)
     case 14:
     case 94:
         return 2;
+    case 16:
+        return 16;
     case 28:
     case 108:
         return 4;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cpu-accel/x86/cpuid.h"
+#include "cpu-accel/x86/fpu.h"
 #include "cpu-accel/x86/mem.h"
 #include "cpu-accel/x86/system.h"
 #include "machine/core/log.h"
@@ -98,6 +99,9 @@ static Outcome cr0_write(Cpu *cpu, uint32_t value)
     cpu->cr0 = value;
     if (paging_changed(old ^ value)) {
         mem_flush(cpu, true);
+    }
+    if ((old ^ value) & CR0_NE) {
+        fpu_drive_ferr(cpu);
     }
     return X_STOP;
 }

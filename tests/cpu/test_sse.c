@@ -82,6 +82,46 @@ static void unaligned_operands_fault(void **state)
     rig_close(&rig);
 }
 
+static void alignment_check_applies_where_unaligned_is_allowed(void **state)
+{
+    (void)state;
+    static const char *const rows[] = {"MOVUPS_Vps_Wps", "MOVUPS_Wps_Vps", "MOVDQU_Vdq_Wdq"};
+    Rig rig;
+    rig_open(&rig, CPU_PENTIUM4);
+    rig.cpu->cpl = 3;
+    rig.cpu->cr0 |= CR0_AM;
+    rig.cpu->seg[DS].base = 8;
+    for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
+        rig.cpu->eflags &= ~(uint32_t)FL_AC;
+        assert_int_equal(run(&rig, rows[i], 0x00), X_NEXT);
+        rig.cpu->eflags |= FL_AC;
+        assert_int_equal(run(&rig, rows[i], 0x00), X_FAULT);
+        assert_int_equal(rig.cpu->fault.vector, VEC_AC);
+    }
+    assert_int_equal(run(&rig, "FXSAVE", 0x00), X_FAULT);
+    assert_int_equal(rig.cpu->fault.vector, VEC_GP);
+    rig.cpu->seg[DS].base = 2;
+    assert_int_equal(run(&rig, "FXSAVE", 0x00), X_FAULT);
+    assert_int_equal(rig.cpu->fault.vector, VEC_AC);
+    rig_close(&rig);
+}
+
+static void state_image_is_512_bytes(void **state)
+{
+    (void)state;
+    Rig rig;
+    rig_open(&rig, CPU_PENTIUM4);
+    memset(rig.ram + RIG_DATA, 0xcc, 512);
+    rig.cpu->seg[DS].limit = RIG_DATA + 510;
+    assert_int_equal(run(&rig, "FXSAVE", 0x00), X_FAULT);
+    assert_int_equal(rig.ram[RIG_DATA], 0xcc);
+    assert_int_equal(run(&rig, "FXRSTOR", 0x08), X_FAULT);
+    assert_int_equal(rig.cpu->fault.vector, VEC_GP);
+    rig.cpu->seg[DS].limit++;
+    assert_int_equal(run(&rig, "FXSAVE", 0x00), X_NEXT);
+    rig_close(&rig);
+}
+
 static void without_osxmmexcpt_an_unmasked_exception_is_ud(void **state)
 {
     (void)state;
@@ -216,6 +256,8 @@ int main(void)
         cmocka_unit_test(every_row_agrees_with_the_host),
         cmocka_unit_test(entry_checks_come_in_order),
         cmocka_unit_test(unaligned_operands_fault),
+        cmocka_unit_test(alignment_check_applies_where_unaligned_is_allowed),
+        cmocka_unit_test(state_image_is_512_bytes),
         cmocka_unit_test(without_osxmmexcpt_an_unmasked_exception_is_ud),
         cmocka_unit_test(mxcsr_reserved_bits_fault),
         cmocka_unit_test(fxsave_and_fxrstor_are_inverse),
