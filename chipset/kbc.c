@@ -458,8 +458,7 @@ static void kbc_state(Device *d, StateIo *io)
 static void kbc_restored(Device *d)
 {
     Kbc *k = (Kbc *)d;
-    line_set(&k->config.a20, k->g.output_port & OUT_A20);
-    drive_irqs(k);
+    drive_irqs(k); /* A20 is not driven: the board's latch is saved with what wrote it last */
 }
 
 static const DeviceType kbc_type = {

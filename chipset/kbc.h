@@ -17,7 +17,7 @@ typedef struct Kbc Kbc;
 typedef struct KbcConfig {
     Ps2Port keyboard, mouse;
     Line irq1, irq12;
-    Line a20;   /* output port bit 1; true at reset */
+    Line a20;   /* output port bit 1: driven at each write, true at reset, not after a load */
     Line reset; /* a pulse when output port bit 0 goes low: resets the processor */
 } KbcConfig;
 
