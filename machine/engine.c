@@ -3,12 +3,12 @@
 
 #include <string.h>
 
+#include "cpu-accel/accel_probe.h"
 #include "machine/core/log.h"
 
 LOG_TAG("engine");
 
-/* In the order in which "auto" prefers them. */
-static const AccelOps *const engines[] = {&accel_interpreter};
+static const AccelOps *const engines[] = {&accel_interpreter, &accel_kvm};
 
 enum { ENGINE_COUNT = sizeof(engines) / sizeof(engines[0]) };
 
@@ -30,30 +30,79 @@ static void map_changed(void *self)
     a->ops->map_changed(a);
 }
 
-static const AccelOps *find(const char *name, Err *err)
+static const AccelOps *named(const char *name)
 {
-    const char *wanted = strcmp(name, "tcg") == 0 ? "translator" : name;
-    if (strcmp(name, "auto") == 0) {
-        return engines[0];
-    }
     for (unsigned i = 0; i < ENGINE_COUNT; i++) {
-        if (strcmp(engines[i]->name, wanted) == 0) {
+        if (strcmp(engines[i]->name, name) == 0) {
             return engines[i];
         }
     }
-    err_set(err, "-accel %s: there is no such engine; use auto or interpreter", name);
     return NULL;
+}
+
+bool engine_has_translator(void)
+{
+    return named("translator") != NULL;
+}
+
+/* The engine that runs every guest on this host. */
+static const AccelOps *safest(void)
+{
+    return engine_has_translator() ? named("translator") : &accel_interpreter;
+}
+
+/* What -accel auto means here, and the one line that says why. */
+static const AccelOps *choose(const Board *b)
+{
+    if (b->clock.source == CLOCK_COUNTED) {
+        log_info("%s: -icount needs an engine that counts instructions", safest()->name);
+        return safest();
+    }
+    AccelTable table;
+    accel_probe(engine_has_translator(), &table);
+    log_info("%s: %s", table.choice, table.why);
+    return named(table.choice);
+}
+
+static bool left_open(const char *name)
+{
+    return strcmp(name, "auto") == 0 || strcmp(name, "kvm-first") == 0;
+}
+
+static const AccelOps *find(const char *name, const Board *b, Err *err)
+{
+    if (strcmp(name, "auto") == 0) {
+        return choose(b);
+    }
+    if (strcmp(name, "kvm-first") == 0) {
+        return &accel_kvm;
+    }
+    const AccelOps *ops = named(strcmp(name, "tcg") == 0 ? "translator" : name);
+    if (!ops) {
+        err_set(err, "-accel %s: there is no such engine; use auto, kvm or interpreter", name);
+    }
+    return ops;
 }
 
 bool engine_open(Accel *a, const char *name, Cpu *cpu, Board *b, Err *err)
 {
-    const AccelOps *ops = find(name, err);
+    const AccelOps *ops = find(name, b, err);
     if (!ops) {
         return false;
     }
-    *a = (Accel){.ops = ops, .cpu = cpu, .board = b};
+    *a = (Accel){.ops = ops, .cpu = cpu, .board = b, .replaceable = left_open(name)};
     if (!ops->open(a, err)) {
-        return false;
+        if (!a->replaceable || ops == safest()) {
+            a->ops = NULL;
+            return false;
+        }
+        log_warn("%s; using %s", err->text, safest()->name);
+        err->text[0] = '\0';
+        a->ops = ops = safest();
+        if (!ops->open(a, err)) {
+            a->ops = NULL;
+            return false;
+        }
     }
     b->ram.listener = (RamListener){code_changed, flags_set, a};
     bus_listen(b->memory, map_changed, a);
@@ -74,12 +123,12 @@ void engine_close(Accel *a)
 bool engine_change(Accel *a, const char *name, Err *err)
 {
     Accel old = *a;
-    const AccelOps *ops = find(name, err);
+    const AccelOps *ops = find(name, old.board, err);
     if (!ops || ops == old.ops) {
         return ops != NULL;
     }
     old.ops->pull(&old);
-    Accel fresh = {.ops = ops, .cpu = old.cpu, .board = old.board};
+    Accel fresh = {.ops = ops, .cpu = old.cpu, .board = old.board, .replaceable = left_open(name)};
     if (!ops->open(&fresh, err)) {
         return false;
     }
@@ -87,5 +136,18 @@ bool engine_change(Accel *a, const char *name, Err *err)
     old.ops->close(&old);
     a->ops->push(a);
     log_info("changed from %s to %s", old.ops->name, ops->name);
+    return true;
+}
+
+bool engine_replace(Accel *a)
+{
+    Err err = {""};
+    const char *failed = a->ops->name;
+    char why[sizeof(a->failure)];
+    memcpy(why, a->failure, sizeof(why));
+    if (!a->replaceable || a->ops == safest() || !engine_change(a, safest()->name, &err)) {
+        return false;
+    }
+    log_warn("%s: %s; the machine goes on under %s", failed, why, a->ops->name);
     return true;
 }

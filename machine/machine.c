@@ -153,8 +153,7 @@ Machine *machine_new(const MachineConfig *config, Err *err)
         event_queue_wake(m->board->events, wake_up, m);
     }
     m->pc = pc_new();
-    if (!m->board || !m->pc || !pc_build(m->pc, m->board, &m->config, &host, err) ||
-        !engine_open(&m->accel, m->config.accel, pc_cpu(m->pc), m->board, err)) {
+    if (!m->board || !m->pc || !pc_build(m->pc, m->board, &m->config, &host, err)) {
         machine_free(m);
         return NULL;
     }
@@ -163,6 +162,10 @@ Machine *machine_new(const MachineConfig *config, Err *err)
                         (unsigned)m->config.icount_shift);
     } else {
         clock_use_host(&m->board->clock, host_time_ns);
+    }
+    if (!engine_open(&m->accel, m->config.accel, pc_cpu(m->pc), m->board, err)) {
+        machine_free(m);
+        return NULL;
     }
     m->board->clock.changed = deadline_moved;
     m->board->clock.changed_self = m;
@@ -259,7 +262,7 @@ static void run_guest(Machine *m)
     RunExit exit = m->accel.ops->run(&m->accel, clock_next_due(clock));
     if (exit == RUN_HALTED) {
         idle(m);
-    } else if (exit == RUN_FAILED) {
+    } else if (exit == RUN_FAILED && !engine_replace(&m->accel)) {
         log_error("engine %s: %s; the machine is paused", m->accel.ops->name, m->accel.failure);
         set_running(m, RUN_STATE_PAUSED);
     }

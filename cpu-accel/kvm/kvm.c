@@ -504,6 +504,10 @@ bool kvm_open_on(Accel *a, const KvmSys *sys, bool probe, Err *err)
 
 static bool kvm_open(Accel *a, Err *err)
 {
+    if (a->board->clock.source == CLOCK_COUNTED) {
+        return err_set(err, "kvm: -icount needs an engine that counts instructions; "
+                            "use -accel translator or interpreter");
+    }
     return kvm_open_on(a, &kvm_sys_host, !a->replaceable, err);
 }
 

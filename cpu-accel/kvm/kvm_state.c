@@ -122,7 +122,7 @@ static bool store_sregs(Kvm *k, const Cpu *cpu)
     return vcpu(k, KVM_SET_SREGS, &old) >= 0 || fail(k, "setting segment registers");
 }
 
-static void load_sregs(Kvm *k, Cpu *cpu)
+static struct kvm_sregs2 current_sregs(Kvm *k)
 {
     struct kvm_sregs2 sregs = {0};
     if (k->sregs2) {
@@ -132,6 +132,26 @@ static void load_sregs(Kvm *k, Cpu *cpu)
         vcpu(k, KVM_GET_SREGS, &old);
         memcpy(&sregs, &old, SREGS_COMMON);
     }
+    return sregs;
+}
+
+/* Some hosts take the registers and silently drop what they cannot run, paging above all. */
+static bool mode_was_taken(Kvm *k, const Cpu *cpu)
+{
+    struct kvm_sregs2 sregs = current_sregs(k);
+    const uint32_t mode = CR0_PE | CR0_PG;
+    if ((sregs.cr0 & mode) == (cpu->cr0 & mode) && (uint32_t)sregs.cr4 == cpu->cr4) {
+        return true;
+    }
+    snprintf(k->accel->failure, sizeof(k->accel->failure),
+             "the kernel makes CR0 0x%llx of 0x%x: this host's KVM cannot run the guest's mode",
+             (unsigned long long)sregs.cr0, cpu->cr0);
+    return false;
+}
+
+static void load_sregs(Kvm *k, Cpu *cpu)
+{
+    struct kvm_sregs2 sregs = current_sregs(k);
     struct kvm_segment *list[8];
     list_segments(&sregs, list);
     for (unsigned i = 0; i < 8; i++) {
@@ -491,7 +511,8 @@ bool kvm_store_cpu(Kvm *k)
     if (cpu->pending_dr6 && !(cpu->shadow & SHADOW_MOV_SS)) {
         int_poll(cpu); /* KVM takes no debug trap that is only pending: deliver it */
     }
-    if (!store_sregs(k, cpu) || !store_regs(k, cpu) || !store_fpu(k, cpu) || !store_debug(k, cpu)) {
+    if (!store_sregs(k, cpu) || !mode_was_taken(k, cpu) || !store_regs(k, cpu) ||
+        !store_fpu(k, cpu) || !store_debug(k, cpu)) {
         return false;
     }
     store_msrs(k, cpu);
