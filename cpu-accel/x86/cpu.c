@@ -370,7 +370,8 @@ void cpu_ignne(void *self, unsigned pin, bool level)
 {
     Cpu *cpu = self;
     (void)pin;
-    if (level) {
+    /* Only while FERR# is asserted: the BIOS writes port F0h at times when nothing is pending. */
+    if (level && cpu->fpu.status & FPU_STATUS_ES && !(cpu->cr0 & CR0_NE)) {
         cpu->ignne = true;
     }
 }

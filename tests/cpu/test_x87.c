@@ -289,6 +289,19 @@ static void pending_exception_goes_out_by_ferr(void **state)
     rig_close(&rig);
 }
 
+static void ignne_needs_ferr(void **state)
+{
+    (void)state;
+    Rig rig;
+    open_loaded(&rig);
+    rig.cpu->cr0 &= ~(uint32_t)CR0_NE;
+    cpu_ignne(rig.cpu, 0, true);
+    assert_false(rig.cpu->ignne);
+    divide_by_zero(&rig);
+    assert_int_equal(run(&rig, "FLD1"), X_STOP);
+    rig_close(&rig);
+}
+
 static void ferr_falls_however_the_exception_goes(void **state)
 {
     (void)state;
@@ -556,6 +569,7 @@ int main(void)
         cmocka_unit_test(emulation_and_task_switch_give_nm),
         cmocka_unit_test(pending_exception_is_reported_by_mf),
         cmocka_unit_test(pending_exception_goes_out_by_ferr),
+        cmocka_unit_test(ignne_needs_ferr),
         cmocka_unit_test(ferr_falls_however_the_exception_goes),
         cmocka_unit_test(unmasking_a_set_flag_makes_it_pending),
         cmocka_unit_test(pointers_follow_instructions),
