@@ -12,7 +12,7 @@
 enum {
     TLB_BITS = 10,
     TLB_ENTRIES = 1 << TLB_BITS, /* of each set */
-    TLB_NONE = 1,                /* a tag that no page has */
+    TLB_NONE = 0x800, /* a tag that no page has, nor a misaligned address in any page (see mem.h) */
 };
 
 #define PAGE_MASK 0xfffff000u

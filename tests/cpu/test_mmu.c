@@ -423,6 +423,31 @@ static void code_is_fetched_page_by_page(void **state)
     sys_close(&s);
 }
 
+/* Found by KolibriOS: the mark of an empty entry must not look like a misaligned address. */
+static void misaligned_reads_of_page_0_miss_an_empty_tlb(void **state)
+{
+    (void)state;
+    Sys s;
+    sys_open(&s, CPU_PENTIUM3);
+    sys_protected(&s);
+    sys_set_dword(&s, 0x354, 0x44332211);
+    sys_set_dword(&s, 0x358, 0x88776655);
+    for (unsigned i = 0; i < 8; i++) {
+        uint32_t value = 0;
+        uint64_t wide = 0;
+        mem_flush(s.cpu, true);
+        assert_null(mem_fast_read(s.cpu, DS, 0x350 + i, 8));
+        assert_null(mem_fast_write(s.cpu, DS, 0x350 + i, 4));
+        assert_true(mem_read32(s.cpu, DS, 0x355, &value));
+        assert_int_equal(value, 0x55443322);
+        mem_flush(s.cpu, true);
+        assert_true(mem_read64(s.cpu, DS, 0x351 + i, &wide));
+        mem_flush(s.cpu, true);
+        assert_true(mem_write16(s.cpu, DS, 0x401 + i, 1));
+    }
+    sys_close(&s);
+}
+
 static void data_breakpoints_are_noticed_after_the_access(void **state)
 {
     (void)state;
@@ -468,6 +493,7 @@ int main(void)
         cmocka_unit_test(system_accesses_are_supervisor_accesses),
         cmocka_unit_test(runs_end_at_page_and_limit),
         cmocka_unit_test(code_is_fetched_page_by_page),
+        cmocka_unit_test(misaligned_reads_of_page_0_miss_an_empty_tlb),
         cmocka_unit_test(data_breakpoints_are_noticed_after_the_access),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
