@@ -25,12 +25,12 @@ CFLAGS_cov := -O0 -g --coverage
 ifndef CFLAGS_$(MODE)
 $(error MODE=$(MODE) is unknown; use release, debug, asan, ubsan, tsan or cov)
 endif
-WARNINGS := -Wall -Wextra -Wshadow -Werror=implicit-function-declaration
+WARNINGS := -Wall -Wextra -Wshadow
 ALL_CPPFLAGS := -I. -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DSEABIOS_DIR='"$(SEABIOS_DIR)"' $(LIB_CFLAGS) $(CPPFLAGS)
-ALL_CFLAGS := -std=gnu11 $(WARNINGS) -Wstrict-prototypes $(CFLAGS_$(MODE)) -fno-strict-aliasing -pthread $(CFLAGS)
-ALL_CXXFLAGS := -std=c++17 $(WARNINGS) $(CFLAGS_$(MODE)) -pthread $(CXXFLAGS)
+ALL_CFLAGS := -std=gnu11 $(WARNINGS) -Wstrict-prototypes -Werror=implicit-function-declaration $(CFLAGS_$(MODE)) -fno-strict-aliasing -pthread $(CFLAGS)
+ALL_CXXFLAGS := -std=c++17 -isystem /usr/include/imgui $(WARNINGS) $(CFLAGS_$(MODE)) -pthread $(CXXFLAGS)
 ALL_LDFLAGS := $(CFLAGS_$(MODE)) -pthread -Wl,--as-needed $(LDFLAGS)
-LIBS := $(LIB_LIBS) -limgui -lstdc++ -lm -ldl
+LIBS := $(LIB_LIBS) -limgui -lstb -lstdc++ -lm -ldl
 
 SOURCES := $(filter-out machine/main.c,$(wildcard machine/*.c machine/*/*.c cpu-accel/*.c cpu-accel/*/*.c \
 	chipset/*.c chipset/*/*.c storage/*.c storage/*/*.c display/*.c ui/*.c))
@@ -43,7 +43,8 @@ LIBRARY := $(OUT)/libvitrine.a
 # Suites of `make check`; ALL_SUITES adds those that take long or need guests. tests/README.md lists them.
 CHECK_SUITES := $(filter-out guests long,$(notdir $(patsubst %/,%,$(wildcard tests/*/))))
 ALL_SUITES := $(CHECK_SUITES) long guests
-TEST_SOURCES := $(wildcard tests/*/test_*.c)
+# tool_*.c are programs that tests run; they are no tests themselves.
+TEST_SOURCES := $(wildcard tests/*/test_*.c tests/*/tool_*.c)
 TEST_SUPPORT := $(filter-out $(TEST_SOURCES),$(wildcard tests/*/*.c))
 TEST_BINARIES := $(TEST_SOURCES:%.c=$(OUT)/%)
 GUEST_SOURCES := $(wildcard tests/*/*.asm)

@@ -153,7 +153,7 @@ static bool unknown_option(const char *arg, const char *name, size_t length, Err
     unsigned best = 3;
     for (unsigned i = 0; options_name(i); i++) {
         unsigned d = distance(word, options_name(i));
-        if (d < best && d < strlen(word)) {
+        if (d < best && d <= strlen(word) / 3) {
             best = d;
             nearest = options_name(i);
         }

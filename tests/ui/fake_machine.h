@@ -12,5 +12,7 @@ unsigned fake_input(Machine *m, InputEvent *events, unsigned room);
 void fake_show(Machine *m, const char *text);
 /* The guest does something of its own. */
 void fake_guest_event(Machine *m, const MachineEvent *event);
+/* Does nothing. A program that calls it is linked with the fake, not with the real machine. */
+void fake_wanted(void);
 
 #endif

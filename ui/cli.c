@@ -1,0 +1,126 @@
+/* `vitrine run`: from arguments to a running machine with its window and control sockets, and back.
+ */
+#include "ui/cli.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "machine/core/log.h"
+#include "ui/options.h"
+#include "ui/qmp.h"
+#include "ui/signals.h"
+#include "ui/version.h"
+#include "ui/window.h"
+
+typedef struct Session {
+    Options options;
+    Signals *signals;
+    Window *window;
+    Machine *machine;
+    Qmp *qmp[OPTIONS_MAX_SOCKETS];
+} Session;
+
+int cli_version(void)
+{
+    puts("vitrine " VERSION_TEXT "\n"
+         "Licence GPL-2.0-or-later: free software, without any warranty.");
+    return 0;
+}
+
+static bool write_pid(const char *path, Err *err)
+{
+    FILE *file = fopen(path, "w");
+    if (!file || fprintf(file, "%ld\n", (long)getpid()) < 0 || fclose(file)) {
+        return err_set(err, "-pidfile: '%s' cannot be written: %s", path, strerror(errno));
+    }
+    return true;
+}
+
+static bool session_open(Session *s, Err *err)
+{
+    const UiConfig *ui = &s->options.ui;
+    if (ui->log_file && !log_to_file(ui->log_file, err)) {
+        return false;
+    }
+    if (ui->log && !log_configure(ui->log, err)) {
+        return false;
+    }
+    s->signals = signals_new();
+    if (ui->display == DISPLAY_WINDOW) {
+        s->window = window_new(&s->options, err);
+        if (!s->window) {
+            return false;
+        }
+    }
+    s->machine = machine_new(&s->options.machine, err);
+    if (!s->machine) {
+        return false;
+    }
+    for (unsigned i = 0; i < OPTIONS_MAX_SOCKETS && ui->qmp[i]; i++) {
+        s->qmp[i] = qmp_open(s->machine, ui->qmp[i], err);
+        if (!s->qmp[i]) {
+            return false;
+        }
+    }
+    if (s->window) {
+        window_attach(s->window, s->machine);
+    }
+    return !ui->pid_file || write_pid(ui->pid_file, err);
+}
+
+static void session_close(Session *s)
+{
+    for (unsigned i = 0; i < OPTIONS_MAX_SOCKETS; i++) {
+        qmp_close(s->qmp[i]);
+    }
+    signals_free(s->signals);
+    window_free(s->window);
+    machine_free(s->machine);
+    if (s->options.ui.pid_file) {
+        unlink(s->options.ui.pid_file);
+    }
+    options_free(&s->options);
+}
+
+static int session_run(Session *s, Err *err)
+{
+    if (!session_open(s, err) || !machine_start(s->machine, err)) {
+        return 1;
+    }
+    signals_attach(s->signals, s->machine);
+    bool shown = !s->window || window_run(s->window, err);
+    if (!shown) {
+        machine_quit(s->machine, 1);
+    }
+    return machine_wait(s->machine);
+}
+
+int cli_run(int argc, char **argv)
+{
+    Session s = {0};
+    Err err = {{0}};
+    int status = 1;
+    options_init(&s.options);
+    bool parsed = options_parse(&s.options, argc, argv, &err);
+    for (unsigned i = 0; i < s.options.notes; i++) {
+        fprintf(stderr, "vitrine: note: %s\n", s.options.note[i]);
+    }
+    if (parsed && s.options.version) {
+        status = cli_version();
+    } else if (parsed && s.options.topic) {
+        status = fputs(s.options.topic, stdout) < 0;
+    } else if (parsed && s.options.help) {
+        options_help(stdout);
+        status = 0;
+    } else if (parsed) {
+        status = session_run(&s, &err);
+    }
+    session_close(&s);
+    if (err.text[0]) {
+        fprintf(stderr, "vitrine: %s\n", err.text);
+        status = 1;
+    }
+    return status;
+}

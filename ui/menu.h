@@ -1,0 +1,59 @@
+/* The menu inside the window, drawn with Dear ImGui behind this C interface. */
+#ifndef UI_MENU_H
+#define UI_MENU_H
+
+#include <SDL.h>
+#include <stdbool.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { MENU_MAX_DRIVES = 8, MENU_PATH = 1024 };
+
+typedef enum MenuAction {
+    MENU_NONE,
+    MENU_PAUSE, /* or resume */
+    MENU_RESET,
+    MENU_POWER,
+    MENU_CTRL_ALT_DEL,
+    MENU_SCREENSHOT,
+    MENU_FULL_SCREEN,
+    MENU_SCALING,
+    MENU_INSERT, /* drive, path, read_only */
+    MENU_EJECT,  /* drive */
+    MENU_CLOSE,
+    MENU_QUIT
+} MenuAction;
+
+typedef struct MenuDrive {
+    char id[32];
+    char file[MENU_PATH]; /* empty: no medium */
+    char path[MENU_PATH]; /* what the user has typed */
+    bool read_only;
+} MenuDrive;
+
+/* What the menu shows, and what the user has chosen. */
+typedef struct MenuModel {
+    const char *title, *host_key;
+    bool paused, full_screen, smooth;
+    char notice[300]; /* the last outcome */
+    MenuDrive drive[MENU_MAX_DRIVES];
+    unsigned drives;
+    unsigned chosen; /* of MENU_INSERT and MENU_EJECT */
+} MenuModel;
+
+typedef struct Menu Menu;
+
+/* NULL: no memory, or the renderer cannot draw it. */
+Menu *menu_new(SDL_Window *window, SDL_Renderer *renderer);
+void menu_free(Menu *menu);
+void menu_event(Menu *menu, const SDL_Event *event);
+/* Draws one frame over what the renderer holds. opened: it was not to be seen before. */
+MenuAction menu_draw(Menu *menu, MenuModel *model, bool opened);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

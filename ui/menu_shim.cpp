@@ -1,0 +1,222 @@
+/* The in-window menu in Dear ImGui (Debian's libimgui, version 1.86), drawn by SDL's renderer.
+ *
+ * The only C++ of the program. Debian's library has the SDL2 platform part but no SDL renderer
+ * part, so the triangles are handed over here.
+ */
+#include "ui/menu.h"
+
+#include <backends/imgui_impl_sdl.h>
+#include <cstddef>
+#include <imgui.h>
+#include <new>
+
+struct Menu {
+    ImGuiContext *context;
+    SDL_Window *window;
+    SDL_Renderer *renderer;
+    SDL_Texture *font;
+};
+
+static SDL_Texture *make_font(SDL_Renderer *renderer)
+{
+    unsigned char *pixels = nullptr;
+    int width = 0, height = 0;
+    ImGui::GetIO().Fonts->GetTexDataAsRGBA32(&pixels, &width, &height);
+    SDL_Texture *font = SDL_CreateTexture(renderer, SDL_PIXELFORMAT_ABGR8888,
+                                          SDL_TEXTUREACCESS_STATIC, width, height);
+    if (font) {
+        SDL_UpdateTexture(font, nullptr, pixels, 4 * width);
+        SDL_SetTextureBlendMode(font, SDL_BLENDMODE_BLEND);
+        ImGui::GetIO().Fonts->SetTexID(font);
+    }
+    return font;
+}
+
+Menu *menu_new(SDL_Window *window, SDL_Renderer *renderer)
+{
+    Menu *menu = new (std::nothrow) Menu();
+    if (!menu) {
+        return nullptr;
+    }
+    menu->context = ImGui::CreateContext();
+    menu->window = window;
+    menu->renderer = renderer;
+    ImGuiIO &io = ImGui::GetIO();
+    io.IniFilename = nullptr;
+    io.LogFilename = nullptr;
+    io.ConfigFlags |= ImGuiConfigFlags_NavEnableKeyboard;
+    io.BackendFlags |= ImGuiBackendFlags_RendererHasVtxOffset;
+    ImGui::StyleColorsDark();
+    ImGui_ImplSDL2_InitForSDLRenderer(window);
+    menu->font = make_font(renderer);
+    if (!menu->font) {
+        menu_free(menu);
+        return nullptr;
+    }
+    return menu;
+}
+
+void menu_free(Menu *menu)
+{
+    if (!menu) {
+        return;
+    }
+    if (menu->font) {
+        SDL_DestroyTexture(menu->font);
+    }
+    ImGui_ImplSDL2_Shutdown();
+    ImGui::DestroyContext(menu->context);
+    delete menu;
+}
+
+void menu_event(Menu *menu, const SDL_Event *event)
+{
+    if (menu) {
+        ImGui_ImplSDL2_ProcessEvent(event);
+    }
+}
+
+static void draw_command(SDL_Renderer *renderer, const ImDrawList *list, const ImDrawCmd *command)
+{
+    const SDL_Rect clip = {(int)command->ClipRect.x, (int)command->ClipRect.y,
+                           (int)(command->ClipRect.z - command->ClipRect.x),
+                           (int)(command->ClipRect.w - command->ClipRect.y)};
+    if (clip.w <= 0 || clip.h <= 0) {
+        return;
+    }
+    const ImDrawVert *vertices = list->VtxBuffer.Data + command->VtxOffset;
+    const char *bytes = reinterpret_cast<const char *>(vertices);
+    SDL_RenderSetClipRect(renderer, &clip);
+    SDL_RenderGeometryRaw(
+        renderer, static_cast<SDL_Texture *>(command->GetTexID()),
+        reinterpret_cast<const float *>(bytes + offsetof(ImDrawVert, pos)), sizeof(ImDrawVert),
+        reinterpret_cast<const SDL_Color *>(bytes + offsetof(ImDrawVert, col)), sizeof(ImDrawVert),
+        reinterpret_cast<const float *>(bytes + offsetof(ImDrawVert, uv)), sizeof(ImDrawVert),
+        list->VtxBuffer.Size - (int)command->VtxOffset, list->IdxBuffer.Data + command->IdxOffset,
+        (int)command->ElemCount, sizeof(ImDrawIdx));
+}
+
+static void draw_lists(SDL_Renderer *renderer, const ImDrawData *data)
+{
+    for (int i = 0; i < data->CmdListsCount; i++) {
+        const ImDrawList *list = data->CmdLists[i];
+        for (const ImDrawCmd &command : list->CmdBuffer) {
+            if (!command.UserCallback) {
+                draw_command(renderer, list, &command);
+            }
+        }
+    }
+    SDL_RenderSetClipRect(renderer, nullptr);
+}
+
+static MenuAction draw_machine(const MenuModel *model)
+{
+    MenuAction action = MENU_NONE;
+    if (ImGui::Button(model->paused ? "Resume" : "Pause")) {
+        action = MENU_PAUSE;
+    }
+    ImGui::SetItemDefaultFocus();
+    ImGui::SameLine();
+    if (ImGui::Button("Reset")) {
+        action = MENU_RESET;
+    }
+    ImGui::SameLine();
+    if (ImGui::Button("Power button")) {
+        action = MENU_POWER;
+    }
+    ImGui::SameLine();
+    if (ImGui::Button("Ctrl-Alt-Del")) {
+        action = MENU_CTRL_ALT_DEL;
+    }
+    return action;
+}
+
+static MenuAction draw_drive(MenuDrive *drive)
+{
+    MenuAction action = MENU_NONE;
+    ImGui::Separator();
+    ImGui::Text("%s: %s", drive->id, drive->file[0] ? drive->file : "(empty)");
+    ImGui::SetNextItemWidth(-200);
+    bool entered =
+        ImGui::InputTextWithHint("##path", "image file, or drop one on the window", drive->path,
+                                 sizeof(drive->path), ImGuiInputTextFlags_EnterReturnsTrue);
+    ImGui::SameLine();
+    if ((ImGui::Button("Insert") || entered) && drive->path[0]) {
+        action = MENU_INSERT;
+    }
+    ImGui::SameLine();
+    if (ImGui::Button("Eject")) {
+        action = MENU_EJECT;
+    }
+    ImGui::SameLine();
+    ImGui::Checkbox("r/o", &drive->read_only);
+    return action;
+}
+
+static MenuAction draw_view(const MenuModel *model)
+{
+    MenuAction action = MENU_NONE;
+    ImGui::Separator();
+    if (ImGui::Button("Screenshot")) {
+        action = MENU_SCREENSHOT;
+    }
+    ImGui::SameLine();
+    if (ImGui::Button(model->full_screen ? "Leave full screen" : "Full screen")) {
+        action = MENU_FULL_SCREEN;
+    }
+    ImGui::SameLine();
+    if (ImGui::Button(model->smooth ? "Scaling: smooth" : "Scaling: crisp")) {
+        action = MENU_SCALING;
+    }
+    ImGui::Separator();
+    if (ImGui::Button("Close menu")) {
+        action = MENU_CLOSE;
+    }
+    ImGui::SameLine();
+    if (ImGui::Button("Quit")) {
+        action = MENU_QUIT;
+    }
+    return action;
+}
+
+static void draw_keys(const MenuModel *model)
+{
+    ImGui::Separator();
+    ImGui::TextDisabled("%s +  P pause  R reset  H power button  Del Ctrl-Alt-Del  S screenshot",
+                        model->host_key);
+    ImGui::TextDisabled("F full screen  C scaling  G grab or release the mouse  M menu  Q quit");
+    if (model->notice[0]) {
+        ImGui::TextWrapped("%s", model->notice);
+    }
+}
+
+MenuAction menu_draw(Menu *menu, MenuModel *model, bool opened)
+{
+    ImGui_ImplSDL2_NewFrame();
+    ImGui::NewFrame();
+    const ImVec2 size = ImGui::GetIO().DisplaySize;
+    const float width = size.x < 620 ? size.x : 620;
+    ImGui::SetNextWindowPos(ImVec2((size.x - width) / 2, 8), ImGuiCond_Always);
+    ImGui::SetNextWindowSize(ImVec2(width, 0), ImGuiCond_Always);
+    if (opened) {
+        ImGui::SetNextWindowFocus();
+    }
+    ImGui::Begin(model->title, nullptr,
+                 ImGuiWindowFlags_NoMove | ImGuiWindowFlags_NoResize | ImGuiWindowFlags_NoCollapse);
+    MenuAction action = draw_machine(model);
+    for (unsigned i = 0; i < model->drives; i++) {
+        ImGui::PushID((int)i);
+        const MenuAction chosen = draw_drive(&model->drive[i]);
+        if (chosen != MENU_NONE) {
+            action = chosen;
+            model->chosen = i;
+        }
+        ImGui::PopID();
+    }
+    const MenuAction view = draw_view(model);
+    draw_keys(model);
+    ImGui::End();
+    ImGui::Render();
+    draw_lists(menu->renderer, ImGui::GetDrawData());
+    return view != MENU_NONE ? view : action;
+}

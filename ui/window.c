@@ -1,0 +1,226 @@
+/* The window's life: opening, the event loop, closing.
+ *
+ * The loop sleeps in SDL until an event comes, and looks for a new picture as often as pictures
+ * have come lately; it draws only when something has changed.
+ */
+#include "ui/window.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "ui/window_internal.h"
+
+enum {
+    BUSY_MS = 12,    /* between looks while the picture moves */
+    CALM_MS = 33,    /* while it stands still */
+    PAUSED_MS = 500, /* while the machine is paused */
+    MENU_MS = 40,    /* between frames of the menu */
+    CALM_AFTER_MS = 1000,
+    NOTICE_MS = 4000,
+    FIRST_WIDTH = 720,
+    FIRST_HEIGHT = 400
+};
+
+Window *window_new(const Options *options, Err *err)
+{
+    Window *w = calloc(1, sizeof(*w));
+    if (!w) {
+        err_set(err, "out of memory");
+        return NULL;
+    }
+    w->options = options;
+    w->scaling = options->ui.scaling;
+    SDL_SetHint(SDL_HINT_NO_SIGNAL_HANDLERS, "1");
+    SDL_SetHint(SDL_HINT_VIDEO_ALLOW_SCREENSAVER, "1");
+    SDL_SetHint(SDL_HINT_MOUSE_FOCUS_CLICKTHROUGH, "1");
+    if (SDL_InitSubSystem(SDL_INIT_VIDEO) != 0) {
+        err_set(err, "no display: %s; start it on a desktop, or without a window: -display none",
+                SDL_GetError());
+        free(w);
+        return NULL;
+    }
+    if (!getenv("SDL_VIDEODRIVER") && strcmp(SDL_GetCurrentVideoDriver(), "offscreen") == 0) {
+        err_set(err, "no display; start it on a desktop, or without a window: -display none");
+        window_free(w);
+        return NULL;
+    }
+    w->event_type = SDL_RegisterEvents(1);
+    if (!window_input_init(w, err)) {
+        window_free(w);
+        return NULL;
+    }
+    return w;
+}
+
+static void push(Window *w, int code)
+{
+    SDL_Event e;
+    memset(&e, 0, sizeof(e));
+    e.type = w->event_type;
+    e.user.code = code;
+    SDL_PushEvent(&e);
+}
+
+/* Machine's thread. */
+static void heard(void *self, const MachineEvent *event)
+{
+    push(self, event->kind == MACHINE_IO_ERROR ? WINDOW_IO_ERROR : WINDOW_STATE_CHANGED);
+}
+
+void window_attach(Window *w, Machine *m)
+{
+    w->machine = m;
+    machine_listen(m, heard, w);
+}
+
+static void *wait_for_end(void *self)
+{
+    Window *w = self;
+    machine_wait(w->machine);
+    push(w, WINDOW_MACHINE_ENDED);
+    return NULL;
+}
+
+static bool open_window(Window *w, Err *err)
+{
+    Uint32 flags = SDL_WINDOW_RESIZABLE | SDL_WINDOW_ALLOW_HIGHDPI;
+    w->sdl = SDL_CreateWindow(machine_name(w->machine), SDL_WINDOWPOS_CENTERED,
+                              SDL_WINDOWPOS_CENTERED, FIRST_WIDTH, FIRST_HEIGHT, flags);
+    if (w->sdl) {
+        w->renderer = SDL_CreateRenderer(w->sdl, -1, 0);
+    }
+    if (w->sdl && !w->renderer) {
+        w->renderer = SDL_CreateRenderer(w->sdl, -1, SDL_RENDERER_SOFTWARE);
+    }
+    if (!w->renderer) {
+        return err_set(err, "the window cannot be opened: %s; try -display none", SDL_GetError());
+    }
+    SDL_StopTextInput();
+    SDL_EventState(SDL_DROPFILE, SDL_ENABLE);
+    SDL_GetWindowSize(w->sdl, &w->set_width, &w->set_height);
+    window_fit(w);
+    if (w->options->ui.full_screen) {
+        window_command(w, WINDOW_FULL_SCREEN);
+    }
+    window_title(w);
+    return true;
+}
+
+static void take_window_event(Window *w, const SDL_WindowEvent *e)
+{
+    w->redraw = true;
+    if (e->event == SDL_WINDOWEVENT_FOCUS_LOST) {
+        window_release(w);
+    } else if (e->event == SDL_WINDOWEVENT_CLOSE && w->options->ui.window_close) {
+        machine_quit(w->machine, 0);
+    }
+}
+
+static void take_user_event(Window *w, int code)
+{
+    w->redraw = true;
+    if (code == WINDOW_MACHINE_ENDED) {
+        w->ended = true;
+        return;
+    }
+    if (code == WINDOW_IO_ERROR) {
+        window_notice(w, "a disk image cannot be read or written; mend it, then resume");
+    }
+    if (w->menu_open) {
+        window_menu_refresh(w);
+    }
+    window_title(w);
+}
+
+static void take_event(Window *w, SDL_Event *e)
+{
+    if (w->menu_open) {
+        menu_event(w->menu, e);
+        w->redraw = true;
+    }
+    if (window_input(w, e)) {
+        return;
+    }
+    if (e->type == SDL_WINDOWEVENT) {
+        take_window_event(w, &e->window);
+    } else if (e->type == w->event_type) {
+        take_user_event(w, e->user.code);
+    } else if (e->type == SDL_DROPFILE) {
+        window_drop(w, e->drop.file);
+        SDL_free(e->drop.file);
+        w->redraw = true;
+    } else if (e->type == SDL_RENDER_TARGETS_RESET || e->type == SDL_RENDER_DEVICE_RESET) {
+        window_picture_renew(w);
+        w->redraw = true;
+    }
+}
+
+static int patience(const Window *w)
+{
+    if (w->menu_open) {
+        return MENU_MS;
+    }
+    if (machine_state(w->machine) != RUN_STATE_RUNNING) {
+        return PAUSED_MS;
+    }
+    return SDL_GetTicks() - w->changed_at < CALM_AFTER_MS ? BUSY_MS : CALM_MS;
+}
+
+static void run_once(Window *w)
+{
+    SDL_Event e;
+    if (SDL_WaitEventTimeout(&e, patience(w))) {
+        do {
+            take_event(w, &e);
+        } while (!w->ended && SDL_PollEvent(&e));
+    }
+    if (w->ended) {
+        return;
+    }
+    if (w->notice_at && SDL_GetTicks() - w->notice_at > NOTICE_MS) {
+        w->notice_at = 0;
+        window_title(w);
+    }
+    if (window_picture_update(w)) {
+        w->changed_at = SDL_GetTicks();
+        w->redraw = true;
+    }
+    if (w->redraw || w->menu_open) {
+        window_draw(w);
+    }
+}
+
+bool window_run(Window *w, Err *err)
+{
+    if (!open_window(w, err)) {
+        return false;
+    }
+    w->waiting = pthread_create(&w->waiter, NULL, wait_for_end, w) == 0;
+    if (!w->waiting) {
+        return err_set(err, "no thread for the window");
+    }
+    w->redraw = true;
+    while (!w->ended) {
+        run_once(w);
+    }
+    pthread_join(w->waiter, NULL);
+    w->waiting = false;
+    return true;
+}
+
+void window_free(Window *w)
+{
+    if (!w) {
+        return;
+    }
+    if (w->renderer) {
+        menu_free(w->menu);
+        window_draw_free(w);
+        SDL_DestroyRenderer(w->renderer);
+    }
+    if (w->sdl) {
+        SDL_DestroyWindow(w->sdl);
+    }
+    SDL_QuitSubSystem(SDL_INIT_VIDEO);
+    free(w);
+}

@@ -1,0 +1,271 @@
+/* What the window's keys and menu do, and what its title says. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "ui/image_kind.h"
+#include "ui/keymap.h"
+#include "ui/window_internal.h"
+
+void window_notice(Window *w, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(w->notice, sizeof(w->notice), format, args);
+    va_end(args);
+    snprintf(w->model.notice, sizeof(w->model.notice), "%s", w->notice);
+    w->notice_at = SDL_GetTicks() | 1;
+    window_title(w);
+}
+
+static const char *state_text(const Window *w)
+{
+    switch (machine_state(w->machine)) {
+    case RUN_STATE_PAUSED:
+        return " [paused]";
+    case RUN_STATE_SHUTDOWN:
+        return " [powered off]";
+    case RUN_STATE_IO_ERROR:
+        return " [paused: disk error]";
+    case RUN_STATE_RUNNING:
+        break;
+    }
+    return "";
+}
+
+void window_title(Window *w)
+{
+    char title[800];
+    const char *name = machine_name(w->machine);
+    bool named = strcmp(name, "Vitrine") != 0;
+    char hint[160] = "";
+    if (w->notice_at) {
+        snprintf(hint, sizeof(hint), " - %.150s", w->notice);
+    } else if (w->host_key == SDL_SCANCODE_UNKNOWN) {
+        hint[0] = '\0';
+    } else if (w->captured) {
+        snprintf(hint, sizeof(hint), " - press %s to release the mouse", window_host_key(w));
+    } else {
+        snprintf(hint, sizeof(hint), " - %s+M: menu", window_host_key(w));
+    }
+    snprintf(title, sizeof(title), "%.300s%s%s%s", name, named ? " - Vitrine" : "", state_text(w),
+             hint);
+    SDL_SetWindowTitle(w->sdl, title);
+}
+
+static void pause_or_resume(Window *w)
+{
+    if (machine_state(w->machine) == RUN_STATE_RUNNING) {
+        machine_pause(w->machine);
+    } else {
+        machine_resume(w->machine);
+    }
+}
+
+static void ctrl_alt_del(Window *w)
+{
+    static const uint8_t keys[] = {KEY_HID_CTRL, KEY_HID_ALT, KEY_HID_DELETE};
+    for (unsigned i = 0; i < 6; i++) {
+        uint8_t key = i < 3 ? keys[i] : keys[5 - i];
+        machine_input(w->machine, &(InputEvent){.kind = INPUT_KEY, .key = key, .down = i < 3});
+    }
+}
+
+static void screenshot(Window *w)
+{
+    char path[1024], stamp[32];
+    const char *folder = w->options->ui.screenshot_dir;
+    time_t now = time(NULL);
+    struct tm tm;
+    Err err = {{0}};
+    localtime_r(&now, &tm);
+    strftime(stamp, sizeof(stamp), "%Y%m%d-%H%M%S", &tm);
+    for (unsigned i = 0; i < 1000; i++) {
+        char number[8] = "";
+        if (i) {
+            snprintf(number, sizeof(number), "-%u", i);
+        }
+        snprintf(path, sizeof(path), "%.900s%svitrine-%s%s.png", folder ? folder : "",
+                 folder ? "/" : "", stamp, number);
+        if (access(path, F_OK) != 0) {
+            break;
+        }
+    }
+    Picture picture = {0}; /* the window's own must not miss what is new to it */
+    screen_read(machine_screen(w->machine), &picture);
+    if (picture.serial == 0) {
+        window_notice(w, "no picture yet");
+    } else if (screenshot_png(&picture, path, &err)) {
+        window_notice(w, "saved %s", path);
+    } else {
+        window_notice(w, "%s", err.text);
+    }
+    picture_free(&picture);
+}
+
+static void full_screen(Window *w)
+{
+    w->full_screen = !w->full_screen;
+    SDL_SetWindowFullscreen(w->sdl, w->full_screen ? SDL_WINDOW_FULLSCREEN_DESKTOP : 0);
+}
+
+static void toggle_menu(Window *w)
+{
+    if (!w->menu) {
+        w->menu = menu_new(w->sdl, w->renderer);
+    }
+    if (!w->menu) {
+        window_notice(w, "the menu cannot be drawn here");
+        return;
+    }
+    w->menu_open = !w->menu_open;
+    if (w->menu_open) {
+        window_release(w);
+        SDL_ShowCursor(SDL_ENABLE);
+        w->menu_opened = true;
+        w->model.notice[0] = '\0';
+        window_menu_refresh(w);
+        SDL_StartTextInput();
+    } else {
+        SDL_StopTextInput();
+    }
+}
+
+void window_command(Window *w, WindowCommand command)
+{
+    w->redraw = true;
+    switch (command) {
+    case WINDOW_PAUSE:
+        pause_or_resume(w);
+        break;
+    case WINDOW_RESET:
+        machine_reset(w->machine);
+        break;
+    case WINDOW_POWER:
+        machine_powerdown(w->machine);
+        break;
+    case WINDOW_CTRL_ALT_DEL:
+        ctrl_alt_del(w);
+        break;
+    case WINDOW_SCREENSHOT:
+        screenshot(w);
+        break;
+    case WINDOW_FULL_SCREEN:
+        full_screen(w);
+        break;
+    case WINDOW_SCALING:
+        w->scaling = w->scaling == SCALING_CRISP ? SCALING_SMOOTH : SCALING_CRISP;
+        break;
+    case WINDOW_GRAB:
+        window_capture(w, !w->captured && !machine_wants_absolute(w->machine));
+        break;
+    case WINDOW_MENU:
+        toggle_menu(w);
+        break;
+    case WINDOW_QUIT:
+        machine_quit(w->machine, 0);
+        break;
+    }
+    window_title(w);
+}
+
+/* ---- drives ---- */
+
+static bool is_cd(const Window *w, const char *id)
+{
+    for (unsigned i = 0; i < MACHINE_MAX_DRIVES; i++) {
+        const DriveConfig *d = &w->options->machine.drive[i];
+        if (d->present && d->id && strcmp(d->id, id) == 0) {
+            return d->media == MEDIA_CDROM;
+        }
+    }
+    return strstr(id, "-cd") != NULL; /* the name it has by itself: "ide1-cd0" */
+}
+
+void window_menu_refresh(Window *w)
+{
+    BlockInfo blocks[MENU_MAX_DRIVES];
+    unsigned count = machine_block_query(w->machine, blocks, MENU_MAX_DRIVES);
+    MenuModel *model = &w->model;
+    model->drives = 0;
+    for (unsigned i = 0; i < count && i < MENU_MAX_DRIVES; i++) {
+        if (!blocks[i].removable) {
+            continue;
+        }
+        MenuDrive *drive = &model->drive[model->drives++];
+        if (strcmp(drive->id, blocks[i].id) != 0) {
+            drive->path[0] = '\0';
+            drive->read_only = blocks[i].read_only;
+        }
+        memcpy(drive->id, blocks[i].id, sizeof(drive->id));
+        memcpy(drive->file, blocks[i].file, sizeof(drive->file));
+    }
+    model->title = machine_name(w->machine);
+    model->host_key = window_host_key(w);
+    model->paused = machine_state(w->machine) != RUN_STATE_RUNNING;
+    model->full_screen = w->full_screen;
+    model->smooth = w->scaling == SCALING_SMOOTH;
+}
+
+static void insert(Window *w, const char *id, const char *path, bool read_only)
+{
+    Err err = {{0}};
+    if (machine_change_medium(w->machine, id, path, NULL, read_only, &err)) {
+        window_notice(w, "%s is in %s", path, id);
+    } else {
+        window_notice(w, "%s", err.text);
+    }
+}
+
+void window_menu_act(Window *w, MenuAction action)
+{
+    static const WindowCommand commands[] = {
+        [MENU_PAUSE] = WINDOW_PAUSE,
+        [MENU_RESET] = WINDOW_RESET,
+        [MENU_POWER] = WINDOW_POWER,
+        [MENU_CTRL_ALT_DEL] = WINDOW_CTRL_ALT_DEL,
+        [MENU_SCREENSHOT] = WINDOW_SCREENSHOT,
+        [MENU_FULL_SCREEN] = WINDOW_FULL_SCREEN,
+        [MENU_SCALING] = WINDOW_SCALING,
+        [MENU_CLOSE] = WINDOW_MENU,
+        [MENU_QUIT] = WINDOW_QUIT,
+    };
+    MenuDrive *drive = &w->model.drive[w->model.chosen];
+    Err err = {{0}};
+    if (action == MENU_NONE) {
+        return;
+    }
+    if (action == MENU_INSERT) {
+        insert(w, drive->id, drive->path, drive->read_only);
+    } else if (action == MENU_EJECT) {
+        if (!machine_eject(w->machine, drive->id, false, &err)) {
+            window_notice(w, "%s", err.text);
+        }
+    } else {
+        window_command(w, commands[action]);
+    }
+    window_menu_refresh(w);
+}
+
+void window_drop(Window *w, const char *path)
+{
+    BlockInfo blocks[MENU_MAX_DRIVES];
+    ImageKind kind;
+    Err err = {{0}};
+    if (!image_kind(path, &kind, &err)) {
+        window_notice(w, "%s", err.text);
+        return;
+    }
+    unsigned count = machine_block_query(w->machine, blocks, MENU_MAX_DRIVES);
+    for (unsigned i = 0; i < count && i < MENU_MAX_DRIVES; i++) {
+        bool fits = is_cd(w, blocks[i].id) ? kind == IMAGE_CDROM : kind == IMAGE_FLOPPY;
+        if (blocks[i].removable && fits) {
+            insert(w, blocks[i].id, path, false);
+            window_menu_refresh(w);
+            return;
+        }
+    }
+    window_notice(w, "%s: there is no drive for it", path);
+}

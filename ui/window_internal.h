@@ -1,0 +1,87 @@
+/* Between the files of the window. */
+#ifndef UI_WINDOW_INTERNAL_H
+#define UI_WINDOW_INTERNAL_H
+
+#include <pthread.h>
+#include <SDL.h>
+
+#include "ui/menu.h"
+#include "ui/window.h"
+
+typedef enum WindowCommand {
+    WINDOW_PAUSE,
+    WINDOW_RESET,
+    WINDOW_POWER,
+    WINDOW_CTRL_ALT_DEL,
+    WINDOW_SCREENSHOT,
+    WINDOW_FULL_SCREEN,
+    WINDOW_SCALING,
+    WINDOW_GRAB,
+    WINDOW_MENU,
+    WINDOW_QUIT
+} WindowCommand;
+
+/* Codes of the SDL user events that other threads push. */
+enum { WINDOW_STATE_CHANGED, WINDOW_MACHINE_ENDED, WINDOW_IO_ERROR };
+
+struct Window {
+    const Options *options;
+    Machine *machine;
+    SDL_Window *sdl;
+    SDL_Renderer *renderer;
+    SDL_Texture *texture;  /* the guest's picture */
+    SDL_Texture *enlarged; /* smooth scaling: the picture in whole multiples */
+    int enlarged_width, enlarged_height;
+    Picture picture;
+    unsigned shown_width, shown_height; /* of the picture in the texture; 0: none yet */
+    SDL_Rect at;                        /* where the picture stands, in output pixels */
+    ScalingMode scaling;
+    bool full_screen, redraw, ended;
+    int set_width, set_height; /* the size we gave the window; another one is the user's choice */
+    Uint32 changed_at;         /* SDL ticks when the picture last changed */
+    Uint32 event_type;
+    pthread_t waiter; /* waits for the machine's end */
+    bool waiting;
+
+    /* input */
+    SDL_Scancode host_key; /* SDL_SCANCODE_UNKNOWN: none */
+    bool host_down, host_used;
+    bool captured;
+    bool held[256]; /* keys that the guest believes to be down */
+    uint8_t buttons;
+
+    char notice[300];
+    Uint32 notice_at; /* SDL ticks; 0: none */
+
+    Menu *menu;
+    bool menu_open, menu_opened; /* opened: not drawn yet */
+    MenuModel model;
+};
+
+/* window_input.c */
+bool window_input_init(Window *w, Err *err);
+/* Takes keys and mouse; true if the event was one. */
+bool window_input(Window *w, const SDL_Event *e);
+/* Lets go of every key and button, and of the mouse. */
+void window_release(Window *w);
+void window_capture(Window *w, bool capture);
+const char *window_host_key(const Window *w);
+
+/* window_command.c */
+void window_command(Window *w, WindowCommand command);
+void window_drop(Window *w, const char *path);
+void window_notice(Window *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void window_title(Window *w);
+void window_menu_refresh(Window *w);
+void window_menu_act(Window *w, MenuAction action);
+
+/* window_draw.c */
+bool window_picture_update(Window *w); /* true: there is something new */
+/* The renderer has lost its textures, or the picture's size is another. */
+void window_picture_renew(Window *w);
+void window_draw(Window *w);
+void window_draw_free(Window *w);
+/* A size that shows the picture in whole multiples and fits the desktop. */
+void window_fit(Window *w);
+
+#endif
