@@ -11,6 +11,7 @@
 
 #include "cpu-accel/x86/control.h"
 #include "cpu-accel/x86/cpuid.h"
+#include "cpu-accel/x86/fpu.h"
 #include "cpu-accel/x86/mem.h"
 #define APIC_DEFAULT_BASE 0xfee00000u
 #define PAT_RESET 0x0007040600070406ull
@@ -20,7 +21,6 @@ enum {
     DR6_RESET = (int)0xffff0ff0,
     DR7_RESET = 0x400,
     MXCSR_RESET = 0x1f80,
-    FPU_STATUS_ES = 0x80,
 };
 
 /* Cpu is what all others see; the device around it is known here alone. */
@@ -106,6 +106,7 @@ static void reset_fpu(Fpu *fpu)
     fpu->control = 0x40;
     fpu->valid = 0xff; /* tag word 5555h: all registers hold +0.0 */
     fpu->mxcsr = MXCSR_RESET;
+    fpu_host_release();
 }
 
 static void announce_apic_base(const Cpu *cpu)
@@ -271,7 +272,7 @@ static void cpu_restored(Device *d)
     Cpu *cpu = &((CpuDevice *)d)->cpu;
     mem_flush(cpu, true);
     line_set(&cpu->pins->smiact, cpu->smm);
-    line_set(&cpu->pins->ferr, !(cpu->cr0 & CR0_NE) && cpu->fpu.status & FPU_STATUS_ES);
+    line_set(&cpu->pins->ferr, !(cpu->cr0 & CR0_NE) && cpu->fpu.status & FSW_ES);
     announce_apic_base(cpu);
 }
 
@@ -371,7 +372,7 @@ void cpu_ignne(void *self, unsigned pin, bool level)
     Cpu *cpu = self;
     (void)pin;
     /* Only while FERR# is asserted: the BIOS writes port F0h at times when nothing is pending. */
-    if (level && cpu->fpu.status & FPU_STATUS_ES && !(cpu->cr0 & CR0_NE)) {
+    if (level && cpu->fpu.status & FSW_ES && !(cpu->cr0 & CR0_NE)) {
         cpu->ignne = true;
     }
 }

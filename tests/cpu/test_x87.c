@@ -359,6 +359,24 @@ static void pending_exception_goes_out_by_ferr(void **state)
     rig_close(&rig);
 }
 
+static void reset_forgets_the_hosts_flags(void **state)
+{
+    (void)state;
+    Rig rig;
+    open_loaded(&rig);
+    memcpy(rig.ram + RIG_DATA, "\0\0\x40\x40", 4); /* 3.0 */
+    assert_int_equal(run(&rig, "FDIV_Md"), X_NEXT);
+    assert_int_equal(rig.cpu->fpu.status & FSW_FLAGS, FSW_PE);
+    board_reset(rig.board, RESET_POWER);
+    rig.cpu->cr0 = CR0_PE;
+    rig.cpu->seg[DS].limit = 0xffffffff;
+    assert_int_equal(run(&rig, "FNINIT"), X_NEXT);
+    assert_int_equal(run(&rig, "FLD1"), X_NEXT);
+    assert_int_equal(run(&rig, "FMUL_Md"), X_NEXT);
+    assert_int_equal(rig.cpu->fpu.status & FSW_FLAGS, 0);
+    rig_close(&rig);
+}
+
 static void ignne_needs_ferr(void **state)
 {
     (void)state;
@@ -640,6 +658,7 @@ int main(void)
         cmocka_unit_test(emulation_and_task_switch_give_nm),
         cmocka_unit_test(pending_exception_is_reported_by_mf),
         cmocka_unit_test(pending_exception_goes_out_by_ferr),
+        cmocka_unit_test(reset_forgets_the_hosts_flags),
         cmocka_unit_test(ignne_needs_ferr),
         cmocka_unit_test(ferr_falls_however_the_exception_goes),
         cmocka_unit_test(unmasking_a_set_flag_makes_it_pending),
