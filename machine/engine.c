@@ -8,7 +8,7 @@
 
 LOG_TAG("engine");
 
-static const AccelOps *const engines[] = {&accel_interpreter, &accel_kvm};
+static const AccelOps *const engines[] = {&accel_interpreter, &accel_translator, &accel_kvm};
 
 enum { ENGINE_COUNT = sizeof(engines) / sizeof(engines[0]) };
 
@@ -55,8 +55,8 @@ static const AccelOps *safest(void)
 static const AccelOps *choose(const Board *b)
 {
     if (b->clock.source == CLOCK_COUNTED) {
-        log_info("%s: -icount needs an engine that counts instructions", safest()->name);
-        return safest();
+        log_info("%s: -icount needs an engine that counts instructions", accel_interpreter.name);
+        return &accel_interpreter;
     }
     AccelTable table;
     accel_probe(engine_has_translator(), &table);
@@ -79,7 +79,14 @@ static const AccelOps *find(const char *name, const Board *b, Err *err)
     }
     const AccelOps *ops = named(strcmp(name, "tcg") == 0 ? "translator" : name);
     if (!ops) {
-        err_set(err, "-accel %s: there is no such engine; use auto, kvm or interpreter", name);
+        err_set(err, "-accel %s: there is no such engine; use auto, kvm, translator or interpreter",
+                name);
+    }
+    if (ops == &accel_translator && b->clock.source == CLOCK_COUNTED) {
+        err_set(
+            err,
+            "-accel translator does not count instructions: use -accel interpreter with -icount");
+        return NULL;
     }
     return ops;
 }

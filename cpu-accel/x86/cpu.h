@@ -204,6 +204,13 @@ typedef struct Mtrr {
 struct Tlb;
 struct CpuPins;
 
+/* An engine with translations of its own is told what the TLB forgets. */
+typedef struct CpuFlushed {
+    void (*all)(void *self, bool globals_too);
+    void (*page)(void *self, uint32_t linear);
+    void *self;
+} CpuFlushed;
+
 typedef struct Cpu {
     uint32_t reg[9]; /* EAX..EDI; the last is always 0, for addresses without base or index */
     uint32_t eip;
@@ -245,8 +252,9 @@ typedef struct Cpu {
     Ram *ram;
     const struct CpuPins *pins;
     struct Tlb *tlb; /* mmu.h */
+    CpuFlushed flushed;
     uintptr_t scratch[8]; /* the running engine's */
-    bool step_trap;  /* debug_begin saw TF: a trap follows the instruction */
+    bool step_trap;       /* debug_begin saw TF: a trap follows the instruction */
 } Cpu;
 
 /* What the processor asks of the board. */

@@ -314,6 +314,9 @@ void mem_flush(Cpu *cpu, bool globals_too)
     }
     tlb->filled_count = kept;
     tlb->large = large;
+    if (cpu->flushed.all) {
+        cpu->flushed.all(cpu->flushed.self, globals_too);
+    }
 }
 
 static bool in_flushed_page(const TlbPage *page, uint32_t linear)
@@ -327,6 +330,9 @@ void mem_flush_page(Cpu *cpu, uint32_t linear)
 {
     Tlb *tlb = cpu->tlb;
     unsigned index = tlb_index(linear);
+    if (cpu->flushed.page) {
+        cpu->flushed.page(cpu->flushed.self, linear);
+    }
     if (!tlb->large && tlb->page[0][index].tag != (linear & PAGE_MASK) &&
         tlb->page[1][index].tag != (linear & PAGE_MASK)) {
         return;

@@ -1,0 +1,162 @@
+/* Faults of translated code, and the alarm that ends a run: the host's signals turned into the
+ * guest's affairs.
+ *
+ * SIGSEGV in translated code is a page that its window does not show yet, an access the guest may
+ * not make, a device, or the poll that attention has made fail. SIGFPE is a division error. All but
+ * the first leave translated code at exactly that instruction, which the interpreter then runs.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include "cpu-accel/translator/translator.h"
+
+enum { SIGNAL_STACK_SIZE = 64 << 10, ERROR_WRITE = 2 };
+
+/* A signal has no other way to its machine than its thread. */
+static _Thread_local Translator *current;
+static _Thread_local bool has_stack;
+
+static bool in_code(const Translator *t, const void *place)
+{
+    return (const uint8_t *)place >= t->code.run &&
+           (const uint8_t *)place < t->code.run + t->code.size;
+}
+
+static void leave_to(ucontext_t *u, const uint8_t *stub, uint32_t eip)
+{
+    u->uc_mcontext.gregs[REG_R8] = eip;
+    u->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)stub;
+}
+
+/* Leaves at the instruction whose host code faulted. */
+static bool step_instead(Translator *t, ucontext_t *u, const uint8_t *host)
+{
+    unsigned insn;
+    Unit *unit = unit_at(t, host, &insn);
+    if (!unit) {
+        return false;
+    }
+    uint32_t eip = unit->eip;
+    for (unsigned i = 0; i < insn; i++) {
+        eip += unit->insn[i].length;
+    }
+    if (!unit->dead) {
+        unit_note_slow(t, unit, insn);
+    }
+    t->count.faults++;
+    leave_to(u, t->stub.step, eip);
+    return true;
+}
+
+static bool handle_fault(Translator *t, siginfo_t *info, ucontext_t *u)
+{
+    const uint8_t *host = (const uint8_t *)(uintptr_t)u->uc_mcontext.gregs[REG_RIP];
+    uint32_t linear;
+    if (!in_code(t, host)) {
+        return false;
+    }
+    if (info->si_addr == NULL && !t->cpu->scratch[SCRATCH_POLL] &&
+        u->uc_mcontext.gregs[REG_R9] == 0) {
+        leave_to(u, t->stub.poll, (uint32_t)u->uc_mcontext.gregs[REG_R8]);
+        return true;
+    }
+    Window *w = window_of(&t->windows, info->si_addr, &linear);
+    if (w && window_fill(&t->windows, w, linear, u->uc_mcontext.gregs[REG_ERR] & ERROR_WRITE)) {
+        t->count.fills++;
+        return true;
+    }
+    return step_instead(t, u, host);
+}
+
+/* Not ours: what would have happened without us. */
+static void pass_on(int number)
+{
+    signal(number, SIG_DFL);
+}
+
+static void on_fault(int number, siginfo_t *info, void *context)
+{
+    int saved_errno = errno;
+    Translator *t = current;
+    ucontext_t *u = context;
+    bool handled = false;
+    if (t && number == SIGSEGV) {
+        handled = handle_fault(t, info, u);
+    } else if (t && in_code(t, (const void *)(uintptr_t)u->uc_mcontext.gregs[REG_RIP])) {
+        handled = step_instead(t, u, (const uint8_t *)(uintptr_t)u->uc_mcontext.gregs[REG_RIP]);
+    }
+    if (!handled) {
+        pass_on(number);
+    }
+    errno = saved_errno;
+}
+
+static void on_alarm(int number, siginfo_t *info, void *context)
+{
+    (void)number;
+    (void)info;
+    (void)context;
+    if (current) {
+        atomic_store(&current->cpu->attention, true);
+        __atomic_store_n(&current->cpu->scratch[SCRATCH_POLL], 0, __ATOMIC_RELEASE);
+    }
+}
+
+static int alarm_signal(void)
+{
+    return SIGRTMIN + 5;
+}
+
+bool signals_open(Translator *t, Err *err)
+{
+    struct sigaction fault = {.sa_sigaction = on_fault,
+                              .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
+    struct sigaction alarm = {.sa_sigaction = on_alarm,
+                              .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART};
+    t->signal_stack = malloc(SIGNAL_STACK_SIZE);
+    if (!t->signal_stack || sigaction(SIGSEGV, &fault, NULL) < 0 ||
+        sigaction(SIGFPE, &fault, NULL) < 0 || sigaction(alarm_signal(), &alarm, NULL) < 0) {
+        return err_set(err, "translator: signals cannot be handled: %s", strerror(errno));
+    }
+    return true;
+}
+
+void signals_close(Translator *t)
+{
+    if (current == t) {
+        stack_t off = {.ss_flags = SS_DISABLE};
+        sigaltstack(&off, NULL);
+        current = NULL;
+        has_stack = false;
+    }
+    if (t->alarm_made) {
+        timer_delete(t->alarm);
+    }
+    free(t->signal_stack);
+}
+
+void signals_use(Translator *t)
+{
+    current = t;
+    if (!has_stack) {
+        stack_t stack = {.ss_sp = t->signal_stack, .ss_size = SIGNAL_STACK_SIZE};
+        has_stack = sigaltstack(&stack, NULL) == 0;
+    }
+    if (!t->alarm_made) {
+        struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = alarm_signal()};
+        event._sigev_un._tid = (pid_t)syscall(SYS_gettid);
+        t->alarm_made = timer_create(CLOCK_MONOTONIC, &event, &t->alarm) == 0;
+    }
+}
+
+void signals_alarm(Translator *t, int64_t ns)
+{
+    struct itimerspec when = {.it_value = {ns / 1000000000, ns % 1000000000}};
+    timer_settime(t->alarm, 0, &when, NULL);
+}

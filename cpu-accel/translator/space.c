@@ -1,0 +1,88 @@
+/* Jump tables: where code of one mode, seen through one window, finds its units by EIP. */
+#include <stdlib.h>
+
+#include "cpu-accel/translator/translator.h"
+
+static void clear(Translator *t, Space *s)
+{
+    for (unsigned i = 0; i < s->filled_count; i++) {
+        s->jump[s->filled[i]] = t->stub.dispatch;
+    }
+    s->filled_count = 0;
+}
+
+Space *space_find(Translator *t, const Window *w, int mode)
+{
+    unsigned oldest = 0;
+    for (unsigned i = 0; i < MAX_SPACES; i++) {
+        Space *s = t->space[i];
+        if (s && s->window == w && s->mode == mode) {
+            s->last_use = ++t->tick;
+            return s;
+        }
+        if (t->space[oldest] && (!s || s->last_use < t->space[oldest]->last_use)) {
+            oldest = i;
+        }
+    }
+    Space *s = t->space[oldest];
+    if (!s) {
+        s = t->space[oldest] = calloc(1, sizeof(*s));
+        if (!s) {
+            return NULL;
+        }
+        for (unsigned i = 0; i < JUMP_ENTRIES; i++) {
+            s->jump[i] = t->stub.dispatch;
+        }
+    }
+    clear(t, s);
+    s->window = w;
+    s->mode = mode;
+    s->last_use = ++t->tick;
+    return s;
+}
+
+static unsigned slot(uint32_t eip)
+{
+    return eip & (JUMP_ENTRIES - 1);
+}
+
+void space_enter(Space *s, const Unit *u)
+{
+    unsigned i = slot(u->eip);
+    if (s->filled_count < JUMP_ENTRIES) {
+        s->filled[s->filled_count++] = (uint16_t)i;
+    } else { /* a slot stands in the list more than once: from now on all do, once each */
+        for (unsigned j = 0; j < JUMP_ENTRIES; j++) {
+            s->filled[j] = (uint16_t)j;
+        }
+    }
+    s->jump[i] = u->code;
+}
+
+void spaces_forget(Translator *t, const Unit *u)
+{
+    for (unsigned i = 0; i < MAX_SPACES; i++) {
+        Space *s = t->space[i];
+        if (s && s->jump[slot(u->eip)] == u->code) {
+            s->jump[slot(u->eip)] = t->stub.dispatch;
+        }
+    }
+}
+
+void spaces_forget_window(Translator *t, const Window *w)
+{
+    for (unsigned i = 0; i < MAX_SPACES; i++) {
+        if (t->space[i] && t->space[i]->window == w) {
+            clear(t, t->space[i]);
+        }
+    }
+}
+
+void spaces_clear(Translator *t)
+{
+    for (unsigned i = 0; i < MAX_SPACES; i++) {
+        if (t->space[i]) {
+            clear(t, t->space[i]);
+        }
+    }
+}

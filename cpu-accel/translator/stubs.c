@@ -1,0 +1,159 @@
+/* The stubs between C and translated code: enter, the ways out, and calls of the interpreter's
+ * handlers. */
+#include <stddef.h>
+
+#include "cpu-accel/translator/translator.h"
+
+static int32_t scratch(unsigned i)
+{
+    return (int32_t)(offsetof(Cpu, scratch) + i * sizeof(uintptr_t));
+}
+
+static int32_t reg(unsigned i)
+{
+    return (int32_t)(offsetof(Cpu, reg) + 4 * i);
+}
+
+/* Registers and flags into Cpu. Changes eax and the flags. */
+static void emit_spill(Code *c)
+{
+    static const uint8_t lahf_seto_al[] = {0x9f, 0x0f, 0x90, 0xc0};
+    for (unsigned i = 0; i < 8; i++) {
+        emit_store(c, i, R15, reg(i), 4);
+    }
+    emit_bytes(c, lahf_seto_al, sizeof(lahf_seto_al));
+    emit_store(c, EAX, R15, offsetof(Cpu, arith), 2);
+}
+
+static void emit_fill(Code *c)
+{
+    static const uint8_t add_al_7f_sahf[] = {0x04, 0x7f, 0x9e};
+    emit_load(c, EAX, R15, offsetof(Cpu, arith), 2);
+    emit_bytes(c, add_al_7f_sahf, sizeof(add_al_7f_sahf));
+    for (unsigned i = 0; i < 8; i++) {
+        emit_load(c, i, R15, reg(i), 4);
+    }
+}
+
+static const uint8_t saved[] = {EBX, EBP, R12, R13, R14, R15};
+
+static void emit_push(Code *c, unsigned r)
+{
+    if (r >= R8) {
+        emit8(c, 0x41);
+    }
+    emit8(c, 0x50 | (r & 7));
+}
+
+static void emit_pop(Code *c, unsigned r)
+{
+    if (r >= R8) {
+        emit8(c, 0x41);
+    }
+    emit8(c, 0x58 | (r & 7));
+}
+
+/* Back to C: restores the host's registers and returns r10d. */
+static void emit_return(Code *c)
+{
+    static const uint8_t add_rsp_8[] = {0x48, 0x83, 0xc4, 0x08};
+    emit_load(c, ESP, R15, scratch(SCRATCH_STACK), 8);
+    emit_mov(c, EAX, R10, 4);
+    emit_bytes(c, add_rsp_8, sizeof(add_rsp_8));
+    for (unsigned i = sizeof(saved); i-- > 0;) {
+        emit_pop(c, saved[i]);
+    }
+    emit8(c, 0xc3);
+}
+
+/* enter(rdi Cpu, rsi code, rdx jump table, rcx guards) */
+static void emit_enter(Translator *t)
+{
+    static const uint8_t sub_rsp_8[] = {0x48, 0x83, 0xec, 0x08};
+    Code *c = &t->code;
+    t->stub.enter = code_here(c);
+    for (unsigned i = 0; i < sizeof(saved); i++) {
+        emit_push(c, saved[i]);
+    }
+    emit_bytes(c, sub_rsp_8, sizeof(sub_rsp_8));
+    emit_mov(c, R15, EDI, 8);
+    emit_mov(c, R13, EDX, 8);
+    emit_mov(c, R14, ECX, 8);
+    emit_mov_imm(c, R12, 32 - JUMP_BITS);
+    emit_store(c, ESP, R15, scratch(SCRATCH_STACK), 8);
+    emit_mov(c, R9, ESI, 8);
+    emit_load(c, R8, R15, offsetof(Cpu, eip), 4); /* entries check it */
+    emit_fill(c);
+    emit_jump_reg(c, R9);
+}
+
+static const uint8_t *emit_leave(Translator *t, LeaveReason reason)
+{
+    Code *c = &t->code;
+    const uint8_t *here = code_here(c);
+    if (reason == LEAVE_LINK) {
+        emit_store(c, R11, R15, scratch(SCRATCH_LINK), 8);
+    }
+    emit_store(c, R8, R15, offsetof(Cpu, eip), 4);
+    emit_spill(c);
+    emit_mov_imm(c, R10, reason);
+    emit_return(c);
+    return here;
+}
+
+/* In: r8 = Insn, r9 = where to go on. Calls the handler; goes on when it answers X_NEXT and nothing
+ * else is the matter.
+ */
+static void emit_call(Translator *t)
+{
+    static const uint8_t call_r8_handler[] = {0x41, 0xff, 0x90};
+    static const uint8_t jrcxz_2_jmp[] = {0xe3, 0x05};
+    Code *c = &t->code;
+    t->stub.call = code_here(c);
+    emit_store(c, R8, R15, scratch(SCRATCH_INSN), 8);
+    emit_store(c, R9, R15, scratch(SCRATCH_RETURN), 8);
+    emit_spill(c);
+    emit_load(c, ESP, R15, scratch(SCRATCH_STACK), 8);
+    emit_mov(c, EDI, R15, 8);
+    emit_mov(c, ESI, R8, 8);
+    emit_bytes(c, call_r8_handler, sizeof(call_r8_handler));
+    emit32(c, offsetof(Insn, handler));
+    /* rcx = outcome | leave | attention: all must be 0 to go on */
+    emit_store(c, EAX, R15, scratch(SCRATCH_OUTCOME), 4);
+    emit_mov(c, ECX, EAX, 4);
+    emit8(c, 0x41); /* or ecx, [r15 + leave] */
+    emit8(c, 0x0b);
+    emit8(c, 0x8f);
+    emit32(c, (uint32_t)scratch(SCRATCH_LEAVE));
+    emit8(c, 0x41); /* or cl, [r15 + attention] */
+    emit8(c, 0x0a);
+    emit8(c, 0x8f);
+    emit32(c, offsetof(Cpu, attention));
+    uint8_t *skip = c->write + c->at;
+    emit_bytes(c, jrcxz_2_jmp, sizeof(jrcxz_2_jmp));
+    size_t from = c->at;
+    emit_mov_imm(c, R10, LEAVE_OUTCOME);
+    emit_return(c);
+    skip[1] = (uint8_t)(c->at - from);
+    emit_fill(c);
+    emit_load(c, R9, R15, scratch(SCRATCH_RETURN), 8);
+    emit_jump_reg(c, R9);
+}
+
+void stubs_emit(Translator *t)
+{
+    emit_enter(t);
+    t->stub.dispatch = emit_leave(t, LEAVE_DISPATCH);
+    t->stub.link = emit_leave(t, LEAVE_LINK);
+    t->stub.step = emit_leave(t, LEAVE_STEP);
+    t->stub.poll = emit_leave(t, LEAVE_POLL);
+    emit_call(t);
+}
+
+LeaveReason stubs_enter(Translator *t, const uint8_t *code)
+{
+    typedef int (*Enter)(Cpu * cpu, const uint8_t *code, const uint8_t **jump,
+                         const uint32_t *guard);
+    Enter enter = (Enter)(uintptr_t)t->stub.enter; // NOLINT: emitted code
+    return (LeaveReason)enter(t->cpu, code, t->now->jump, t->now->window->guard);
+}

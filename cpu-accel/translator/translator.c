@@ -1,0 +1,305 @@
+/* The translator: guest code as host code, in windows on guest memory. The engine's own loop.
+ *
+ * What is not flat 32-bit code runs in the interpreter, block by block; so does every single
+ * instruction that translated code leaves aside. engine.c opens it.
+ */
+#include <cpuid.h>
+#include <immintrin.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "cpu-accel/translator/translator.h"
+#include "cpu-accel/x86/control.h"
+#include "cpu-accel/x86/mem.h"
+#include "machine/core/clock.h"
+
+enum { INTERPRETER_SLICE = 2000, HWCAP2_FSGSBASE_BIT = 1 << 1, ARCH_SET_GS_CODE = 0x1001 };
+
+static bool host_can(Err *err)
+{
+    unsigned a, b = 0, c, d;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(b & bit_BMI2)) {
+        return err_set(err,
+                       "-accel translator: this processor has no BMI2; use -accel interpreter");
+    }
+    return true;
+}
+
+static void set_gs(const uint8_t *base)
+{
+    if (getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE_BIT) {
+        __asm__ volatile("wrgsbase %0" : : "r"(base));
+    } else {
+        syscall(SYS_arch_prctl, ARCH_SET_GS_CODE, base);
+    }
+}
+
+static void code_gone(void *self, Window *w)
+{
+    spaces_forget_window(self, w);
+}
+
+static void flushed_all(void *self, bool globals_too)
+{
+    Translator *t = self;
+    windows_flush(&t->windows, globals_too);
+    t->cpu->scratch[SCRATCH_LEAVE] = 1;
+}
+
+static void flushed_page(void *self, uint32_t linear)
+{
+    Translator *t = self;
+    windows_flush_page(&t->windows, linear);
+    t->cpu->scratch[SCRATCH_LEAVE] = 1;
+}
+
+static void translator_close(Accel *a)
+{
+    Translator *t = a->self;
+    if (!t) {
+        return;
+    }
+    t->cpu->flushed = (CpuFlushed){0};
+    memset(t->cpu->scratch, 0, sizeof(t->cpu->scratch));
+    signals_close(t);
+    units_close(t);
+    for (unsigned i = 0; i < MAX_SPACES; i++) {
+        free(t->space[i]);
+    }
+    windows_close(&t->windows);
+    code_close(&t->code);
+    interpreter_free(t->interpreter);
+    free(t);
+    a->self = NULL;
+}
+
+static bool translator_open(Accel *a, Err *err)
+{
+    if (!host_can(err)) {
+        return false;
+    }
+    Translator *t = a->self = calloc(1, sizeof(*t));
+    if (!t) {
+        return err_set(err, "out of memory");
+    }
+    t->accel = a;
+    t->cpu = a->cpu;
+    t->code.fd = -1;
+    t->interpreter = interpreter_new(a->cpu);
+    if (!t->interpreter || !code_open(&t->code, CODE_CACHE_SIZE, err) ||
+        !windows_open(&t->windows, a->cpu, err) || !units_open(t, err) || !signals_open(t, err)) {
+        err_set(err, "out of memory");
+        translator_close(a);
+        return false;
+    }
+    stubs_emit(t);
+    t->code.start = t->code.at;
+    t->windows.code_gone = code_gone;
+    t->windows.self = t;
+    t->valid_poll = 1;
+    a->cpu->flushed = (CpuFlushed){flushed_all, flushed_page, t};
+    return true;
+}
+
+static unsigned segment_kind(const SegReg *s)
+{
+    const uint32_t wrong = SEG_UNUSABLE | SEG_EXPAND_DOWN | SEG_CODE;
+    if ((s->access & (wrong | SEG_WRITABLE | SEG_S)) != (SEG_WRITABLE | SEG_S) ||
+        s->limit != UINT32_MAX) {
+        return MODE_SEG_OTHER;
+    }
+    return s->base ? MODE_SEG_BASED : MODE_SEG_FLAT;
+}
+
+/* MODE_NONE for code that only the interpreter runs. */
+static int mode_of(const Cpu *cpu)
+{
+    const SegReg *cs = &cpu->seg[CS];
+    bool aligned = cpu->cpl == 3 && cpu->eflags & FL_AC && cpu->cr0 & CR0_AM;
+    if (cpu_v86_or_real(cpu) || !(cs->access & SEG_BIG) || cs->base || cs->limit != UINT32_MAX ||
+        aligned || !cpu_stack32(cpu) || segment_kind(&cpu->seg[SS]) != MODE_SEG_FLAT) {
+        return MODE_NONE;
+    }
+    unsigned mode = (cpu->cpl == 3 ? MODE_USER : 0u) | (cpu->eflags & FL_DF ? MODE_DOWN : 0u);
+    for (unsigned i = ES; i <= GS; i++) {
+        unsigned kind = i == CS ? MODE_SEG_OTHER : segment_kind(&cpu->seg[i]);
+        mode |= kind << (MODE_SEG_SHIFT + 2 * i);
+    }
+    return (int)mode;
+}
+
+/* The unit at EIP, known or made. NULL: step. */
+static Unit *unit_here(Translator *t, int mode)
+{
+    Cpu *cpu = t->cpu;
+    uint64_t at;
+    if (!mem_code_page(cpu, cpu->eip, &at) || at == MEM_NO_RAM) {
+        return NULL;
+    }
+    Unit *u = unit_find(t, (uint32_t)at, cpu->eip, mode);
+    if (!u) {
+        u = unit_make(t, (uint32_t)at, cpu->eip, mode);
+    }
+    if (u) {
+        Window *w = &t->windows.window[t->now->window - t->windows.window];
+        if (w->guard[cpu->eip >> RAM_PAGE_SHIFT] != (at >> RAM_PAGE_SHIFT) + 1) {
+            window_guard(&t->windows, w, cpu->eip, (uint32_t)(at >> RAM_PAGE_SHIFT));
+        }
+        space_enter(t->now, u);
+    }
+    return u;
+}
+
+/* What a called handler answered. True: go on with the unit at EIP in the same mode. */
+static bool take_outcome(Translator *t)
+{
+    Cpu *cpu = t->cpu;
+    const Insn *in = (const Insn *)cpu->scratch[SCRATCH_INSN]; // NOLINT: stored by the stub
+    switch ((Outcome)(uint32_t)cpu->scratch[SCRATCH_OUTCOME]) {
+    case X_NEXT:
+        cpu->eip += in->length;
+        return !cpu->scratch[SCRATCH_LEAVE];
+    case X_BRANCH:
+    case X_REPEAT:
+        return !cpu->scratch[SCRATCH_LEAVE];
+    case X_FAULT:
+        int_deliver_fault(cpu);
+        return false;
+    default:
+        return false;
+    }
+}
+
+static void run_units(Translator *t, int mode)
+{
+    Cpu *cpu = t->cpu;
+    Window *w = window_choose(&t->windows);
+    Space *space = w ? space_find(t, w, mode) : NULL;
+    if (!space) {
+        interpreter_step(cpu);
+        return;
+    }
+    t->now = space;
+    set_gs(w->base);
+    cpu->scratch[SCRATCH_LINK] = 0;
+    cpu->scratch[SCRATCH_LEAVE] = 0;
+    for (;;) {
+        Unit *u = unit_here(t, mode);
+        if (!u || w->stale) {
+            interpreter_step(cpu);
+            return;
+        }
+        Link *link = (Link *)cpu->scratch[SCRATCH_LINK]; // NOLINT: stored by the stub
+        if (link) {
+            unit_link(t, link, u);
+            cpu->scratch[SCRATCH_LINK] = 0;
+        }
+        cpu->scratch[SCRATCH_LEAVE] = 0;
+        t->count.enters++;
+        switch (stubs_enter(t, u->entry)) {
+        case LEAVE_STEP:
+            t->count.steps++;
+            interpreter_step(cpu);
+            return;
+        case LEAVE_POLL:
+            return;
+        case LEAVE_OUTCOME:
+            if (!take_outcome(t)) {
+                return;
+            }
+            break;
+        default:
+            break;
+        }
+        if (atomic_load_explicit(&cpu->attention, memory_order_relaxed)) {
+            return;
+        }
+    }
+}
+
+static RunExit translator_run(Accel *a, int64_t until_ns)
+{
+    Translator *t = a->self;
+    Cpu *cpu = t->cpu;
+    const Clock *clock = &a->board->clock;
+
+    signals_use(t);
+    __atomic_store_n(&cpu->scratch[SCRATCH_POLL], (uintptr_t)&t->valid_poll, __ATOMIC_RELEASE);
+    if (until_ns != CLOCK_NEVER) {
+        int64_t left = until_ns - clock_now(clock);
+        if (left <= 0) {
+            return RUN_DUE;
+        }
+        signals_alarm(t, left);
+    }
+    for (;;) {
+        if (int_waiting(cpu)) {
+            int_poll(cpu);
+        }
+        if (atomic_load_explicit(&cpu->attention, memory_order_relaxed)) {
+            return RUN_DUE;
+        }
+        if (cpu->activity != CPU_RUNNING) {
+            return RUN_HALTED;
+        }
+        int mode = MODE_NONE;
+        if (cpu->shadow || debug_stepping(cpu)) {
+            interpreter_step(cpu);
+        } else if ((mode = mode_of(cpu)) == MODE_NONE) {
+            interpreter_blocks(t->interpreter, INTERPRETER_SLICE);
+        } else {
+            run_units(t, mode);
+        }
+    }
+}
+
+static void translator_kick(Accel *a)
+{
+    atomic_store(&a->cpu->attention, true);
+    __atomic_store_n(&a->cpu->scratch[SCRATCH_POLL], 0, __ATOMIC_RELEASE);
+}
+
+static void translator_same(Accel *a)
+{
+    (void)a; /* between runs the state is in Cpu */
+}
+
+static void translator_code_changed(Accel *a, uint32_t at, uint32_t length)
+{
+    Translator *t = a->self;
+    interpreter_changed(t->interpreter, at, length);
+    units_changed(t, at, length);
+}
+
+static void translator_flags_set(Accel *a, uint32_t first_page, uint32_t pages)
+{
+    Translator *t = a->self;
+    mem_flags_set(a->cpu, first_page, pages);
+    windows_protect(&t->windows, first_page, pages);
+}
+
+static void translator_map_changed(Accel *a)
+{
+    Translator *t = a->self;
+    mem_flush(a->cpu, true);
+    windows_drop(&t->windows);
+    t->cpu->scratch[SCRATCH_LEAVE] = 1;
+    translator_kick(a);
+}
+
+const AccelOps accel_translator = {
+    .name = "translator",
+    .open = translator_open,
+    .close = translator_close,
+    .run = translator_run,
+    .kick = translator_kick,
+    .pull = translator_same,
+    .push = translator_same,
+    .code_changed = translator_code_changed,
+    .flags_set = translator_flags_set,
+    .map_changed = translator_map_changed,
+};

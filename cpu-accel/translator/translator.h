@@ -1,0 +1,201 @@
+/* The binary translator's parts, as they see one another.
+ *
+ * Guest code becomes host code that is almost the same bytes. While translated code runs:
+ *   eax ecx edx ebx esp ebp esi edi   the guest's own (upper halves zero), ESP in rsp included
+ *   host arithmetic flags             the guest's arithmetic flags, always; DF is clear
+ *   gs base                           the current window: guest linear address 0
+ *   r15 Cpu   r14 guards of the window   r13 jump table of the space   r12 20
+ *   r8-r11    scratch; r8d holds the guest EIP wherever control leaves a unit
+ * There is no usable stack (rsp is the guest's), so C runs only behind the stubs, which spill and
+ * switch stacks. docs/TRANSLATOR.md tells the whole story.
+ */
+#ifndef CPU_ACCEL_TRANSLATOR_TRANSLATOR_H
+#define CPU_ACCEL_TRANSLATOR_TRANSLATOR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <time.h>
+
+#include "cpu-accel/accel.h"
+#include "cpu-accel/interpreter/interpreter.h"
+#include "cpu-accel/translator/encode.h"
+#include "cpu-accel/translator/window.h"
+#include "cpu-accel/x86/insn.h"
+
+enum {
+    JUMP_BITS = 12, /* of EIP, index the jump table; r12 is 32 - JUMP_BITS */
+    JUMP_ENTRIES = 1 << JUMP_BITS,
+    UNIT_MAX_INSNS = 64,
+    UNIT_MAX_CODE = 64 << 10, /* host bytes that one unit surely does not exceed */
+    CODE_CACHE_SIZE = 64 << 20,
+    HASH_BITS = 16,
+    SLOW_BITS = 12,
+    MAX_SPACES = 64,
+};
+
+/* What the processor's mode means for code: part of a unit's identity. */
+enum {
+    MODE_USER = 1 << 0, /* CPL 3 */
+    MODE_DOWN = 1 << 1, /* EFLAGS.DF */
+    MODE_SEG_SHIFT = 2, /* two bits a segment, ES..GS: */
+    MODE_SEG_FLAT = 0,  /* base 0, limit 4 GiB, readable and writable */
+    MODE_SEG_BASED = 1, /* any base, limit 4 GiB, readable and writable */
+    MODE_SEG_OTHER = 2, /* every access must be checked */
+    MODE_NONE = -1,     /* code that is not translated: 16-bit, limits on CS ... */
+};
+
+static inline unsigned mode_segment(int mode, unsigned seg)
+{
+    return (unsigned)mode >> (MODE_SEG_SHIFT + 2 * seg) & 3;
+}
+
+typedef struct Unit Unit;
+
+/* Where a unit jumps on to another. While `to` is NULL it asks the run loop for the target. */
+typedef struct Link {
+    Unit *from, *to;
+    uint32_t target; /* guest EIP */
+    uint8_t *jump;   /* writable: rel32 of the jump to the other unit */
+    uint8_t *guard;  /* writable: imm32 that its guard compares with; NULL: same page, no guard */
+    const uint8_t *ask; /* executable: where an unlinked jump leads */
+    struct Link *next;  /* others that lead to the same unit */
+} Link;
+
+/* A straight run of guest code on one page, translated. */
+struct Unit {
+    uint32_t ram_at; /* Ram offset of its first byte */
+    uint32_t eip;
+    int mode;
+    uint16_t size;  /* guest bytes */
+    uint16_t count; /* instructions */
+    bool dead;
+    uint8_t *code;  /* entry that checks r8d first */
+    uint8_t *entry; /* behind the check */
+    uint8_t *end;
+    Insn *insn;
+    uint32_t *host; /* per instruction: offset of its code from `code` */
+    Link link[2];
+    Link *incoming;
+    Unit *next_hash, *next_page;
+};
+
+/* Code of one mode seen through one window. */
+typedef struct Space {
+    const Window *window;
+    int mode;
+    uint64_t last_use;
+    unsigned filled_count;
+    uint16_t filled[JUMP_ENTRIES];
+    const uint8_t *jump[JUMP_ENTRIES]; /* by EIP: a unit's code, or the stub for a miss */
+} Space;
+
+/* Why translated code came back. */
+typedef enum LeaveReason {
+    LEAVE_DISPATCH, /* go on at cpu->eip */
+    LEAVE_LINK,     /* the same, and the link in scratch wants that unit */
+    LEAVE_STEP,     /* the instruction at cpu->eip is the interpreter's */
+    LEAVE_POLL,     /* attention */
+    LEAVE_OUTCOME,  /* a called handler wants more than to go on */
+} LeaveReason;
+
+/* Cpu.scratch while this engine runs. */
+enum {
+    SCRATCH_STACK,
+    SCRATCH_RETURN,
+    SCRATCH_LINK,
+    SCRATCH_POLL,
+    SCRATCH_INSN,
+    SCRATCH_OUTCOME,
+    SCRATCH_LEAVE
+};
+
+typedef struct Stubs {
+    const uint8_t *enter, *dispatch, *link, *step, *poll, *call;
+} Stubs;
+
+typedef struct Counts {
+    uint64_t units, invalidated, flushes, enters, links, steps, faults, fills, called;
+} Counts;
+
+typedef struct Translator {
+    Accel *accel;
+    Cpu *cpu;
+    Interpreter *interpreter;
+    Code code;
+    Windows windows;
+    Stubs stub;
+    Unit **hash;    /* 1 << HASH_BITS */
+    Unit **page;    /* by Ram page */
+    uint8_t *heat;  /* by Ram page: writes beside translated code; hot pages are left to the
+                       interpreter */
+    Unit **by_code; /* in order of code address */
+    unsigned unit_count, unit_room;
+    Space *space[MAX_SPACES];
+    Space *now; /* the space that runs */
+    uint64_t tick;
+    uint8_t slow[1 << SLOW_BITS]; /* by hash of Ram offset: exits of one instruction; past a limit
+                                     it is called */
+    uintptr_t valid_poll;
+    Counts count;
+    void *signal_stack;
+    timer_t alarm; /* of this thread */
+    bool alarm_made;
+} Translator;
+
+/* units.c */
+bool units_open(Translator *t, Err *err);
+void units_close(Translator *t);
+Unit *unit_find(Translator *t, uint32_t ram_at, uint32_t eip, int mode);
+/* NULL: the first instruction cannot be translated (it crosses a page, or the page is too hot). */
+Unit *unit_make(Translator *t, uint32_t ram_at, uint32_t eip, int mode);
+/* The unit whose host code holds this address, and its instruction there. */
+Unit *unit_at(const Translator *t, const uint8_t *host, unsigned *insn);
+void unit_link(Translator *t, Link *link, Unit *to);
+void unit_kill(Translator *t, Unit *u);
+void units_changed(Translator *t, uint32_t at, uint32_t length);
+void units_flush(Translator *t);
+/* An instruction had to be stepped. Often: its unit is made anew, with a call in its place. */
+void unit_note_slow(Translator *t, Unit *u, unsigned insn);
+bool unit_is_slow(const Translator *t, uint32_t ram_at);
+
+/* space.c */
+Space *space_find(Translator *t, const Window *w, int mode);
+void space_enter(Space *s, const Unit *u);
+void spaces_forget(Translator *t, const Unit *u);
+void spaces_forget_window(Translator *t, const Window *w);
+void spaces_clear(Translator *t);
+
+/* stubs.c */
+void stubs_emit(Translator *t);
+LeaveReason stubs_enter(Translator *t, const uint8_t *code);
+
+/* How an instruction ends a unit. */
+typedef enum SelectEnd {
+    END_NONE,   /* it does not */
+    END_CALLED, /* its handler is called, and the run loop looks at what it did */
+    END_IF,
+    END_LOOP,
+    END_JUMP,
+    END_CALL,
+    END_JUMP_INDIRECT,
+    END_CALL_INDIRECT,
+    END_RETURN,
+} SelectEnd;
+SelectEnd select_end(const Insn *in);
+/* select.c: host code for one guest instruction that goes on to the next. False, and nothing
+ * emitted: it must be called. */
+bool select_insn(Code *c, const Insn *in, int mode);
+/* r8d = the target of an indirect jump or call. False: cannot. */
+bool select_target(Code *c, const Insn *in, int mode);
+/* Pushes a return address, pops one into r8d. */
+void select_push_imm(Code *c, uint32_t value);
+void select_pop_target(Code *c, uint32_t release);
+
+/* signal.c */
+bool signals_open(Translator *t, Err *err);
+void signals_close(Translator *t);
+/* This thread runs translated code of t; NULL: of nobody. */
+void signals_use(Translator *t);
+void signals_alarm(Translator *t, int64_t ns); /* kicks after ns of host time; 0: never */
+
+#endif

@@ -1,0 +1,477 @@
+/* Units of translated code: making, finding, linking, and forgetting them when guest memory
+ * changes. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cpu-accel/translator/translator.h"
+#include "cpu-accel/x86/mem.h"
+#include "cpu-accel/x86/ops.h"
+
+enum {
+    NO_GUARD = 0x7fffffff, /* what no guard entry is */
+    SLOW_LIMIT = 6,        /* exits before an instruction is called instead */
+    HEAT_LIMIT = 250, /* writes beside translated code before its page is left to the interpreter */
+};
+
+bool units_open(Translator *t, Err *err)
+{
+    t->hash = calloc(1 << HASH_BITS, sizeof(*t->hash));
+    t->page = calloc(RAM_LIMIT >> RAM_PAGE_SHIFT, sizeof(*t->page));
+    t->heat = calloc(RAM_LIMIT >> RAM_PAGE_SHIFT, 1);
+    return (t->hash && t->page && t->heat) || err_set(err, "out of memory");
+}
+
+static void unit_free(Unit *u)
+{
+    free(u->insn);
+    free(u->host);
+    free(u);
+}
+
+void units_close(Translator *t)
+{
+    for (unsigned i = 0; i < t->unit_count; i++) {
+        unit_free(t->by_code[i]);
+    }
+    free(t->by_code);
+    free(t->hash);
+    free(t->page);
+    free(t->heat);
+}
+
+static unsigned hash_of(uint32_t ram_at, uint32_t eip, int mode)
+{
+    uint32_t h = (ram_at ^ eip >> 12 ^ (uint32_t)mode << 7) * 0x9e3779b1u;
+    return h >> (32 - HASH_BITS);
+}
+
+Unit *unit_find(Translator *t, uint32_t ram_at, uint32_t eip, int mode)
+{
+    Unit *u = t->hash[hash_of(ram_at, eip, mode)];
+    while (u && (u->ram_at != ram_at || u->eip != eip || u->mode != mode)) {
+        u = u->next_hash;
+    }
+    return u;
+}
+
+Unit *unit_at(const Translator *t, const uint8_t *host, unsigned *insn)
+{
+    unsigned low = 0, high = t->unit_count;
+    while (low < high) {
+        unsigned middle = (low + high) / 2;
+        if (t->by_code[middle]->code <= host) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    Unit *u = low ? t->by_code[low - 1] : NULL;
+    if (!u || host >= u->end) {
+        return NULL;
+    }
+    uint32_t offset = (uint32_t)(host - u->code);
+    unsigned i = u->count;
+    while (i > 0 && u->host[i - 1] > offset) {
+        i--;
+    }
+    if (i == 0) {
+        return NULL;
+    }
+    *insn = i - 1;
+    return u;
+}
+
+/* --- making --- */
+
+static void emit_poll(Code *c)
+{
+    static const uint8_t mov_r9_at_r9[] = {0x4d, 0x8b, 0x09};
+    emit_load(c, R9, R15, (int32_t)(offsetof(Cpu, scratch) + SCRATCH_POLL * sizeof(uintptr_t)), 8);
+    emit_bytes(c, mov_r9_at_r9, sizeof(mov_r9_at_r9));
+}
+
+/* Goes on behind it if ecx = [r14 + page * 4] - what it is linked to is 0, else to the asking code.
+ */
+static void emit_guard(Code *c, Link *link, uint8_t **miss)
+{
+    uint32_t page = link->target >> RAM_PAGE_SHIFT;
+    emit_mov(c, R9, ECX, 8);
+    emit_load(c, ECX, R14, (int32_t)(page * 4), 4);
+    emit8(c, 0x8d); /* lea ecx, [rcx - guard] */
+    emit8(c, 0x89);
+    link->guard = c->write + c->at;
+    emit32(c, (uint32_t)-NO_GUARD);
+    emit8(c, 0xe3); /* jrcxz over the next two */
+    emit8(c, 8);
+    emit_mov(c, ECX, R9, 8);
+    *miss = emit_jump(c, code_here(c));
+    emit_mov(c, ECX, R9, 8);
+}
+
+/* The code that asks the run loop for the target. */
+static void emit_ask(Translator *t, Link *link)
+{
+    Code *c = &t->code;
+    link->ask = code_here(c);
+    emit_mov_imm(c, R8, link->target);
+    emit_mov_imm64(c, R11, (uint64_t)(uintptr_t)link);
+    emit_jump(c, t->stub.link);
+}
+
+static void aim(const Code *c, uint8_t *rel32, const uint8_t *to)
+{
+    const uint8_t *behind = c->run + (rel32 - c->write) + 4;
+    patch32(rel32, (int32_t)(to - behind));
+}
+
+/* A direct jump out of the unit. */
+static void emit_link(Translator *t, Unit *u, Link *link, uint32_t target)
+{
+    Code *c = &t->code;
+    uint8_t *miss = NULL;
+    *link = (Link){.from = u, .target = target};
+    if (target <= u->eip + u->size) { /* backwards: a loop may close here */
+        emit_mov_imm(c, R8, target);
+        emit_poll(c);
+    }
+    if ((target ^ u->eip) >> RAM_PAGE_SHIFT) {
+        emit_guard(c, link, &miss);
+    }
+    link->jump = emit_jump(c, code_here(c));
+    emit_ask(t, link);
+    aim(c, link->jump, link->ask);
+    if (miss) {
+        aim(c, miss, link->ask);
+    }
+}
+
+/* r8d is the target: through the jump table, whose entries check it. */
+static void emit_indirect(Code *c)
+{
+    static const uint8_t cut[] = {
+        0xc4, 0x42, 0x19, 0xf7, 0xc8, /* shlx r9d, r8d, r12d */
+        0xc4, 0x42, 0x1b, 0xf7, 0xc9, /* shrx r9d, r9d, r12d */
+        0x43, 0xff, 0x64, 0xcd, 0x00, /* jmp [r13 + r9 * 8] */
+    };
+    emit_poll(c);
+    emit_bytes(c, cut, sizeof(cut));
+}
+
+static void emit_handler_call(Translator *t, const Unit *u, const Insn *in, uint32_t eip)
+{
+    Code *c = &t->code;
+    (void)u;
+    emit_store_imm(c, R15, offsetof(Cpu, eip), eip);
+    emit_mov_imm64(c, R8, (uint64_t)(uintptr_t)in);
+    emit_lea_code(c, R9, code_here(c) + 7 + 5); /* behind this lea and the jump */
+    emit_jump(c, t->stub.call);
+    t->count.called++;
+}
+
+/* What ends a unit: emits the exits. False: it must be called. */
+static bool emit_end(Translator *t, Unit *u, const Insn *in, uint32_t eip, SelectEnd end)
+{
+    Code *c = &t->code;
+    uint32_t next = eip + in->length, target = next + in->imm;
+    switch (end) {
+    case END_IF:
+    case END_LOOP: {
+        uint8_t *taken;
+        if (end == END_IF) {
+            taken = emit_jump_if(c, in->opcode & 15, code_here(c));
+        } else { /* loop or jecxz over a jump over a jump: they have no long form */
+            static const uint8_t skip[] = {2, 0xeb, 5};
+            emit8(c, 0x67);
+            emit8(c, in->opcode);
+            emit_bytes(c, skip, sizeof(skip));
+            taken = emit_jump(c, code_here(c));
+        }
+        emit_link(t, u, &u->link[0], next);
+        aim(c, taken, code_here(c));
+        emit_link(t, u, &u->link[1], target);
+        return true;
+    }
+    case END_JUMP:
+        emit_link(t, u, &u->link[0], target);
+        return true;
+    case END_CALL:
+        select_push_imm(c, next);
+        emit_link(t, u, &u->link[0], target);
+        return true;
+    case END_JUMP_INDIRECT:
+        if (!select_target(c, in, u->mode)) {
+            return false;
+        }
+        emit_indirect(c);
+        return true;
+    case END_CALL_INDIRECT:
+        if (!select_target(c, in, u->mode)) {
+            return false;
+        }
+        select_push_imm(c, next);
+        emit_indirect(c);
+        return true;
+    case END_RETURN:
+        select_pop_target(c, in->op == OP_RET_Iw ? in->imm & 0xffff : 0);
+        emit_indirect(c);
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Decodes up to the end of the unit. Returns the number of instructions; 0: none lies wholly on the
+ * page. */
+static unsigned decode(const Translator *t, uint32_t ram_at, Insn *insns, SelectEnd *end)
+{
+    const CpuMode mode = {.code32 = true, .v86 = false, .model = t->cpu->model};
+    uint32_t page_end = (ram_at | (RAM_PAGE - 1)) + 1 - ram_at, at = 0;
+    unsigned count = 0;
+    *end = END_NONE;
+    while (count < UNIT_MAX_INSNS && at < page_end && *end == END_NONE) {
+        CodeView view = {t->cpu->ram->host + ram_at + at,
+                         page_end - at < INSN_MAX_BYTES ? page_end - at : INSN_MAX_BYTES};
+        DecodeResult result = x86_decode(&view, &mode, &insns[count]);
+        if (result == DECODE_SHORT || result == DECODE_TOO_LONG) {
+            break;
+        }
+        at += insns[count].length;
+        *end = select_end(&insns[count++]);
+    }
+    return count;
+}
+
+static void emit_entry_check(Translator *t, Unit *u)
+{
+    Code *c = &t->code;
+    u->code = code_here(c);
+    emit_mov(c, R9, ECX, 8);
+    emit8(c, 0x41); /* lea ecx, [r8 - eip] */
+    emit8(c, 0x8d);
+    emit8(c, 0x88);
+    emit32(c, 0u - u->eip);
+    emit8(c, 0xe3);
+    emit8(c, 8);
+    emit_mov(c, ECX, R9, 8);
+    emit_jump(c, t->stub.dispatch);
+    emit_mov(c, ECX, R9, 8);
+    u->entry = code_here(c);
+}
+
+static void emit_unit(Translator *t, Unit *u, SelectEnd end)
+{
+    Code *c = &t->code;
+    uint32_t eip = u->eip;
+    emit_entry_check(t, u);
+    for (unsigned i = 0; i < u->count; i++) {
+        const Insn *in = &u->insn[i];
+        size_t start = c->at;
+        bool last = end != END_NONE && i == u->count - 1U;
+        u->host[i] = (uint32_t)(code_here(c) - u->code);
+        bool slow = unit_is_slow(t, u->ram_at + (eip - u->eip));
+        bool done = !slow && (last ? emit_end(t, u, in, eip, end) : select_insn(c, in, u->mode));
+        if (!done) {
+            c->at = start;
+            emit_handler_call(t, u, in, eip);
+            if (last) { /* not taken, or mode changed: the run loop looks */
+                emit_mov_imm(c, R8, eip + in->length);
+                emit_jump(c, t->stub.dispatch);
+            }
+        }
+        eip += in->length;
+    }
+    if (end == END_NONE) {
+        emit_link(t, u, &u->link[0], eip);
+    }
+    u->end = code_here(c);
+    while (c->at & 15) {
+        emit8(c, 0xcc);
+    }
+}
+
+static bool remember(Translator *t, Unit *u)
+{
+    if (t->unit_count == t->unit_room) {
+        unsigned room = t->unit_room ? 2 * t->unit_room : 4096;
+        Unit **grown = realloc(t->by_code, room * sizeof(*grown));
+        if (!grown) {
+            return false;
+        }
+        t->by_code = grown;
+        t->unit_room = room;
+    }
+    unsigned hash = hash_of(u->ram_at, u->eip, u->mode);
+    uint32_t page = u->ram_at >> RAM_PAGE_SHIFT;
+    t->by_code[t->unit_count++] = u;
+    u->next_hash = t->hash[hash];
+    t->hash[hash] = u;
+    u->next_page = t->page[page];
+    t->page[page] = u;
+    if (!(t->cpu->ram->flags[page] & RAM_TRANSLATED)) {
+        ram_flag_set(t->cpu->ram, page, 1, RAM_TRANSLATED);
+    }
+    t->count.units++;
+    return true;
+}
+
+Unit *unit_make(Translator *t, uint32_t ram_at, uint32_t eip, int mode)
+{
+    Insn insns[UNIT_MAX_INSNS];
+    SelectEnd end;
+    unsigned count =
+        t->heat[ram_at >> RAM_PAGE_SHIFT] >= HEAT_LIMIT ? 0 : decode(t, ram_at, insns, &end);
+    if (count == 0) {
+        return NULL;
+    }
+    if (t->code.size - t->code.at < UNIT_MAX_CODE) {
+        units_flush(t);
+    }
+    Unit *u = calloc(1, sizeof(*u));
+    if (u) {
+        u->insn = malloc(count * sizeof(*u->insn));
+        u->host = malloc(count * sizeof(*u->host));
+    }
+    if (!u || !u->insn || !u->host) {
+        return NULL; /* the interpreter needs nothing */
+    }
+    memcpy(u->insn, insns, count * sizeof(*insns));
+    u->ram_at = ram_at;
+    u->eip = eip;
+    u->mode = mode;
+    u->count = (uint16_t)count;
+    for (unsigned i = 0; i < count; i++) {
+        u->size = (uint16_t)(u->size + insns[i].length);
+    }
+    emit_unit(t, u, end);
+    if (!remember(t, u)) {
+        unit_free(u);
+        return NULL;
+    }
+    return u;
+}
+
+/* --- linking and forgetting --- */
+
+static void unlink_from(Translator *t, Link *link)
+{
+    if (link->to) {
+        Link **at = &link->to->incoming;
+        while (*at != link) {
+            at = &(*at)->next;
+        }
+        *at = link->next;
+        link->to = NULL;
+    }
+    if (link->guard) {
+        patch32(link->guard, -NO_GUARD);
+    }
+    aim(&t->code, link->jump, link->ask);
+}
+
+void unit_link(Translator *t, Link *link, Unit *to)
+{
+    if (link->from->dead || to->dead) {
+        return;
+    }
+    unlink_from(t, link);
+    link->to = to;
+    link->next = to->incoming;
+    to->incoming = link;
+    if (link->guard) {
+        patch32(link->guard, -(int32_t)((to->ram_at >> RAM_PAGE_SHIFT) + 1));
+    }
+    aim(&t->code, link->jump, to->entry);
+    t->count.links++;
+}
+
+void unit_kill(Translator *t, Unit *u)
+{
+    Unit **at = &t->hash[hash_of(u->ram_at, u->eip, u->mode)];
+    while (*at != u) {
+        at = &(*at)->next_hash;
+    }
+    *at = u->next_hash;
+    uint32_t page = u->ram_at >> RAM_PAGE_SHIFT;
+    at = &t->page[page];
+    while (*at != u) {
+        at = &(*at)->next_page;
+    }
+    *at = u->next_page;
+    if (!t->page[page]) {
+        ram_flag_clear(t->cpu->ram, page, 1, RAM_TRANSLATED);
+    }
+    u->dead = true;
+    while (u->incoming) {
+        unlink_from(t, u->incoming);
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        if (u->link[i].to) {
+            unlink_from(t, &u->link[i]);
+        }
+    }
+    spaces_forget(t, u);
+    t->cpu->scratch[SCRATCH_LEAVE] = 1;
+    t->count.invalidated++;
+}
+
+void units_changed(Translator *t, uint32_t at, uint32_t length)
+{
+    uint32_t first = at >> RAM_PAGE_SHIFT,
+             last = (uint32_t)(((uint64_t)at + length - 1) >> RAM_PAGE_SHIFT);
+    for (uint32_t page = first; page <= last; page++) {
+        if (!t->page[page]) {
+            continue;
+        }
+        if (t->heat[page] < HEAT_LIMIT) {
+            t->heat[page]++;
+        }
+        for (Unit *u = t->page[page], *next; u; u = next) {
+            next = u->next_page;
+            bool hit = u->ram_at < (uint64_t)at + length && (uint64_t)u->ram_at + u->size > at;
+            if (hit || t->heat[page] >= HEAT_LIMIT) {
+                unit_kill(t, u);
+            }
+        }
+    }
+}
+
+void units_flush(Translator *t)
+{
+    for (unsigned i = 0; i < t->unit_count; i++) {
+        Unit *u = t->by_code[i];
+        if (!u->dead) {
+            ram_flag_clear(t->cpu->ram, u->ram_at >> RAM_PAGE_SHIFT, 1, RAM_TRANSLATED);
+            t->page[u->ram_at >> RAM_PAGE_SHIFT] = NULL;
+        }
+        unit_free(u);
+    }
+    t->unit_count = 0;
+    memset(t->hash, 0, sizeof(*t->hash) << HASH_BITS);
+    spaces_clear(t);
+    t->code.at = t->code.start;
+    t->cpu->scratch[SCRATCH_LEAVE] = 1;
+    t->cpu->scratch[SCRATCH_LINK] = 0;
+    t->count.flushes++;
+}
+
+static unsigned slow_slot(uint32_t ram_at)
+{
+    return ram_at * 0x9e3779b1u >> (32 - SLOW_BITS);
+}
+
+bool unit_is_slow(const Translator *t, uint32_t ram_at)
+{
+    return t->slow[slow_slot(ram_at)] >= SLOW_LIMIT;
+}
+
+void unit_note_slow(Translator *t, Unit *u, unsigned insn)
+{
+    uint32_t at = u->ram_at;
+    for (unsigned i = 0; i < insn; i++) {
+        at += u->insn[i].length;
+    }
+    uint8_t *slow = &t->slow[slow_slot(at)];
+    if (*slow < SLOW_LIMIT && ++*slow == SLOW_LIMIT) {
+        unit_kill(t, u);
+    }
+}

@@ -1,0 +1,83 @@
+/* Windows: the guest's linear address space mirrored in 4 GiB of the host's, by the host's own page
+ * tables.
+ *
+ * A window shows guest pages as a TLB of unlimited size would hold them: a page is mapped at its
+ * first use, with the rights it had then, and stays until the guest does what makes a TLB forget
+ * it. There is one window for each view: the supervisor's, and one for each page directory's user
+ * pages, so changing between them is one register.
+ */
+#ifndef CPU_ACCEL_TRANSLATOR_WINDOW_H
+#define CPU_ACCEL_TRANSLATOR_WINDOW_H
+
+#include "cpu-accel/x86/cpu.h"
+
+#include <stddef.h>
+
+enum { WINDOW_COUNT = 48 };
+#define WINDOW_SPAN (UINT64_C(1) << 32)
+#define WINDOW_STEP (UINT64_C(2) << 32) /* what lies between two windows is never mapped */
+
+/* A page that a window shows. */
+typedef struct WindowPage {
+    uint32_t linear; /* page number */
+    uint32_t ram;    /* Ram page number */
+    bool write;      /* mapped writable */
+    bool dirty;      /* may be mapped writable without asking the page tables again */
+    bool global;
+} WindowPage;
+
+typedef struct Window {
+    uint8_t *base; /* guest linear address 0 */
+    bool used, user;
+    bool stale; /* the guest has loaded CR3 since its pages were last compared */
+    bool stale_globals;
+    uint32_t cr3;    /* user windows: whose pages */
+    uint32_t *guard; /* by linear page: Ram page + 1 from which code may be run there, else 0 */
+    uint32_t *place; /* by linear page: index + 1 in pages, else 0 */
+    WindowPage *pages;
+    unsigned count, room;
+    uint64_t last_use;
+} Window;
+
+/* Which windows show a Ram page. */
+typedef struct WindowNode {
+    uint32_t linear; /* page number */
+    uint32_t next;   /* index + 1 in nodes */
+    uint8_t window;
+} WindowNode;
+
+typedef struct Windows {
+    Cpu *cpu;
+    uint8_t *hole;               /* the address space that the windows lie in */
+    Window window[WINDOW_COUNT]; /* [0] is the supervisor's */
+    uint64_t tick;
+    unsigned mapped;  /* pages in all windows */
+    uint32_t *by_ram; /* by Ram page: index + 1 in nodes */
+    WindowNode *nodes;
+    unsigned node_count, node_room;
+    uint32_t free_node; /* index + 1 */
+    /* told when code may no longer be run at some linear page of a window */
+    void (*code_gone)(void *self, Window *w);
+    void *self;
+} Windows;
+
+bool windows_open(Windows *ws, Cpu *cpu, Err *err);
+void windows_close(Windows *ws);
+/* The window for the processor's state, revalidated if the guest has loaded CR3 since. */
+Window *window_choose(Windows *ws);
+/* Host address in some window? Then which, and the linear address. */
+Window *window_of(Windows *ws, const void *host, uint32_t *linear);
+/* Maps the page for an access that missed. False: this access cannot be made directly. */
+bool window_fill(Windows *ws, Window *w, uint32_t linear, bool write);
+/* Notes that code from `ram_page` runs at this linear page (and keeps watch over its translation).
+ */
+void window_guard(Windows *ws, Window *w, uint32_t linear, uint32_t ram_page);
+/* As a TLB forgets: after a CR3 load, or after what spares no global page. */
+void windows_flush(Windows *ws, bool globals_too);
+/* All of them show nothing: the physical memory map has changed. */
+void windows_drop(Windows *ws);
+void windows_flush_page(Windows *ws, uint32_t linear);
+/* Pages of Ram got flags: no direct writes to them. */
+void windows_protect(Windows *ws, uint32_t first_page, uint32_t pages);
+
+#endif
