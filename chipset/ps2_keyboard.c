@@ -38,8 +38,8 @@ enum {
     CMD_RESET = 0xff,
     TYPEMATIC_DEFAULT = 0x2b, /* 500 ms, 10.9 a second */
     /* QUIRK: the real one holds 16 bytes; front ends type faster than fingers (QMP send-key) */
-    SCAN_ROOM = 128,
-    SCAN_RESERVE = 48, /* kept for break codes: a lost one is a stuck key */
+    SCAN_ROOM = 240,
+    KEY_BYTES = 8, /* the longest make or break, with its faked shifts */
     REPLY_ROOM = 16,
     KEY_NUM_LOCK_LED = 0x02,
     USAGE_LEFT_CTRL = 0xe0,
@@ -342,11 +342,22 @@ static bool known(const Ps2Keyboard *kbd, unsigned usage)
     return key && (kbd->g.set == 3 ? key->set3 : key->set2) != 0;
 }
 
+/* Is there room for a make, and still for the break of every key held then? A lost break is a stuck
+ * key. */
+static bool has_room(const Ps2Keyboard *kbd)
+{
+    unsigned keys = 0;
+    for (unsigned i = 0; i < sizeof(kbd->g.held); i++) {
+        keys += (unsigned)__builtin_popcount(kbd->g.held[i]);
+    }
+    return kbd->g.scan_count + KEY_BYTES * (keys + 2) <= SCAN_ROOM;
+}
+
 static void press(Ps2Keyboard *kbd, unsigned usage)
 {
-    if (kbd->g.scan_count > SCAN_ROOM - SCAN_RESERVE) {
+    if (!has_room(kbd)) {
         uint8_t overrun = kbd->g.set == 1 ? 0xff : OVERRUN;
-        if (kbd->g.scan[kbd->g.scan_count - 1] != overrun) {
+        if (kbd->g.scan_count == 0 || kbd->g.scan[kbd->g.scan_count - 1] != overrun) {
             put(kbd, overrun);
         }
         return; /* not held: there will be no break either */

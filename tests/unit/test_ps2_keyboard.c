@@ -353,6 +353,29 @@ static void overrun_loses_makes_but_no_breaks(void **state)
     board_free(f.b);
 }
 
+static void no_break_is_lost_however_many_keys_are_held(void **state)
+{
+    (void)state;
+    Fixture f = fixture();
+    unsigned makes = 0, breaks = 0;
+    for (unsigned i = 0; i < 0x60; i++) { /* a cat */
+        key(&f, (uint8_t)(A + i), true);
+    }
+    for (unsigned i = 0; i < 0x60; i++) {
+        key(&f, (uint8_t)(A + i), false);
+    }
+    bool brk = false;
+    while (f.plug.ops->waiting(f.plug.device)) {
+        uint8_t byte = f.plug.ops->next(f.plug.device);
+        breaks += byte != 0xf0 && byte != 0 && brk;
+        makes += byte != 0xf0 && byte != 0 && !brk;
+        brk = byte == 0xf0;
+    }
+    assert_true(makes >= 10);
+    assert_int_equal(makes, breaks);
+    board_free(f.b);
+}
+
 static void foreign_events_are_ignored(void **state)
 {
     (void)state;
@@ -409,6 +432,7 @@ int main(void)
         cmocka_unit_test(commands),
         cmocka_unit_test(set_3_key_types),
         cmocka_unit_test(overrun_loses_makes_but_no_breaks),
+        cmocka_unit_test(no_break_is_lost_however_many_keys_are_held),
         cmocka_unit_test(foreign_events_are_ignored),
         cmocka_unit_test(survives_a_system_reset),
         cmocka_unit_test(state_round_trip),
