@@ -19,8 +19,9 @@ LOG_TAG("kvm");
 
 enum {
     API_VERSION = 12,
-    RESCUE_NS = 200000, /* how long the interpreter runs for an instruction KVM cannot */
-    MOST_RESCUES = 200, /* in one window of exits; then another engine does better */
+    RESCUE_NS = 200000,  /* how long the interpreter runs for an instruction KVM cannot */
+    WINDOW_NS = 2000000, /* how long an interrupt waits for KVM to see that it may come */
+    MOST_RESCUES = 200,  /* in one window of exits; then another engine does better */
     PAGE = 4096,
 };
 /* Three pages and one that some processors need, where neither memory nor devices are. */
@@ -55,6 +56,24 @@ static void left_smm(void *self, unsigned pin, bool level)
     }
 }
 
+static uint8_t helper_acknowledge(void *self)
+{
+    Kvm *k = self;
+    uint8_t vector = k->own_pins->acknowledge(k->own_pins->self);
+    if (k->help_for_interrupt) {
+        atomic_store(&k->accel->cpu->attention, true);
+    }
+    return vector;
+}
+
+static void helper_apic_base(void *self, uint64_t value)
+{
+    Kvm *k = self;
+    if (k->own_pins->apic_base_changed) {
+        k->own_pins->apic_base_changed(k->own_pins->self, value);
+    }
+}
+
 static void take_state(Kvm *k);
 
 /* From now on the interpreter runs: until RSM (CLOCK_NEVER), or until that time. */
@@ -70,9 +89,13 @@ static bool start_help(Kvm *k, int64_t until)
     }
     k->helper.ops->push(&k->helper);
     k->helping = true;
+    k->help_for_interrupt = false;
     k->help_until = until;
     k->own_pins = cpu->pins;
     k->helper_pins = *cpu->pins;
+    k->helper_pins.acknowledge = helper_acknowledge;
+    k->helper_pins.apic_base_changed = helper_apic_base;
+    k->helper_pins.self = k;
     k->helper_pins.smiact = (Line){left_smm, k, 0};
     cpu->pins = &k->helper_pins;
     return true;
@@ -95,6 +118,9 @@ static bool help_done(const Kvm *k)
     const Cpu *cpu = k->accel->cpu;
     if (cpu->smm || cpu->activity == CPU_SHUTDOWN) {
         return false;
+    }
+    if (k->help_for_interrupt && !cpu->intr) {
+        return true;
     }
     return k->help_until == CLOCK_NEVER || clock_now(&k->accel->board->clock) >= k->help_until;
 }
@@ -183,6 +209,18 @@ static bool wakes(const Kvm *k)
     return (cpu->intr && interrupts) || cpu->nmi_pending;
 }
 
+/* HLT ends the shadow of an STI before it, and the interrupt that ends HLT comes before any further
+ * instruction. Some kernels leave the shadow standing, and run on to a CLI. */
+static void end_shadow_of_halt(Kvm *k)
+{
+    struct kvm_vcpu_events events;
+    if (k->sys->ioctl(k->sys->self, k->vcpu, KVM_GET_VCPU_EVENTS, &events) >= 0) {
+        events.interrupt.shadow = 0;
+        events.flags |= KVM_VCPUEVENT_VALID_SHADOW;
+        k->ready = k->sys->ioctl(k->sys->self, k->vcpu, KVM_SET_VCPU_EVENTS, &events) >= 0;
+    }
+}
+
 /* Hands over what waits at the pins. */
 static void inject(Kvm *k)
 {
@@ -190,10 +228,13 @@ static void inject(Kvm *k)
     k->run->request_interrupt_window = 0;
     if (cpu->nmi_pending && kvm_ioctl_value(k->sys, k->vcpu, KVM_NMI, 0) >= 0) {
         cpu->nmi_pending = false;
-        k->halted = false;
+        k->halted = false; /* an interrupt that waits, too, comes behind it */
     }
     if (!cpu->intr) {
         return;
+    }
+    if (k->halted && k->interrupts_on && !k->ready) {
+        end_shadow_of_halt(k);
     }
     if (k->ready) {
         struct kvm_interrupt interrupt = {cpu->pins->acknowledge(cpu->pins->self)};
@@ -202,6 +243,30 @@ static void inject(Kvm *k)
         k->halted = false;
     }
     k->run->request_interrupt_window = cpu->intr;
+}
+
+/* A kernel that emulates what it cannot run may overlook that interrupts were on for two
+ * instructions: then the interpreter carries the guest to where the interrupt goes in. */
+static bool interrupt_is_stuck(Kvm *k)
+{
+    int64_t now = clock_now(&k->accel->board->clock);
+    if (!k->accel->cpu->intr || k->ready) {
+        k->waiting_since = CLOCK_NEVER;
+    } else if (k->waiting_since == CLOCK_NEVER) {
+        k->waiting_since = now;
+    }
+    return k->waiting_since != CLOCK_NEVER && now - k->waiting_since > WINDOW_NS;
+}
+
+static KvmStep carry_interrupt(Kvm *k)
+{
+    int64_t now = clock_now(&k->accel->board->clock);
+    k->waiting_since = CLOCK_NEVER;
+    if (!start_help(k, now + 2 * WINDOW_NS)) {
+        return KVM_STOP_FAILED;
+    }
+    k->help_for_interrupt = true;
+    return KVM_GO_ON;
 }
 
 static void note_apic_base(Kvm *k)
@@ -267,6 +332,9 @@ static KvmStep step(Kvm *k, int64_t until)
     }
     if (k->halted && !wakes(k)) {
         return KVM_STOP_HALTED;
+    }
+    if (!k->halted && interrupt_is_stuck(k)) {
+        return carry_interrupt(k);
     }
     if (!kvm_memory_update(k)) {
         return KVM_STOP_FAILED;
@@ -493,6 +561,7 @@ bool kvm_open_on(Accel *a, const KvmSys *sys, bool probe, Err *err)
                .vcpu = -1,
                .cpu_current = true,
                .map_stale = true,
+               .waiting_since = CLOCK_NEVER,
                .a20 = a->cpu->a20};
     a->self = k;
     if (!open_vm(k, err) || !open_vcpu(k, err)) {

@@ -83,7 +83,9 @@ typedef struct Kvm {
      * kernel fails to emulate. */
     Accel helper;
     bool helping;
-    int64_t help_until; /* CLOCK_NEVER: until RSM */
+    int64_t help_until;      /* CLOCK_NEVER: until RSM */
+    bool help_for_interrupt; /* until INTR is acknowledged, too */
+    int64_t waiting_since;   /* guest ns at which INTR rose without effect, or CLOCK_NEVER */
     CpuPins helper_pins;
     const CpuPins *own_pins;
     unsigned rescues; /* failed emulations in this window */

@@ -553,6 +553,49 @@ static void halt_sleeps_until_an_interrupt_is_allowed(void **state)
     done(f);
 }
 
+static void interrupt_that_ends_halt_comes_at_once_also_behind_sti(void **state)
+{
+    (void)state;
+    Fixture *f = fixture();
+    Step *s = add(f, KVM_EXIT_HLT);
+    s->exit.if_flag = 1; /* sti; hlt; cli: a kernel that keeps the shadow is never ready */
+    assert_int_equal(go(f), RUN_HALTED);
+    f->events.interrupt.shadow = KVM_X86_SHADOW_INT_STI;
+    cpu_intr(f->cpu, 0, true);
+    assert_int_equal(go(f), RUN_DUE);
+    assert_int_equal(f->interrupts, 1);
+    assert_int_equal(f->events.interrupt.shadow, 0);
+    done(f);
+}
+
+static void interrupt_the_kernel_overlooks_is_carried_in(void **state)
+{
+    (void)state;
+    Fixture *f = fixture();
+    uint8_t *ram = ram_at(&f->b->ram, f->ram->at);
+    f->a.ops->pull(&f->a);
+    for (unsigned i = 0; i < SEG_COUNT; i++) {
+        seg_load_real(f->cpu, (SegIndex)i, 0);
+    }
+    f->cpu->eip = 0x7000;
+    f->cpu->reg[ESP] = 0x1000;
+    memcpy(ram + 0x7000, "\xfb\x90\xfa\xeb\xfb", 5); /* sti; nop; cli; jmp sti */
+    memcpy(ram + 4 * 0x20, "\x00\x60\x00\x00", 4);
+    f->a.ops->push(&f->a);
+    cpu_intr(f->cpu, 0, true);
+    f->step_clock = 600000; /* each exit finds interrupts off */
+    for (unsigned i = 0; i < 6; i++) {
+        add_io(f, true, 1, 1);
+    }
+    (void)go(f);
+    (void)go(f);
+    assert_int_equal(f->interrupts, 0);
+    assert_int_equal(f->acknowledged, 1);
+    f->a.ops->pull(&f->a);
+    assert_int_equal(f->cpu->eip, 0x6000); /* in its handler */
+    done(f);
+}
+
 static void interrupt_window_is_asked_for(void **state)
 {
     (void)state;
@@ -1114,6 +1157,8 @@ int main(void)
         cmocka_unit_test(memory_accesses_of_any_length),
         cmocka_unit_test(collected_writes_come_before_the_exit),
         cmocka_unit_test(halt_sleeps_until_an_interrupt_is_allowed),
+        cmocka_unit_test(interrupt_that_ends_halt_comes_at_once_also_behind_sti),
+        cmocka_unit_test(interrupt_the_kernel_overlooks_is_carried_in),
         cmocka_unit_test(interrupt_window_is_asked_for),
         cmocka_unit_test(first_entry_takes_an_interrupt_that_cpu_allows),
         cmocka_unit_test(eintr_returns_and_eagain_tries_again),
