@@ -387,16 +387,14 @@ HANDLER(ex_cmpxchg8b)
 {
     uint32_t offset = ex_address(cpu, in);
     uint64_t value, expected = (uint64_t)cpu->reg[EDX] << 32 | cpu->reg[EAX];
+    MemRmw rmw;
 
     /* Write permission first: a failing comparison writes the old value back. */
-    if (!mem_read64(cpu, (SegIndex)in->seg, offset, &value)) {
+    if (!mem_rmw64(cpu, (SegIndex)in->seg, offset, &rmw, &value)) {
         return X_FAULT;
     }
     bool equal = value == expected;
-    uint64_t stored = equal ? (uint64_t)cpu->reg[ECX] << 32 | cpu->reg[EBX] : value;
-    if (!mem_write64(cpu, (SegIndex)in->seg, offset, stored)) {
-        return X_FAULT;
-    }
+    mem_store64(cpu, &rmw, equal ? (uint64_t)cpu->reg[ECX] << 32 | cpu->reg[EBX] : value);
     ex_flag(cpu, ARITH_ZF, equal);
     cpu->reg[EAX] = (uint32_t)value;
     cpu->reg[EDX] = (uint32_t)(value >> 32);
