@@ -1,19 +1,22 @@
 /* VGA with Bochs VBE extensions: the card, its PCI function, reset and state.
  *
  * IBM PS/2 Hardware Interface Technical Reference, "Video Subsystem"; Bochs VBE DISPI interface;
- * PCI 1234:1111: BAR0 the frame buffer, BAR2 registers in memory (VGA ports from 400h, DISPI from
- * 500h), ROM the VGA BIOS. Video memory is part of the board's Ram. Not modelled: the effect of the
- * PCI command register on the VGA's own ports and window. Wired by pc_build.
+ * PCI 1234:1111: BAR0 the frame buffer, BAR2 registers in memory (the monitor's EDID, VGA ports
+ * from 400h, DISPI from 500h), ROM the VGA BIOS. Video memory is part of the board's Ram. Not
+ * modelled: the effect of the PCI command register on the VGA's own ports and window. Wired by
+ * pc_build.
  */
 #include "display/vga.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+#include "display/ddc.h"
 #include "display/vga_internal.h"
 
 enum {
     MMIO_SIZE = 4096,
+    MMIO_EDID_END = 0x80,
     MMIO_PORTS = 0x400, /* ports 3C0h-3DFh */
     MMIO_PORTS_END = 0x420,
     MMIO_VBE = 0x500,
@@ -25,6 +28,11 @@ enum {
 
 static uint8_t mmio_read_byte(Vga *v, uint32_t offset)
 {
+    if (offset < MMIO_EDID_END) {
+        uint8_t edid[DDC_EDID_SIZE];
+        ddc_edid(edid);
+        return edid[offset];
+    }
     if (offset >= MMIO_PORTS && offset < MMIO_PORTS_END) {
         return vga_port_read(v, (uint16_t)(0x3c0 + offset - MMIO_PORTS));
     }
@@ -205,8 +213,10 @@ static void claim_window(Vga *v)
     RamView view = {
         .readable = true, .writable = true, .read_at = v->vram->at, .write_at = v->vram->at};
     v->window = bus_claim(memory, VGA_WINDOW, VGA_WINDOW_SIZE, &vga_window_ops, v, "vga window");
-    v->direct = bus_claim_ram(memory, VGA_WINDOW, VGA_BANK, &view, "vga memory");
-    bus_move(v->direct, VGA_WINDOW, false);
+    for (unsigned i = 0; i < 2; i++) {
+        v->direct[i] = bus_claim_ram(memory, VGA_WINDOW, VGA_HALF_BANK, &view, "vga memory");
+        bus_move(v->direct[i], VGA_WINDOW, false);
+    }
     if (!v->config.pci && v->config.lfb_base) {
         bus_claim_ram(memory, v->config.lfb_base, v->size, &view, "vga frame buffer");
     }

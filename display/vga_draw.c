@@ -215,13 +215,7 @@ void vga_draw_bytes(Vga *v)
     }
 }
 
-static uint32_t rgb_of(unsigned red5, unsigned green, unsigned green_bits, unsigned blue5)
-{
-    unsigned red = red5 << 3 | red5 >> 2, blue = blue5 << 3 | blue5 >> 2;
-    green = green_bits == 6 ? green << 2 | green >> 4 : green << 3 | green >> 2;
-    return red << 16 | green << 8 | blue;
-}
-
+/* Five or six bits become eight by repeating the highest below. */
 static void convert(const Vga *v, const uint8_t *in, uint32_t *out)
 {
     unsigned width = v->scan.width;
@@ -233,14 +227,16 @@ static void convert(const Vga *v, const uint8_t *in, uint32_t *out)
         break;
     case 15:
         for (unsigned x = 0; x < width; x++) {
-            unsigned pixel = in[2 * x] | (unsigned)in[2 * x + 1] << 8;
-            out[x] = rgb_of(pixel >> 10 & 31, pixel >> 5 & 31, 5, pixel & 31);
+            uint32_t pixel = in[2 * x] | (uint32_t)in[2 * x + 1] << 8;
+            uint32_t high = (pixel & 0x7c00) << 9 | (pixel & 0x03e0) << 6 | (pixel & 0x001f) << 3;
+            out[x] = high | (high >> 5 & 0x070707);
         }
         break;
     case 16:
         for (unsigned x = 0; x < width; x++) {
-            unsigned pixel = in[2 * x] | (unsigned)in[2 * x + 1] << 8;
-            out[x] = rgb_of(pixel >> 11, pixel >> 5 & 63, 6, pixel & 31);
+            uint32_t pixel = in[2 * x] | (uint32_t)in[2 * x + 1] << 8;
+            uint32_t high = (pixel & 0xf800) << 8 | (pixel & 0x07e0) << 5 | (pixel & 0x001f) << 3;
+            out[x] = high | (high >> 5 & 0x070007) | (high >> 6 & 0x000300);
         }
         break;
     case 24:

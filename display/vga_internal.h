@@ -89,6 +89,7 @@ enum {
     VGA_WINDOW = 0xa0000,
     VGA_WINDOW_SIZE = 0x20000,
     VGA_BANK = 0x10000,
+    VGA_HALF_BANK = 0x8000,
     VGA_PLANE_SIZE = 0x10000, /* addresses of the IBM VGA's memory, four planes each */
     VGA_PAGES = 4 * VGA_PLANE_SIZE / RAM_PAGE,
     VGA_MAX_COLUMNS = 256,
@@ -186,14 +187,18 @@ typedef struct VgaChip {
     void (*scan)(Vga *v, Scan *scan);
     uint32_t (*clock_hz)(Vga *v);
     void (*timing)(Vga *v, Timing *timing);
-    /* The A0000h window. True: handled. */
-    bool (*window_read)(Vga *v, uint32_t offset, uint8_t *value);
-    bool (*window_write)(Vga *v, uint32_t offset, uint8_t value);
-    /* Where the first 64 KiB of the window lie in memory while plain reads and writes are exact. */
-    bool (*direct)(Vga *v, uint32_t *at);
-    /* Draws over a finished line, and says with what (0: nothing there). */
-    uint32_t (*overlay_mark)(Vga *v, unsigned y);
-    void (*overlay)(Vga *v, unsigned y, uint32_t *pixels);
+    /* An access to the A0000h window. True: handled. */
+    bool (*window_read)(Vga *v, uint32_t offset, uint64_t *value, unsigned bytes);
+    bool (*window_write)(Vga *v, uint32_t offset, uint64_t value, unsigned bytes);
+    /* Where the two halves of the first 64 KiB of the window lie in memory, while plain reads and
+     * writes of them are exact. */
+    bool (*direct)(Vga *v, uint32_t at[2]);
+    /* The palette entry that the palette ports reach; NULL: the usual. */
+    uint8_t *(*dac)(Vga *v, uint8_t index);
+    /* Draws over a finished line, and says with what (0: nothing there); UINT_MAX: over all lines.
+     */
+    uint32_t (*overlay_mark)(const Vga *v, unsigned y);
+    void (*overlay)(const Vga *v, unsigned y, uint32_t *pixels);
 } VgaChip;
 
 struct Vga {
@@ -232,10 +237,10 @@ struct Vga {
         bool split;         /* line compare was met */
         bool blanked;       /* vertical blanking is on */
     } g;
-    Timer timer; /* fires when the picture is complete */
-    IoRange *window, *direct;
+    Timer timer;                 /* fires when the picture is complete */
+    IoRange *window, *direct[2]; /* direct: 32 KiB each */
     bool direct_possible, direct_on;
-    uint32_t direct_at;
+    uint32_t direct_at[2];
     unsigned direct_wait;
     /* Derived from registers. */
     Scan scan;
@@ -268,9 +273,13 @@ void vga_fini(Vga *v);
 /* Memory was written by the chip itself. */
 void vga_wrote(Vga *v, uint32_t at, uint32_t length);
 extern const IoOps vga_window_ops;
+/* Are the first 64 KiB of the window plain bytes of memory by the standard registers? */
+bool vga_plain(const Vga *v, uint32_t at[2]);
 void vga_memory_changed(Vga *v);
 
 /* vga_regs.c */
+/* Writes a register, with the brackets, if it changes. */
+void vga_set(Vga *v, uint8_t *reg, uint8_t value);
 uint8_t vga_port_read(Vga *v, uint16_t port);
 void vga_port_write(Vga *v, uint16_t port, uint8_t value);
 void vga_claim_ports(Vga *v);

@@ -112,9 +112,6 @@ void vga_wrote(Vga *v, uint32_t at, uint32_t length)
 
 static void write_byte(Vga *v, uint32_t offset, uint8_t value)
 {
-    if (v->chip && v->chip->window_write && v->chip->window_write(v, offset, value)) {
-        return;
-    }
     unsigned planes;
     if (!in_window(v, &offset)) {
         return;
@@ -131,10 +128,6 @@ static void write_byte(Vga *v, uint32_t offset, uint8_t value)
 
 static uint8_t read_byte(Vga *v, uint32_t offset)
 {
-    uint8_t value;
-    if (v->chip && v->chip->window_read && v->chip->window_read(v, offset, &value)) {
-        return value;
-    }
     unsigned planes;
     if (!in_window(v, &offset)) {
         return 0xff;
@@ -156,16 +149,28 @@ static uint8_t read_byte(Vga *v, uint32_t offset)
     return (uint8_t)(v->g.latch >> (8 * plane));
 }
 
+static void set_direct_views(Vga *v)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        uint32_t at = v->vram->at + v->direct_at[i];
+        RamView view = {.readable = true, .writable = true, .read_at = at, .write_at = at};
+        bus_set_view(v->direct[i], &view);
+    }
+}
+
+static void show_direct(Vga *v, bool on)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        bus_move(v->direct[i], VGA_WINDOW + i * VGA_HALF_BANK, on);
+    }
+    v->direct_on = on;
+}
+
 static void map_directly(Vga *v)
 {
     if (v->direct_possible && !v->direct_on && --v->direct_wait == 0) {
-        RamView view = {.readable = true,
-                        .writable = true,
-                        .read_at = v->vram->at + v->direct_at,
-                        .write_at = v->vram->at + v->direct_at};
-        bus_set_view(v->direct, &view);
-        bus_move(v->direct, VGA_WINDOW, true);
-        v->direct_on = true;
+        set_direct_views(v);
+        show_direct(v, true);
     }
 }
 
@@ -173,8 +178,10 @@ static uint64_t window_read(void *self, uint32_t offset, unsigned bytes)
 {
     Vga *v = self;
     uint64_t value = 0;
-    for (unsigned i = 0; i < bytes; i++) {
-        value |= (uint64_t)read_byte(v, offset + i) << (8 * i);
+    if (!v->chip || !v->chip->window_read || !v->chip->window_read(v, offset, &value, bytes)) {
+        for (unsigned i = 0; i < bytes; i++) {
+            value |= (uint64_t)read_byte(v, offset + i) << (8 * i);
+        }
     }
     map_directly(v);
     return value;
@@ -183,18 +190,20 @@ static uint64_t window_read(void *self, uint32_t offset, unsigned bytes)
 static void window_write(void *self, uint32_t offset, uint64_t value, unsigned bytes)
 {
     Vga *v = self;
-    for (unsigned i = 0; i < bytes; i++) {
-        write_byte(v, offset + i, (uint8_t)(value >> (8 * i)));
+    if (!v->chip || !v->chip->window_write || !v->chip->window_write(v, offset, value, bytes)) {
+        for (unsigned i = 0; i < bytes; i++) {
+            write_byte(v, offset + i, (uint8_t)(value >> (8 * i)));
+        }
     }
     map_directly(v);
 }
 
 const IoOps vga_window_ops = {window_read, window_write, 1, 8};
 
-/* Are the first 64 KiB of the window plain bytes of memory, and where? */
-static bool plain(const Vga *v, uint32_t *at)
+bool vga_plain(const Vga *v, uint32_t at[2])
 {
-    *at = vbe_on(v) ? (uint32_t)v->g.vbe[VBE_BANK] * VGA_BANK & (v->size - 1) : 0;
+    at[0] = vbe_on(v) ? (uint32_t)v->g.vbe[VBE_BANK] * VGA_BANK & (v->size - 1) : 0;
+    at[1] = at[0] + VGA_HALF_BANK;
     return v->g.misc & MISC_RAM_ENABLE && v->g.sr[SR_MEMORY_MODE] & MEMORY_CHAIN4 &&
            v->map_mask == 0xffffffff && v->bit_mask == 0xffffffff && v->enable_set_reset == 0 &&
            (v->g.gr[GR_ROTATE] & 0x1f) == 0 && (v->g.gr[GR_MODE] & 0x0b) == 0 &&
@@ -209,21 +218,17 @@ void vga_memory_changed(Vga *v)
     v->bit_mask = v->g.gr[GR_BIT_MASK] * 0x01010101u;
     v->compare = vga_spread(v->g.gr[GR_COLOR_COMPARE] & 0xf);
     v->care = vga_spread(v->g.gr[GR_COLOR_DONT_CARE] & 0xf);
-    uint32_t at = 0;
-    bool possible = v->chip && v->chip->direct ? v->chip->direct(v, &at) : plain(v, &at);
-    if (possible && v->direct_on && at != v->direct_at) {
-        RamView view = {.readable = true,
-                        .writable = true,
-                        .read_at = v->vram->at + at,
-                        .write_at = v->vram->at + at};
-        bus_set_view(v->direct, &view);
+    uint32_t at[2] = {0, 0};
+    bool possible = v->chip && v->chip->direct ? v->chip->direct(v, at) : vga_plain(v, at);
+    bool moved = memcmp(at, v->direct_at, sizeof(at)) != 0;
+    memcpy(v->direct_at, at, sizeof(at));
+    if (possible && v->direct_on && moved) {
+        set_direct_views(v);
     } else if (!possible && v->direct_on) {
-        bus_move(v->direct, VGA_WINDOW, false);
-        v->direct_on = false;
+        show_direct(v, false);
     }
     if (possible && !v->direct_possible) {
         v->direct_wait = DIRECT_PATIENCE;
     }
     v->direct_possible = possible;
-    v->direct_at = at;
 }

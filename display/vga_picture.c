@@ -6,6 +6,7 @@
  * compared cell by cell before that. What was drawn is then compared with what is on the screen, so
  * only lines that differ are handed over.
  */
+#include <limits.h>
 #include <string.h>
 
 #include "display/vga_internal.h"
@@ -155,6 +156,11 @@ static uint32_t text_marks(const Vga *v, const TextRow *row)
     return marks | (uint32_t)(row->blinks && vga_blink_off(v)) << 20;
 }
 
+static uint32_t overlay_mark(const Vga *v, unsigned y)
+{
+    return v->chip && v->chip->overlay_mark ? v->chip->overlay_mark(v, y) : 0;
+}
+
 static void draw_line(Vga *v, bool blank)
 {
     ScanKind kind = blank ? SCAN_BLANK : v->scan.kind;
@@ -173,9 +179,7 @@ static void draw_line(Vga *v, bool blank)
         key.marks |= (uint32_t)vga_blink_off(v) << 20;
         changed = line_stamp(v);
     }
-    if (v->chip && v->chip->overlay_mark) {
-        key.style += v->chip->overlay_mark(v, y);
-    }
+    key.style += (uint64_t)overlay_mark(v, y) << 32;
     LineKey *old = &v->key[y];
     if (old->style == key.style && old->at == key.at && old->marks == key.marks &&
         old->batch >= changed) {
@@ -282,6 +286,7 @@ static bool begin(Vga *v)
 static LineKey whole_key(const Vga *v)
 {
     LineKey key = {.style = v->style, .batch = v->batch, .at = v->g.row};
+    key.style += (uint64_t)overlay_mark(v, UINT_MAX) << 32;
     key.marks = v->g.row_scan | (uint32_t)v->g.blanked << 5;
     if (v->scan.kind != SCAN_LINEAR) {
         uint32_t cursor = (uint32_t)v->g.cr[CR_CURSOR_HIGH] << 8 | v->g.cr[CR_CURSOR_LOW];
@@ -303,8 +308,7 @@ void vga_draw_lines(Vga *v, unsigned end)
     bool whole = v->g.next_line == 0 && end == v->timing.display_lines;
     LineKey key = whole_key(v);
     if (whole && key.style == v->whole.style && key.at == v->whole.at &&
-        key.marks == v->whole.marks && v->dirty_batch <= v->whole.batch &&
-        !(v->chip && v->chip->overlay_mark)) {
+        key.marks == v->whole.marks && v->dirty_batch <= v->whole.batch) {
         v->g.next_line = end;
         return;
     }

@@ -68,6 +68,12 @@ void vga_palette_changed(Vga *v)
     attribute_palette(v);
 }
 
+static uint8_t *dac_entry(Vga *v, uint8_t index)
+{
+    uint8_t *entry = v->chip && v->chip->dac ? v->chip->dac(v, index) : NULL;
+    return entry ? entry : v->g.dac[index];
+}
+
 /* --- Palette (DAC) ------------------------------------------------------------------------- */
 
 static void dac_write(Vga *v, uint8_t value)
@@ -77,11 +83,17 @@ static void dac_write(Vga *v, uint8_t value)
         return;
     }
     v->g.dac_part = 0;
-    uint8_t *entry = v->g.dac[v->g.dac_index++];
+    uint8_t index = v->g.dac_index++;
+    uint8_t *entry = dac_entry(v, index);
     if (memcmp(entry, v->g.dac_latch, 3) != 0) {
         vga_before_change(v);
         memcpy(entry, v->g.dac_latch, 3);
-        vga_palette_changed(v);
+        if (entry == v->g.dac[index] && v->g.dac_mask == 0xff) {
+            v->rgb[index] = color_of(v, entry);
+            attribute_palette(v);
+        } else {
+            vga_palette_changed(v);
+        }
     }
 }
 
@@ -90,7 +102,7 @@ static uint8_t dac_read(Vga *v)
     uint8_t value = v->g.dac_latch[v->g.dac_part++];
     if (v->g.dac_part == 3) {
         v->g.dac_part = 0;
-        memcpy(v->g.dac_latch, v->g.dac[v->g.dac_index++], 3);
+        memcpy(v->g.dac_latch, dac_entry(v, v->g.dac_index++), 3);
     }
     return value;
 }
@@ -99,13 +111,13 @@ static void dac_begin_reading(Vga *v, uint8_t index)
 {
     v->g.dac_reading = true;
     v->g.dac_part = 0;
-    memcpy(v->g.dac_latch, v->g.dac[index], 3);
+    memcpy(v->g.dac_latch, dac_entry(v, index), 3);
     v->g.dac_index = (uint8_t)(index + 1);
 }
 
 /* --- Sequencer, graphics controller, attribute controller, CRTC ------------------------------ */
 
-static void set(Vga *v, uint8_t *reg, uint8_t value)
+void vga_set(Vga *v, uint8_t *reg, uint8_t value)
 {
     if (*reg != value) {
         vga_before_change(v);
@@ -130,7 +142,7 @@ static void sr_write(Vga *v, uint8_t value)
     if (index == SR_MAP_MASK) {
         set_access(v, &v->g.sr[index], value & mask[index]);
     } else if (index < sizeof(mask)) {
-        set(v, &v->g.sr[index], value & mask[index]);
+        vga_set(v, &v->g.sr[index], value & mask[index]);
     }
 }
 
@@ -141,7 +153,7 @@ static void gr_write(Vga *v, uint8_t value)
     if (index == GR_MODE || index == GR_MISC) {
         uint8_t seen = index == GR_MODE ? GR_MODE_INTERLEAVE | GR_MODE_256 : GR_MISC_GRAPHICS;
         if ((v->g.gr[index] ^ value) & seen) {
-            set(v, &v->g.gr[index], value & mask[index]);
+            vga_set(v, &v->g.gr[index], value & mask[index]);
         } else {
             set_access(v, &v->g.gr[index], value & mask[index]);
         }
@@ -160,14 +172,14 @@ static void ar_write(Vga *v, uint8_t value)
         vbe_leave(v);
     }
     if (index < AR_COUNT) {
-        set(v, &v->g.ar[index], value & mask[index]);
+        vga_set(v, &v->g.ar[index], value & mask[index]);
         attribute_palette(v);
     }
 }
 
 static void cr_write_retrace_end(Vga *v, uint8_t value)
 {
-    set(v, &v->g.cr[CR_RETRACE_END], value);
+    vga_set(v, &v->g.cr[CR_RETRACE_END], value);
     if (!(value & RETRACE_END_IRQ_CLEAR)) {
         v->g.irq_pending = false;
     }
@@ -179,7 +191,7 @@ static void cr_write(Vga *v, uint8_t value)
     uint8_t index = v->g.cr_index;
     if (v->g.cr[CR_RETRACE_END] & RETRACE_END_PROTECT && index <= CR_OVERFLOW) {
         if (index == CR_OVERFLOW) { /* the line compare bit is not protected */
-            set(v, &v->g.cr[index], (v->g.cr[index] & ~0x10) | (value & 0x10));
+            vga_set(v, &v->g.cr[index], (v->g.cr[index] & ~0x10) | (value & 0x10));
         }
         return;
     }
@@ -198,7 +210,7 @@ static void cr_write(Vga *v, uint8_t value)
             v->g.cr[index] = value;
         }
     } else if (index <= CR_LINE_COMPARE) {
-        set(v, &v->g.cr[index], value);
+        vga_set(v, &v->g.cr[index], value);
     }
 }
 
@@ -317,7 +329,7 @@ static void attribute_write(Vga *v, uint8_t value)
     } else {
         uint8_t index = value & 0x3f;
         if ((index ^ v->g.ar_index) & AR_INDEX_SCREEN_ON) {
-            set(v, &v->g.ar_index, index);
+            vga_set(v, &v->g.ar_index, index);
         }
         v->g.ar_index = index;
     }
@@ -336,7 +348,7 @@ void vga_port_write(Vga *v, uint16_t port, uint8_t value)
         break;
     case 0x3c2:
         vbe_leave(v);
-        set(v, &v->g.misc, value & 0xef);
+        vga_set(v, &v->g.misc, value & 0xef);
         break;
     case 0x3c3:
         v->g.enable = value & 1;

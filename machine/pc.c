@@ -29,6 +29,7 @@
 #include "chipset/rtc.h"
 #include "chipset/sysctl.h"
 #include "chipset/uart.h"
+#include "display/cirrus.h"
 #include "display/vga.h"
 #include "machine/firmware.h"
 #include "machine/host/char_host.h"
@@ -224,11 +225,10 @@ bool pc_build(Pc *pc, Board *b, const MachineConfig *c, const PcHost *host, Err 
     if (strcmp(c->vga, "none") != 0) {
         RamBlock *vgabios = firmware_vgabios(&b->ram, c->vgabios, c->vga, err);
         if (vgabios) {
-            pc->vga = vga_new(
-                b,
-                &(VgaConfig){
-                    .screen = pc->screen, .pci = pci, .pci_device = VGA_DEVICE, .rom = vgabios},
-                "vga", err);
+            VgaConfig vga = {
+                .screen = pc->screen, .pci = pci, .pci_device = VGA_DEVICE, .rom = vgabios};
+            pc->vga = strcmp(c->vga, "cirrus") == 0 ? cirrus_new(b, &vga, "vga", err)
+                                                    : vga_new(b, &vga, "vga", err);
         }
         if (!pc->vga) {
             return false;
