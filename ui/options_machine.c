@@ -84,11 +84,12 @@ OPTION_TAKE(cpu)
                    def->name, name);
 }
 
-static const char accel_help[] = "auto\ninterpreter\ntranslator\nkvm\ncheck\n";
+static const char accel_help[] = "auto\ninterpreter\ntranslator\nkvm\nkvm-first\ncheck\n";
 
 static bool accel_choose(Options *o, const char *option, const char *name, Err *err)
 {
-    static const char *const names[] = {"auto", "interpreter", "translator", "kvm", "check", NULL};
+    static const char *const names[] = {"auto",      "interpreter", "translator", "kvm",
+                                        "kvm-first", "check",       NULL};
     if (strchr(name, ':')) {
         name = "auto"; /* a list of engines to try */
     } else if (strcmp(name, "tcg") == 0) {
@@ -104,9 +105,10 @@ static bool accel_choose(Options *o, const char *option, const char *name, Err *
             return true;
         }
     }
-    return err_set(err,
-                   "-%s: there is no engine '%s'; use auto, interpreter, translator, kvm or check",
-                   option, name);
+    return err_set(
+        err,
+        "-%s: there is no engine '%s'; use auto, interpreter, translator, kvm, kvm-first or check",
+        option, name);
 }
 
 OPTION_TAKE(accel)
