@@ -20,7 +20,7 @@ static AccelRow *add_row(AccelTable *t, const char *engine, const char *what, bo
     return row;
 }
 
-static void add_mode(AccelTable *t, KvmMode mode, const KvmModeResult *r, bool *good)
+static void add_mode(AccelTable *t, KvmMode mode, const KvmModeResult *r)
 {
     bool fast = r->kips >= LEAST_KIPS;
     AccelRow *row = add_row(t, "kvm", kvm_mode_names[mode], r->right && fast);
@@ -30,11 +30,22 @@ static void add_mode(AccelTable *t, KvmMode mode, const KvmModeResult *r, bool *
         snprintf(row->text, sizeof(row->text), "right, %u.%u million instructions a second%s",
                  r->kips / 1000, r->kips / 100 % 10, fast ? "" : ": slow");
     }
-    if (*good && !row->good) {
-        snprintf(t->why, sizeof(t->why), "this host's KVM in %s: %.120s", kvm_mode_names[mode],
-                 row->text);
+}
+
+/* What speaks against KVM: a wrong mode before a slow one. True: nothing does. */
+static bool judge(AccelTable *t, const KvmProbe *kvm)
+{
+    const AccelRow *worst = NULL;
+    for (unsigned mode = KVM_MODES; mode-- > 0;) {
+        bool wrong_before = worst && !kvm->mode[worst - t->row].right;
+        if (!kvm->mode[mode].right || (!t->row[mode].good && !wrong_before)) {
+            worst = &t->row[mode];
+        }
     }
-    *good = *good && row->good;
+    if (worst) {
+        snprintf(t->why, sizeof(t->why), "this host's KVM in %s: %.120s", worst->what, worst->text);
+    }
+    return !worst;
 }
 
 void accel_probe(bool translator, AccelTable *out)
@@ -49,8 +60,9 @@ void accel_probe(bool translator, AccelTable *out)
         snprintf(out->why, sizeof(out->why), "no KVM: %.150s", kvm.reason);
     }
     for (KvmMode mode = KVM_REAL; kvm.usable && mode < KVM_MODES; mode++) {
-        add_mode(out, mode, &kvm.mode[mode], &good);
+        add_mode(out, mode, &kvm.mode[mode]);
     }
+    good = good && judge(out, &kvm);
     AccelRow *row = add_row(out, "translator", "", translator);
     snprintf(row->text, sizeof(row->text), "%s",
              translator ? "for x86-64 hosts: runs everywhere here" : "not in this program");

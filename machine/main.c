@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "machine/accel_command.h"
 #include "ui/cli.h"
 
 typedef struct Command {
@@ -11,6 +12,7 @@ typedef struct Command {
 
 static const Command commands[] = {
     {"run", "boots an image, a kernel or an empty machine", cli_run},
+    {"accel", "measures the engines of this host", accel_command},
 };
 enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };
 

@@ -562,6 +562,7 @@ bool kvm_open_on(Accel *a, const KvmSys *sys, bool probe, Err *err)
                .cpu_current = true,
                .map_stale = true,
                .waiting_since = CLOCK_NEVER,
+               .shortest_gap = CLOCK_NEVER,
                .a20 = a->cpu->a20};
     a->self = k;
     if (!open_vm(k, err) || !open_vcpu(k, err)) {

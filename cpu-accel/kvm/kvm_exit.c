@@ -15,11 +15,9 @@
 LOG_TAG("kvm");
 
 enum {
-    /* A window of guest time in which more exits than this are a storm: they then take most of it
-     */
-    WINDOW_NS = 50000000,
-    STORM_EXITS = 5000,
-    STORM_WINDOWS = 6,
+    WINDOW_NS = 50000000, /* of guest time, in which exits are counted */
+    STORM_WINDOWS = 6,    /* so many busy ones in a row are a storm */
+    FEWEST_EXITS = 500,   /* in a busy window */
 };
 
 static KvmStep failed(Kvm *k, const char *what, uint64_t detail)
@@ -143,24 +141,32 @@ static KvmStep internal_error(Kvm *k)
     return kvm_rescue(k, "the kernel cannot emulate an instruction");
 }
 
-/* A guest that mostly exits runs faster where devices are called directly. */
+/* A guest that mostly exits runs faster where devices are called directly. What an exit costs here
+ * is the shortest time seen between two: a window is busy when all its exits, at that price, take
+ * half of it. */
 static KvmStep count_exit(Kvm *k, KvmStep step)
 {
-    int64_t now = clock_now(&k->accel->board->clock);
+    int64_t now = clock_now(&k->accel->board->clock), elapsed = now - k->window_start;
+    int64_t gap = now - k->last_exit;
+    k->last_exit = now;
     k->exits++;
-    if (now - k->window_start < WINDOW_NS) {
+    if (gap > 0 && gap < k->shortest_gap) {
+        k->shortest_gap = gap;
+    }
+    if (elapsed < WINDOW_NS) {
         return step;
     }
-    bool busy = k->exits >= STORM_EXITS * (uint64_t)(now - k->window_start) / WINDOW_NS;
+    bool busy = k->exits >= FEWEST_EXITS && (int64_t)k->exits * k->shortest_gap >= elapsed / 2;
     k->busy_windows = busy ? k->busy_windows + 1 : 0;
+    unsigned rate = (unsigned)((uint64_t)k->exits * CLOCK_NS_PER_S / (uint64_t)elapsed);
     k->window_start = now;
+    k->shortest_gap = WINDOW_NS;
     k->exits = 0;
     k->rescues = 0;
     if (k->busy_windows >= STORM_WINDOWS && k->accel->replaceable && step == KVM_GO_ON) {
         k->busy_windows = 0;
         snprintf(k->accel->failure, sizeof(k->accel->failure),
-                 "an exit storm: over %u device accesses a second",
-                 STORM_EXITS * (unsigned)(CLOCK_NS_PER_S / WINDOW_NS));
+                 "an exit storm: %u device accesses a second", rate);
         return KVM_STOP_FAILED;
     }
     return step;

@@ -90,7 +90,8 @@ typedef struct Kvm {
     const CpuPins *own_pins;
     unsigned rescues; /* failed emulations in this window */
 
-    int64_t window_start; /* guest ns: exits are counted in windows */
+    int64_t window_start;            /* guest ns: exits are counted in windows */
+    int64_t last_exit, shortest_gap; /* ns */
     unsigned exits, busy_windows;
 } Kvm;
 

@@ -281,6 +281,56 @@ static void guest_without_end_is_stopped_in_time(void **state)
     done(f);
 }
 
+static void put32(uint8_t *at, uint32_t value)
+{
+    memcpy(at, &value, 4);
+}
+
+/* Where KVM cannot run paged code, another engine takes over at the instruction that needs it. */
+static void paging_comes_to_its_end_under_one_engine_or_two(void **state)
+{
+    (void)state;
+    if (!host_speed()) {
+        skip();
+    }
+    /* mov eax, 5000h; mov cr3, eax; mov eax, cr0; or eax, 80000000h; mov cr0, eax; inc eax;
+     * mov [B000h], eax; hlt */
+    static const uint8_t code[] = {0xb8, 0x00, 0x50, 0x00, 0x00, 0x0f, 0x22, 0xd8, 0x0f,
+                                   0x20, 0xc0, 0x0d, 0x00, 0x00, 0x00, 0x80, 0x0f, 0x22,
+                                   0xc0, 0x40, 0xa3, 0x00, 0xb0, 0x00, 0x00, 0xf4};
+    Fixture *f = fixture(code, sizeof(code));
+    uint8_t *ram = ram_at(&f->b->ram, f->ram->at);
+    put32(ram + 0x5000, 0x6007);
+    for (uint32_t page = 0; page < 0x20; page++) {
+        put32(ram + 0x6000 + 4 * page, (page == 0xb ? 0x9000 : page << 12) | 7);
+    }
+    f->cpu->cr0 |= CR0_PE;
+    f->cpu->idtr.limit = 0;
+    for (unsigned i = 0; i < SEG_COUNT; i++) {
+        f->cpu->seg[i] = (SegReg){8,
+                                  SEG_PRESENT | SEG_S | SEG_WRITABLE | SEG_ACCESSED | SEG_BIG |
+                                      SEG_GRANULARITY | (i == CS ? SEG_CODE : 0),
+                                  0, 0xffffffff};
+    }
+    use(f, &accel_kvm);
+    f->a.replaceable = true;
+    RunExit exit = RUN_DUE;
+    while (exit == RUN_DUE) {
+        atomic_store(&f->cpu->attention, false);
+        exit = f->a.ops->run(&f->a, clock_now(&f->b->clock) + CLOCK_NS_PER_S);
+    }
+    if (exit == RUN_FAILED) {
+        print_message("KVM: %s; the interpreter goes on\n", f->a.failure);
+        leave(f);
+        use(f, &accel_interpreter);
+        assert_int_equal(run_for(f, 10 * CLOCK_NS_PER_S), RUN_HALTED);
+    }
+    leave(f);
+    assert_int_equal(ram[0x9000] | (ram[0x9003] & 0x80) << 8, 0x8012); /* CR0, plus one */
+    assert_int_equal(f->cpu->eip, CODE + sizeof(code));
+    done(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -289,6 +339,7 @@ int main(void)
         cmocka_unit_test(ports_and_interrupts_reach_the_guest),
         cmocka_unit_test(registers_survive_the_kernel),
         cmocka_unit_test(guest_without_end_is_stopped_in_time),
+        cmocka_unit_test(paging_comes_to_its_end_under_one_engine_or_two),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
