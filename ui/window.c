@@ -177,7 +177,7 @@ static void run_once(Window *w)
     if (w->ended) {
         return;
     }
-    if (w->notice_at && SDL_GetTicks() - w->notice_at > NOTICE_MS) {
+    if (w->notice_at && (Sint32)(SDL_GetTicks() - w->notice_at) > NOTICE_MS) {
         w->notice_at = 0;
         window_title(w);
     }

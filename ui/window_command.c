@@ -8,6 +8,7 @@
 #include "ui/image_kind.h"
 #include "ui/keymap.h"
 #include "ui/window_internal.h"
+#include "ui/window_x11.h"
 
 void window_notice(Window *w, const char *format, ...)
 {
@@ -108,7 +109,18 @@ static void screenshot(Window *w)
 static void full_screen(Window *w)
 {
     w->full_screen = !w->full_screen;
-    SDL_SetWindowFullscreen(w->sdl, w->full_screen ? SDL_WINDOW_FULLSCREEN_DESKTOP : 0);
+    if (window_manager_runs(w->sdl)) {
+        SDL_SetWindowFullscreen(w->sdl, w->full_screen ? SDL_WINDOW_FULLSCREEN_DESKTOP : 0);
+        return;
+    }
+    SDL_Rect to = w->before;
+    if (w->full_screen) {
+        SDL_GetWindowPosition(w->sdl, &w->before.x, &w->before.y);
+        SDL_GetWindowSize(w->sdl, &w->before.w, &w->before.h);
+        SDL_GetDisplayBounds(SDL_GetWindowDisplayIndex(w->sdl), &to);
+    }
+    SDL_SetWindowPosition(w->sdl, to.x, to.y);
+    SDL_SetWindowSize(w->sdl, to.w, to.h);
 }
 
 static void toggle_menu(Window *w)

@@ -37,6 +37,7 @@ struct Window {
     SDL_Rect at;                        /* where the picture stands, in output pixels */
     ScalingMode scaling;
     bool full_screen, redraw, ended;
+    SDL_Rect before;           /* the window before full screen, where no window manager keeps it */
     int set_width, set_height; /* the size we gave the window; another one is the user's choice */
     Uint32 changed_at;         /* SDL ticks when the picture last changed */
     Uint32 event_type;
@@ -51,7 +52,7 @@ struct Window {
     uint8_t buttons;
 
     char notice[300];
-    Uint32 notice_at; /* SDL ticks; 0: none */
+    Uint32 notice_at; /* SDL ticks with bit 0 set, so it may lie 1 ms ahead; 0: none */
 
     Menu *menu;
     bool menu_open, menu_opened; /* opened: not drawn yet */

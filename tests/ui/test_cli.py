@@ -1,0 +1,84 @@
+#!/usr/bin/env python3
+"""The program from outside: help, exit status, and one clear line for each thing that is wrong."""
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..'))
+from tests.lib import tap  # noqa: E402
+from tests.lib.vm import ROOT, Vm, program  # noqa: E402
+
+
+def run(*words, timeout=60, env=None):
+    done = subprocess.run([program(), *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True, timeout=timeout, env=env)
+    return done.returncode, done.stdout, done.stderr
+
+
+def help_and_version():
+    for words in (['--help'], ['run', '--help'], ['run', '-h'], ['--version'], ['-version'], ['run', '-version'], ['run', '-cpu', 'help']):
+        status, out, err = run(*words)
+        assert status == 0 and out and not err, (words, status, err)
+    assert run()[0] == 1
+    assert run('dance')[0] == 1
+
+
+def help_names_every_option_of_the_manual_and_the_other_way_round():
+    shown = set(re.findall(r'^  -([\w-]+)', run('run', '--help')[1], re.M))
+    with open(os.path.join(ROOT, 'docs', 'vitrine.1')) as page:
+        written = {name.replace('\\-', '-') for name in re.findall(r'^\.BI? \\-(\w(?:\w|\\-)*)', page.read(), re.M)}
+    assert shown - written == set(), f'not in the manual: {shown - written}'
+    assert written - shown == set(), f'not in --help: {written - shown}'
+
+
+def bad_input_is_one_line_and_status_1():
+    with tempfile.TemporaryDirectory() as folder:
+        def made(name, data):
+            path = os.path.join(folder, name)
+            with open(path, 'wb') as file:
+                file.write(data)
+            return path
+        empty, odd = made('empty.img', b''), made('odd.img', b'x' * 777)
+        text = made('kernel.txt', b'this is no kernel\n' * 100)
+        cases = [(['-m', '9999999'], '-m'), (['-frob'], '-frob'), ([empty], empty), ([odd], odd), (['/nonexistent.img'], '/nonexistent.img'),
+                 ([folder], folder), (['-fda', '/nonexistent.img'], '/nonexistent.img'), (['-hda', empty], empty),
+                 (['-kernel', text], text), (['-kernel', '/nonexistent'], '/nonexistent'), (['-bios', '/nonexistent'], '/nonexistent'),
+                 (['-bios', text], text), (['-serial', 'file:/nonexistent/x'], '/nonexistent/x'), (['-log', 'loud'], 'loud'),
+                 (['-qmp', 'unix:/nonexistent/q,server,nowait'], '/nonexistent/q'), (['-drive', 'file=a,if=scsi'], 'if=scsi')]
+        for words, part in cases:
+            status, out, err = run('run', '-display', 'none', *words)
+            lines = err.strip().split('\n')
+            assert status == 1, (words, status, err)
+            assert not out and len(lines) == 1 and lines[0].startswith('vitrine: ') and part in lines[0], (words, out, err)
+
+
+def quit_over_qmp_is_status_0():
+    with Vm('-S') as vm:
+        assert vm.qmp('query-status')['status'] == 'paused'
+        assert vm.quit() == 0
+
+
+def signals_end_it_in_good_order():
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        with Vm() as vm:
+            vm.process.send_signal(number)
+            vm.event('SHUTDOWN')
+            assert vm.wait() == 0, number
+            assert not os.path.exists(os.path.join(vm.folder, 'qmp'))
+
+
+def pid_file_and_log_file():
+    with tempfile.TemporaryDirectory() as folder:
+        pid, log = os.path.join(folder, 'pid'), os.path.join(folder, 'log')
+        with Vm('-pidfile', pid, '-D', log, '-log', 'info') as vm:
+            with open(pid) as file:
+                assert int(file.read()) == vm.process.pid
+            assert vm.quit() == 0
+        assert not os.path.exists(pid) and os.path.exists(log)
+
+
+tap.run(help_and_version, help_names_every_option_of_the_manual_and_the_other_way_round, bad_input_is_one_line_and_status_1,
+        quit_over_qmp_is_status_0, signals_end_it_in_good_order, pid_file_and_log_file)

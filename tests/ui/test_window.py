@@ -1,0 +1,299 @@
+#!/usr/bin/env python3
+"""The window under Xvfb, with a fake machine behind it: keys, mouse, sizes, full screen, menu, screenshots."""
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..'))
+from tests.lib import picture, tap  # noqa: E402
+from tests.lib.vm import Vm, program  # noqa: E402
+
+RED, BLUE, BLACK, GREEN, WHITE = (255, 0, 0), (0, 0, 255), (0, 0, 0), (0, 255, 0), (255, 255, 255)
+ROOM = (1024, 768)
+HOST_KEY = 105  # the key code of right Ctrl: by name, xdotool presses left Ctrl too
+
+
+class Desk:
+    """A virtual display; one for all tests."""
+    process = None
+    display = None
+
+    @classmethod
+    def open(cls):
+        for name in ('Xvfb', 'xdotool', 'import'):
+            if not shutil.which(name):
+                raise tap.Skip(f'{name} is not installed')
+        if cls.display:
+            return
+        read, write = os.pipe()
+        cls.process = subprocess.Popen(['Xvfb', '-displayfd', str(write), '-screen', '0', '%dx%dx24' % ROOM, '-nolisten', 'tcp'],
+                                       pass_fds=(write,), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        os.close(write)
+        with os.fdopen(read) as numbers:
+            cls.display = ':' + numbers.readline().strip()
+
+    @classmethod
+    def close(cls):
+        if cls.process:
+            cls.process.terminate()
+            cls.process.wait()
+
+
+class Shown(Vm):
+    """The fake machine in a window."""
+
+    def __init__(self, *arguments):
+        Desk.open()
+        binary = program('tests/ui/tool_fake')
+        if not os.path.exists(binary):
+            raise tap.Skip(f'{binary} is not built')
+        self.here = tempfile.mkdtemp(prefix='vitrine-window-')
+        super().__init__('-screenshots', self.here, *arguments, binary=binary, display=Desk.display,
+                         env={'SDL_RENDER_DRIVER': 'software', 'SDL_VIDEODRIVER': 'x11', 'SDL_AUDIODRIVER': 'dummy'})
+        self.window = self.until(lambda: self.x('search', '--name', 'Vitrine', check=False).split('\n')[0], 'a window')
+        self.x('windowfocus', '--sync', self.window)
+        self.x('mousemove', 1020, 760)
+
+    def close(self):
+        super().close()
+        shutil.rmtree(self.here, ignore_errors=True)
+
+    def until(self, wanted, what):
+        end = time.monotonic() + 20
+        while True:
+            value = wanted()
+            if value:
+                return value
+            if time.monotonic() > end:
+                raise AssertionError(f'{what} did not come; title {self.title()!r}, screen:\n{self.screen()}')
+            time.sleep(0.05)
+
+    def x(self, *words, check=True):
+        done = subprocess.run(['xdotool', *map(str, words)], env=dict(os.environ, DISPLAY=Desk.display), check=check,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=30)
+        return done.stdout.strip()
+
+    def title(self):
+        return self.x('getwindowname', self.window, check=False)
+
+    def geometry(self):
+        return tuple(int(n) for n in re.search(r'Geometry: (\d+)x(\d+)', self.x('getwindowgeometry', self.window)).groups())
+
+    def host(self, key):
+        self.x('keydown', HOST_KEY)
+        self.x('key', key)
+        self.x('keyup', HOST_KEY)
+
+    def desk(self):
+        """What is to be seen on the whole display."""
+        path = os.path.join(self.here, 'desk.ppm')
+        subprocess.run(['import', '-window', 'root', '-depth', '8', path], env=dict(os.environ, DISPLAY=Desk.display), check=True, timeout=30)
+        return picture.read(path)
+
+    def until_pixels(self, wanted):
+        """Waits until all these places of the display have these colours."""
+        def right():
+            seen = self.desk()
+            self.seen = {at: seen.pixel(*at) for at in wanted}
+            return self.seen == wanted
+        try:
+            self.until(right, 'the picture')
+        except AssertionError as error:
+            raise AssertionError(f'{error}\npixels are {self.seen}, not {wanted}') from None
+
+    def place(self):
+        """The window's upper left corner."""
+        return tuple(int(n) for n in re.search(r'Position: (-?\d+),(-?\d+)', self.x('getwindowgeometry', self.window)).groups())
+
+    def until_text(self, text):
+        self.wait_text(text, 20)
+
+
+def opens_with_the_picture_and_a_title():
+    with Shown('-name', 'Otto') as vm:
+        vm.until(lambda: vm.geometry() == (640, 400), 'the size of the picture')
+        assert vm.title().startswith('Otto - Vitrine'), vm.title()
+        assert 'Right Ctrl' in vm.title(), vm.title()
+        x, y = vm.place()
+        vm.until_pixels({(x + 5, y + 5): RED, (x + 634, y + 394): BLUE, (x + 319, y + 200): BLACK,
+                         (x + 271, y + 200): BLACK, (x + 268, y + 200): RED, (x + 371, y + 200): BLUE})
+
+
+def keys_reach_the_machine():
+    with Shown() as vm:
+        vm.x('key', 'a')
+        vm.until_text('key 04 down\nkey 04 up')
+        vm.x('keydown', 'Shift_L')
+        vm.x('key', 'F5')
+        vm.x('keyup', 'Shift_L')
+        vm.until_text('key e1 down\nkey 3e down\nkey 3e up\nkey e1 up')
+        vm.x('key', 'Pause')
+        vm.until_text('key 48 down\nkey 48 up')
+        x, y = vm.place()
+        vm.until_pixels({(x + 319, y + 200): BLACK})  # four keys: the colours have come round
+
+
+def held_keys_are_released_when_the_focus_goes():
+    with Shown() as vm:
+        vm.x('keydown', 'Alt_L')
+        vm.until_text('key e2 down')
+        subprocess.run(['xdotool', 'windowunmap', vm.window], env=dict(os.environ, DISPLAY=Desk.display), check=True)
+        vm.until_text('key e2 up')
+        vm.x('keyup', 'Alt_L')
+        assert vm.screen().count('key e2 up') == 1
+
+
+def mouse_is_grabbed_by_a_click_and_let_go_by_the_host_key():
+    with Shown() as vm:
+        x, y = vm.place()
+        vm.x('mousemove', x + 100, y + 100)
+        vm.x('click', 1)
+        vm.until(lambda: 'release the mouse' in vm.title(), 'the grab')
+        assert 'buttons' not in vm.screen()
+        vm.x('mousemove_relative', '--', 7, -3)
+        vm.until_text('move ')
+        vm.x('click', 3)
+        vm.until_text('buttons 2\nbuttons 0')
+        vm.x('click', 4)
+        vm.until_text('move 0 0 1')
+        vm.x('key', HOST_KEY)
+        vm.until(lambda: 'release the mouse' not in vm.title(), 'the release')
+        count = vm.screen().count('buttons')
+        vm.x('click', 3)
+        vm.x('key', 'z')
+        vm.until_text('key 1d up')
+        assert vm.screen().count('buttons') == count
+        assert 'key e4' not in vm.screen()
+
+
+def absolute_pointer_needs_no_grab():
+    with Shown('-name', 'absolute') as vm:
+        vm.until(lambda: vm.geometry() == (640, 400), 'the size of the picture')
+        x, y = vm.place()
+        vm.x('mousemove', x, y)
+        vm.until_text('absolute 0 0')
+        vm.x('mousemove', x + 639, y + 399)
+        vm.until_text('absolute 65535 65535')
+        vm.x('click', 1)
+        vm.until_text('buttons 1\nbuttons 0')
+        assert 'release the mouse' not in vm.title()
+
+
+def resizing_scales_crisply_or_in_the_shape_of_the_tube():
+    with Shown() as vm:
+        vm.until(lambda: vm.geometry() == (640, 400), 'the size of the picture')
+        vm.x('windowmove', '--sync', vm.window, 0, 0)
+        vm.x('windowsize', '--sync', vm.window, 1000, 700)
+        # Crisp: once the size, in the middle, black around it.
+        vm.until_pixels({(175, 350): BLACK, (185, 350): RED, (815, 350): BLUE, (825, 350): BLACK,
+                         (200, 145): BLACK, (200, 155): RED, (200, 545): RED, (200, 555): BLACK})
+        vm.host('c')
+        # The tube's shape: 4:3 of the whole height, 933 x 700.
+        vm.until_pixels({(28, 350): BLACK, (40, 10): RED, (40, 690): RED, (960, 350): BLUE, (972, 350): BLACK})
+        vm.host('c')
+        vm.until_pixels({(175, 350): BLACK, (185, 350): RED})
+
+
+def full_screen_fills_the_display():
+    with Shown('-display', 'sdl,scaling=smooth') as vm:
+        vm.host('f')
+        vm.until(lambda: vm.geometry() == ROOM, 'full screen')
+        vm.until_pixels({(5, 5): RED, (1018, 762): BLUE, (512, 384): BLACK})
+        vm.host('f')
+        vm.until(lambda: vm.geometry() != ROOM, 'the window again')
+
+
+def host_keys_command_the_machine():
+    with Shown() as vm:
+        vm.host('p')
+        vm.event('STOP')
+        vm.until(lambda: '[paused]' in vm.title(), 'the title of a paused machine')
+        vm.host('p')
+        vm.event('RESUME')
+        vm.host('r')
+        vm.event('RESET')
+        vm.host('h')
+        vm.event('POWERDOWN')
+        vm.host('Delete')
+        vm.until_text('key e0 down\nkey e2 down\nkey 4c down\nkey 4c up\nkey e2 up\nkey e0 up')
+        for key in ('key 13', 'key e4', 'key 15', 'key 0b'):
+            assert key not in vm.screen(), 'the guest got keys that are commands'
+        vm.host('q')
+        assert vm.wait() == 0
+
+
+def screenshot_has_the_guests_pixels():
+    with Shown() as vm:
+        vm.host('s')
+        name = vm.until(lambda: [n for n in os.listdir(vm.here) if n.endswith('.png')], 'a screenshot')[0]
+        vm.until(lambda: 'saved' in vm.title(), 'the notice')
+        shot = picture.read(os.path.join(vm.here, name))
+        assert (shot.width, shot.height) == (640, 400)
+        assert (shot.pixel(0, 0), shot.pixel(639, 399), shot.pixel(320, 200)) == (RED, BLUE, BLACK)
+
+
+def menu_opens_acts_and_closes():
+    with Shown('-fda', '') as vm:
+        vm.until(lambda: vm.geometry() == (640, 400), 'the size of the picture')
+        x, y = vm.place()
+        vm.until_pixels({(x + 60, y + 60): RED})
+        vm.host('m')
+        vm.until(lambda: vm.desk().pixel(x + 60, y + 60) != RED, 'the menu')
+        vm.x('mousemove', x + 38, y + 44)  # Pause
+        time.sleep(0.3)
+        vm.x('click', 1)
+        vm.event('STOP')
+        vm.x('key', 'b')
+        vm.x('key', 'Escape')
+        vm.until_pixels({(x + 60, y + 60): RED})
+        vm.x('key', 'c')
+        vm.until_text('key 06 up')
+        assert 'key 05' not in vm.screen() and 'key 29' not in vm.screen(), 'keys went to the guest behind the menu'
+
+
+def closing_the_window_ends_the_program():
+    Desk.open()
+    tool = subprocess.run(['xdotool', 'help'], env=dict(os.environ, DISPLAY=Desk.display), stdout=subprocess.PIPE, text=True)
+    if 'windowquit' not in tool.stdout:
+        raise tap.Skip('this xdotool cannot close windows politely')
+    with Shown() as vm:
+        vm.x('windowquit', vm.window)
+        assert vm.wait() == 0
+
+
+def idle_window_costs_next_to_nothing():
+    with Shown() as vm:
+        vm.until(lambda: vm.geometry() == (640, 400), 'the size of the picture')
+        time.sleep(1.5)
+
+        def ticks():
+            with open(f'/proc/{vm.process.pid}/stat') as stat:
+                return sum(int(n) for n in stat.read().rsplit(')', 1)[1].split()[11:13])
+        before = ticks()
+        time.sleep(2)
+        used = (ticks() - before) / os.sysconf('SC_CLK_TCK') / 2
+        assert used < 0.10, f'{100 * used:.0f} % of a processor'
+
+
+def no_display_is_said_in_one_line():
+    binary = program('tests/ui/tool_fake')
+    if not os.path.exists(binary):
+        raise tap.Skip(f'{binary} is not built')
+    env = {name: value for name, value in os.environ.items() if name not in ('DISPLAY', 'WAYLAND_DISPLAY', 'SDL_VIDEODRIVER')}
+    done = subprocess.run([binary], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60)
+    said = [line for line in done.stderr.splitlines() if line.startswith('vitrine:')]
+    assert done.returncode == 1 and len(said) == 1 and '-display none' in said[0], (done.returncode, done.stderr)
+
+
+try:
+    tap.run(opens_with_the_picture_and_a_title, keys_reach_the_machine, held_keys_are_released_when_the_focus_goes,
+            mouse_is_grabbed_by_a_click_and_let_go_by_the_host_key, absolute_pointer_needs_no_grab,
+            resizing_scales_crisply_or_in_the_shape_of_the_tube, full_screen_fills_the_display,
+            host_keys_command_the_machine, screenshot_has_the_guests_pixels, menu_opens_acts_and_closes,
+            closing_the_window_ends_the_program, idle_window_costs_next_to_nothing, no_display_is_said_in_one_line)
+finally:
+    Desk.close()
