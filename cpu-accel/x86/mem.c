@@ -204,14 +204,31 @@ static bool access_write(Cpu *cpu, uint32_t linear, const void *data, unsigned s
     return true;
 }
 
+/* What is merely misaligned, but plain memory within one page: the host address, or NULL. */
+static uint8_t *misaligned(Cpu *cpu, SegIndex seg, uint32_t offset, unsigned size, bool write)
+{
+    MemRun run;
+    return mem_run(cpu, seg, offset, write, &run) && run.above >= size ? run.host : NULL;
+}
+
 bool mem_read_slow(Cpu *cpu, SegIndex seg, uint32_t offset, void *value, unsigned size)
 {
+    const uint8_t *host = misaligned(cpu, seg, offset, size, false);
+    if (host) {
+        memcpy(value, host, size);
+        return true;
+    }
     return segment_check(cpu, seg, offset, size, false) &&
            access_read(cpu, cpu->seg[seg].base + offset, value, size, size, cpu->cpl == 3);
 }
 
 bool mem_write_slow(Cpu *cpu, SegIndex seg, uint32_t offset, const void *value, unsigned size)
 {
+    uint8_t *host = misaligned(cpu, seg, offset, size, true);
+    if (host) {
+        memcpy(host, value, size);
+        return true;
+    }
     return segment_check(cpu, seg, offset, size, true) &&
            access_write(cpu, cpu->seg[seg].base + offset, value, size, size, cpu->cpl == 3);
 }
@@ -225,6 +242,11 @@ bool mem_rmw_slow(Cpu *cpu, SegIndex seg, uint32_t offset, MemRmw *rmw, void *va
 {
     uint32_t linear = cpu->seg[seg].base + offset;
     Span span;
+    rmw->host = misaligned(cpu, seg, offset, size, true);
+    if (rmw->host) {
+        memcpy(value, rmw->host, size);
+        return true;
+    }
     if (!segment_check(cpu, seg, offset, size, true) ||
         !span_open(cpu, &span, linear, size, true, cpu->cpl == 3) ||
         !alignment_check(cpu, linear, size)) {
