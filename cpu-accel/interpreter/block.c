@@ -151,6 +151,7 @@ static void decode_run(BlockCache *c, Block *b, CpuModel model)
         }
         b->bytes += in->length;
         b->count++;
+        b->io = op_rows[in->op].traits & T_IO;
         if (op_rows[in->op].traits & (T_END | T_STOP | T_IO)) {
             break;
         }

@@ -19,6 +19,7 @@ struct Block {
     uint64_t key;   /* block_key, or BLOCK_DROPPED */
     uint32_t bytes; /* 1..4096, all on one page */
     uint32_t count; /* instructions, 1..BLOCK_MAX_INSNS */
+    bool io;        /* ends with an access to a device, which may change what is mapped where */
     /* Where it led last time, on the same page: behind it, and by its branch. The key of the block
      * that is pointed to says whether it is the one; at first a block points to itself. */
     Block *link[2];

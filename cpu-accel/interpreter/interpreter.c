@@ -208,13 +208,13 @@ static inline Outcome run_block(Cpu *cpu, const Block *b)
 }
 
 /* The block at CS:EIP after `b`, which began at EIP `from`. On the same page nothing can have come
- * between: what changes mappings, segments or modes ends in X_STOP. */
+ * between: what changes mappings, segments or modes ends in X_STOP, or in I/O (the A20 gate). */
 static inline Block *follow(Interpreter *e, Block *b, Outcome outcome, uint32_t from)
 {
     uint64_t key = b->key;
     uint32_t at = (uint32_t)key + (e->cpu->eip - from);
 
-    if (outcome > X_BRANCH || ((uint32_t)key ^ at) >= RAM_PAGE || key == BLOCK_DROPPED) {
+    if (outcome > X_BRANCH || ((uint32_t)key ^ at) >= RAM_PAGE || key == BLOCK_DROPPED || b->io) {
         return find(e);
     }
     key = (key & ~(uint64_t)UINT32_MAX) | at;

@@ -221,7 +221,7 @@ static void test_loop(void **state)
 static void test_read_only_operand(void **state)
 {
     (void)state;
-    static const char *const codes[] = {
+    static const char codes[][8] = {
         "\x01\x05\x00\x00\x02\x00",     /* add [0x20000], eax */
         "\xff\x05\x00\x00\x02\x00",     /* inc dword [0x20000] */
         "\xd1\x25\x00\x00\x02\x00",     /* shl dword [0x20000], 1 */

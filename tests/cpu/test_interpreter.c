@@ -338,7 +338,7 @@ static void test_real_mode_limits(void **state)
 {
     (void)state;
     static const struct {
-        const char *code;
+        char code[8];
         unsigned vector;
     } cases[] = {
         {"\xa1\xff\xff", VEC_GP},                 /* mov ax, [ffff] */
