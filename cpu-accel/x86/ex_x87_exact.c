@@ -89,7 +89,7 @@ void fpu_host_release(void)
 void x87_host_step(const Fpu *f, uint16_t wanted)
 {
     uint16_t status;
-    __asm__ volatile("fnstsw %0" : "=a"(status));
+    __asm__ volatile("fnstsw %0" : "=&a"(status));
     if (status & FSW_FLAGS & ~f->status) {
         __asm__ volatile("fnclex");
     }
