@@ -16,14 +16,13 @@ LOG_TAG("block");
 
 #define PROBE_BYTES 4096
 
-static const BlockFormat *const formats[] = {&block_raw};
+static const BlockFormat *const formats[] = {&block_raw, &block_qcow2};
 
 /* Known formats that are not in the table above: opening them as raw would destroy them. */
 static const struct {
     const char *name, *magic;
     size_t at, length;
 } foreign[] = {
-    {"qcow2", "QFI\xfb", 0, 4},
     {"qed", "QED", 0, 4},
     {"vmdk", "KDMV", 0, 4},
     {"vmdk", "COWD", 0, 4},
@@ -143,6 +142,7 @@ static bool open_format(Block *b, const BlockOptions *options, Err *err)
         }
     }
     b->read_only = !b->file.writable;
+    b->for_repair = options->for_repair;
     return b->format->open(b, options, err);
 }
 

@@ -26,6 +26,8 @@ typedef struct BlockOptions {
     bool snapshot;            /* writes go to a temporary file that vanishes with the Block */
     bool no_lock;             /* for views of an image that is open elsewhere */
     bool any_backing;         /* backing files outside the image's folder are allowed */
+    bool for_repair;          /* damage that check can mend is no reason to refuse */
+    unsigned depth;           /* how many images lie above this one as its backing file */
     const DiskFaults *faults; /* tests */
 } BlockOptions;
 

@@ -36,12 +36,13 @@ struct Block {
     DiskFile file;
     uint64_t size; /* bytes */
     bool read_only;
-    Block *base; /* overlay: what it lies above; owned */
+    bool for_repair; /* opened to be checked: damage is no reason to refuse */
+    Block *base;     /* what an overlay or image lies above; owned */
     void *data;  /* the format's own */
     pthread_mutex_t lock;
 };
 
-extern const BlockFormat block_raw, block_overlay;
+extern const BlockFormat block_raw, block_qcow2, block_overlay;
 
 /* A Block without a file, for overlays and tests; takes over `data` and `base`. NULL: no memory. */
 Block *block_wrap(const BlockFormat *format, const char *path, uint64_t size, bool read_only,

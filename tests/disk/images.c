@@ -10,12 +10,14 @@
 
 #include <cmocka.h>
 
+#include "storage/qcow2.h"
+
 void image_path(char *path, size_t room)
 {
     static unsigned next;
-    const char *folder = getenv("TMPDIR");
-    snprintf(path, room, "%s/vitrine-%ld-%u.img", folder && folder[0] ? folder : "/tmp",
-             (long)getpid(), next++);
+    /* in memory where that can be: the tests sync a lot, and look at the bytes, not at the disk */
+    const char *folder = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+    snprintf(path, room, "%s/vitrine-%ld-%u.img", folder, (long)getpid(), next++);
 }
 
 void image_command(const char *format, ...)
@@ -68,8 +70,58 @@ static void create_raw(const char *path, uint64_t size)
     fclose(file);
 }
 
+static void make_qcow2(const char *path, uint64_t size, const Qcow2Options *options)
+{
+    Err err = {""};
+    if (!qcow2_create(path, size, options, &err)) {
+        fail_msg("%s", err.text);
+    }
+}
+
+static void create_qcow2(const char *path, uint64_t size)
+{
+    make_qcow2(path, size, NULL);
+}
+
+/* The oldest kind, and clusters so small that every table has to grow. */
+static void create_qcow2_v2_small(const char *path, uint64_t size)
+{
+    make_qcow2(path, size, &(Qcow2Options){.version = 2, .cluster_bits = 9});
+}
+
+static void create_qcow2_one_bit(const char *path, uint64_t size)
+{
+    make_qcow2(path, size,
+               &(Qcow2Options){.cluster_bits = 12, .refcount_bits = 1, .lazy_refcounts = true});
+}
+
+static void create_qcow2_wide(const char *path, uint64_t size)
+{
+    make_qcow2(path, size, &(Qcow2Options){.cluster_bits = 10, .refcount_bits = 64, .zstd = true});
+}
+
+/* Over an empty qcow2 of QEMU's that is half as large. */
+static void create_qcow2_backed(const char *path, uint64_t size)
+{
+    char base[160];
+    snprintf(base, sizeof(base), "%s.base", path);
+    if (image_have_qemu()) {
+        image_command("qemu-img create -q -f qcow2 %s %llu", base, (unsigned long long)size / 2);
+    } else {
+        make_qcow2(base, size / 2, NULL);
+    }
+    const char *name = strrchr(base, '/') + 1;
+    make_qcow2(path, size, &(Qcow2Options){.backing = name, .backing_format = "qcow2"});
+}
+
 const ImageKind image_kinds[] = {
     {"raw", "raw", false, true, true, create_raw},
     {"overlay", "raw", true, true, false, create_raw},
+    {"qcow2", "qcow2", false, false, true, create_qcow2},
+    {"qcow2 version 2, 512-byte clusters", "qcow2", false, false, true, create_qcow2_v2_small},
+    {"qcow2 with counts of one bit", "qcow2", false, false, true, create_qcow2_one_bit},
+    {"qcow2 with counts of 64 bits", "qcow2", false, false, true, create_qcow2_wide},
+    {"qcow2 over another", "qcow2", false, false, true, create_qcow2_backed},
+    {"overlay over qcow2", "qcow2", true, true, false, create_qcow2},
     {0},
 };

@@ -1,0 +1,67 @@
+/* qcow2 images, versions 2 and 3: making, checking and repairing them, and their internal
+ * snapshots.
+ *
+ * Reading and writing goes through block.h as for every format. These calls take a Block whose
+ * block_format_name is "qcow2" and that is no overlay; the machine must be quiet meanwhile. They
+ * return 0 or an errno value, or report through Err. Format: "Qcow2 image file format" of the QEMU
+ * project's documentation.
+ */
+#ifndef STORAGE_QCOW2_H
+#define STORAGE_QCOW2_H
+
+#include "storage/block.h"
+
+typedef struct Qcow2Options {
+    unsigned version;       /* 2 or 3; 0: 3 */
+    unsigned cluster_bits;  /* 9..21; 0: 16 */
+    unsigned refcount_bits; /* 1, 2, 4 ... 64; 0: 16 */
+    bool lazy_refcounts;
+    bool zstd;           /* clusters that others compress; needs version 3 */
+    const char *backing; /* path as it will stand in the image, relative to its folder; or NULL */
+    const char *backing_format; /* "raw", "qcow2" ...; NULL: none is noted */
+} Qcow2Options;
+
+/* A new file, which must not exist. options may be NULL. */
+bool qcow2_create(const char *path, uint64_t size, const Qcow2Options *options, Err *err);
+
+bool qcow2_is(const Block *b);
+
+typedef struct Qcow2Check {
+    uint64_t
+        corruptions; /* references to clusters that are counted too low, or lie outside the file */
+    uint64_t leaks;  /* clusters counted too high: lost room */
+    uint64_t fixed;
+    uint64_t allocated; /* clusters of guest data */
+} Qcow2Check;
+/* Compares reference counts with references; repair writes what is right. */
+int qcow2_check(Block *b, bool repair, Qcow2Check *result);
+
+typedef struct Qcow2Snapshot {
+    char id[32];
+    char name[256];
+    uint32_t date_s, date_ns; /* host time of making */
+    uint64_t vm_clock_ns;     /* guest time */
+    uint64_t vm_state_size;   /* bytes; 0: disk only */
+    uint64_t disk_size;
+} Qcow2Snapshot;
+
+unsigned qcow2_snapshot_count(const Block *b);
+/* index below the count. */
+void qcow2_snapshot_info(const Block *b, unsigned index, Qcow2Snapshot *info);
+/* By name or id; -1: none. */
+int qcow2_snapshot_find(const Block *b, const char *name);
+/* Keeps the disk as it is now, with the machine state that qcow2_vm_state_write has put there. The
+ * id in `info` is chosen when empty. */
+int qcow2_snapshot_create(Block *b, const Qcow2Snapshot *info);
+int qcow2_snapshot_delete(Block *b, unsigned index);
+/* The disk becomes as it was. */
+int qcow2_snapshot_apply(Block *b, unsigned index);
+
+/* The machine state area behind the disk: bytes from its start, any offset and length. */
+int qcow2_vm_state_write(Block *b, uint64_t offset, const void *data, size_t length);
+int qcow2_vm_state_read(Block *b, uint64_t offset, void *data, size_t length);
+/* A new disk size, a multiple of 512; growing reads as zeros. Refused (EBUSY) while there are
+ * snapshots. */
+int qcow2_resize(Block *b, uint64_t size);
+
+#endif

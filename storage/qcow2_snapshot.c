@@ -1,0 +1,503 @@
+/* qcow2: internal snapshots, the machine state behind the disk, and resizing.
+ *
+ * A snapshot is a copy of the L1 table; what it reaches is counted once more, and the running image
+ * copies before it writes. Each step writes counts before tables, so that being cut off loses room
+ * at most.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "storage/qcow2_internal.h"
+
+enum { ENTRY_HEAD = 40, ENTRY_EXTRA = 24 };
+
+static uint32_t be16(const uint8_t *p)
+{
+    return (uint32_t)p[0] << 8 | p[1];
+}
+
+static void put16(uint8_t *p, size_t value)
+{
+    p[0] = (uint8_t)(value >> 8);
+    p[1] = (uint8_t)value;
+}
+
+static void take_text(char *to, size_t room, const uint8_t *from, size_t length)
+{
+    size_t part = length < room ? length : room - 1;
+    memcpy(to, from, part);
+    to[part] = '\0';
+}
+
+/* One entry of the table; its length, or 0 when it does not fit. */
+static size_t parse_entry(const Block *b, const uint8_t *p, size_t size, Qcow2SnapshotEntry *s)
+{
+    if (size < ENTRY_HEAD) {
+        return 0;
+    }
+    uint32_t id = be16(p + 12), name = be16(p + 14), extra = qcow2_be32(p + 36);
+    uint64_t length = ENTRY_HEAD + (uint64_t)extra + id + name;
+    if (extra > 1024 || length > size) {
+        return 0;
+    }
+    *s = (Qcow2SnapshotEntry){.l1_offset = qcow2_be64(p), .l1_size = qcow2_be32(p + 8)};
+    s->info.date_s = qcow2_be32(p + 16);
+    s->info.date_ns = qcow2_be32(p + 20);
+    s->info.vm_clock_ns = qcow2_be64(p + 24);
+    s->info.vm_state_size = extra >= 8 ? qcow2_be64(p + ENTRY_HEAD) : qcow2_be32(p + 32);
+    s->info.disk_size = extra >= 16 ? qcow2_be64(p + ENTRY_HEAD + 8) : b->size;
+    take_text(s->info.id, sizeof(s->info.id), p + ENTRY_HEAD + extra, id);
+    take_text(s->info.name, sizeof(s->info.name), p + ENTRY_HEAD + extra + id, name);
+    length = (length + 7) & ~UINT64_C(7);
+    return length < size ? (size_t)length : size;
+}
+
+bool qcow2_load_snapshots(Block *b, uint64_t offset, uint32_t count, Err *err)
+{
+    Qcow2 *q = b->data;
+    uint64_t file_size = 0;
+    int error = disk_file_size(&b->file, &file_size);
+    if (error || count == 0) {
+        return !error || err_set(err, "'%s': %s", b->path, strerror(error));
+    }
+    if (count > QCOW2_MAX_SNAPSHOTS || offset % q->cluster_size || offset >= file_size) {
+        return err_set(err, "'%s' is a damaged qcow2 image: its snapshot table is out of place",
+                       b->path);
+    }
+    uint64_t room = file_size - offset;
+    size_t size = room < QCOW2_MAX_SNAPSHOT_BYTES ? (size_t)room : QCOW2_MAX_SNAPSHOT_BYTES;
+    uint64_t most = (uint64_t)count * 2048; /* no need to read the whole file for one entry */
+    size = most < size ? (size_t)most : size;
+    uint8_t *table = malloc(size);
+    q->snapshot = calloc(count, sizeof(*q->snapshot));
+    error = !table || !q->snapshot ? ENOMEM : disk_file_read(&b->file, offset, table, size);
+    size_t at = 0;
+    for (; q->snapshots < count && !error; q->snapshots++) {
+        Qcow2SnapshotEntry *s = &q->snapshot[q->snapshots];
+        size_t length = parse_entry(b, table + at, size - at, s);
+        bool bad = length == 0 || s->l1_size > QCOW2_MAX_L1_BYTES / 8 ||
+                   s->l1_offset % q->cluster_size || s->l1_offset > file_size ||
+                   8ull * s->l1_size > file_size - s->l1_offset;
+        error = bad ? EINVAL : 0;
+        at += length;
+    }
+    free(table);
+    q->snapshots_offset = offset;
+    q->snapshots_size = at;
+    return !error || err_set(err, "'%s': its snapshot table cannot be read: %s", b->path,
+                             error == EINVAL ? "it is damaged" : strerror(error));
+}
+
+unsigned qcow2_snapshot_count(const Block *b)
+{
+    const Qcow2 *q = b->data;
+    return q->snapshots;
+}
+
+void qcow2_snapshot_info(const Block *b, unsigned index, Qcow2Snapshot *info)
+{
+    const Qcow2 *q = b->data;
+    *info = q->snapshot[index].info;
+}
+
+int qcow2_snapshot_find(const Block *b, const char *name)
+{
+    const Qcow2 *q = b->data;
+    for (unsigned pass = 0; pass < 2; pass++) {
+        for (unsigned i = 0; i < q->snapshots; i++) {
+            const Qcow2Snapshot *s = &q->snapshot[i].info;
+            if (strcmp(pass ? s->id : s->name, name) == 0) {
+                return (int)i;
+            }
+        }
+    }
+    return -1;
+}
+
+/* The list as bytes; the caller frees them. */
+static uint8_t *pack_table(const Qcow2SnapshotEntry *list, unsigned count, size_t *size)
+{
+    uint8_t *table = calloc(count ? count : 1, ENTRY_HEAD + ENTRY_EXTRA + sizeof(list->info) + 8);
+    size_t at = 0;
+    for (unsigned i = 0; i < count && table; i++) {
+        const Qcow2Snapshot *s = &list[i].info;
+        uint8_t *p = table + at;
+        size_t id = strlen(s->id), name = strlen(s->name);
+        qcow2_put64(p, list[i].l1_offset);
+        qcow2_put32(p + 8, list[i].l1_size);
+        put16(p + 12, id);
+        put16(p + 14, name);
+        qcow2_put32(p + 16, s->date_s);
+        qcow2_put32(p + 20, s->date_ns);
+        qcow2_put64(p + 24, s->vm_clock_ns);
+        qcow2_put32(p + 32, s->vm_state_size > UINT32_MAX ? 0 : (uint32_t)s->vm_state_size);
+        qcow2_put32(p + 36, ENTRY_EXTRA);
+        qcow2_put64(p + ENTRY_HEAD, s->vm_state_size);
+        qcow2_put64(p + ENTRY_HEAD + 8, s->disk_size);
+        qcow2_put64(p + ENTRY_HEAD + 16, UINT64_MAX); /* no instruction count */
+        memcpy(p + ENTRY_HEAD + ENTRY_EXTRA, s->id, id);
+        memcpy(p + ENTRY_HEAD + ENTRY_EXTRA + id, s->name, name);
+        at += (ENTRY_HEAD + ENTRY_EXTRA + id + name + 7) & ~(size_t)7;
+    }
+    *size = at;
+    return table;
+}
+
+static uint64_t clusters_of(const Qcow2 *q, uint64_t bytes)
+{
+    return (bytes + q->cluster_size - 1) >> q->cluster_bits;
+}
+
+/* Puts another list in the place of the present one; takes `list` over on success. */
+static int set_list(Block *b, Qcow2SnapshotEntry *list, unsigned count)
+{
+    Qcow2 *q = b->data;
+    size_t size;
+    uint8_t *table = pack_table(list, count, &size);
+    uint64_t place = 0;
+    int error = !table                            ? ENOMEM
+                : size > QCOW2_MAX_SNAPSHOT_BYTES ? EFBIG
+                : size                            ? qcow2_allocate(b, clusters_of(q, size), &place)
+                                                  : 0;
+    if (error) {
+        free(table);
+        return error;
+    }
+    uint64_t old_offset = q->snapshots_offset, old_size = q->snapshots_size;
+    Qcow2SnapshotEntry *old = q->snapshot;
+    unsigned old_count = q->snapshots;
+    error = size ? disk_file_write(&b->file, place, table, size) : 0;
+    error = error ? error : qcow2_write_back(b);
+    error = error ? error : disk_file_sync(&b->file);
+    free(table);
+    if (!error) {
+        q->snapshot = list;
+        q->snapshots = count;
+        q->snapshots_offset = place;
+        q->snapshots_size = size;
+        error = qcow2_write_header(b);
+        error = error ? error : disk_file_sync(&b->file);
+    }
+    if (error) {
+        q->snapshot = old;
+        q->snapshots = old_count;
+        q->snapshots_offset = old_offset;
+        q->snapshots_size = old_size;
+        qcow2_unallocate(b, place, clusters_of(q, size));
+        return error;
+    }
+    for (uint64_t i = 0; i < clusters_of(q, old_size) && old_count && !error; i++) {
+        error = qcow2_release(b, old_offset + (i << q->cluster_bits));
+    }
+    free(old);
+    return error;
+}
+
+/* One more reference to a cluster. */
+static int add_reference(Block *b, uint64_t offset)
+{
+    const Qcow2 *q = b->data;
+    uint64_t count;
+    int error = qcow2_count(b, offset >> q->cluster_bits, &count);
+    return error ? error : qcow2_set_count(b, offset >> q->cluster_bits, count + 1);
+}
+
+static int change_cluster(Block *b, uint64_t offset, bool more)
+{
+    return more ? add_reference(b, offset) : qcow2_release(b, offset);
+}
+
+/* Counts all that an L1 table reaches once more, or once less. */
+static int change_references(Block *b, const uint64_t *l1, uint32_t size, bool more)
+{
+    Qcow2 *q = b->data;
+    int error = 0;
+    for (uint32_t i = 0; i < size && !error; i++) {
+        uint64_t l2 = l1[i] & QCOW2_OFFSET;
+        if (l2 == 0) {
+            continue;
+        }
+        for (uint64_t j = 0; j < q->cluster_size / 8 && !error; j++) {
+            Qcow2Table *table;
+            error = qcow2_table_load(b, &q->l2, l2, false, &table);
+            uint64_t entry = error ? 0 : qcow2_be64(table->data + 8 * j);
+            if (entry & QCOW2_COMPRESSED) {
+                uint64_t offset, length;
+                qcow2_packed_place(q, entry, &offset, &length);
+                uint64_t last = (offset + length - 1) >> q->cluster_bits;
+                for (uint64_t c = offset >> q->cluster_bits; c <= last && !error; c++) {
+                    error = change_cluster(b, c << q->cluster_bits, more);
+                }
+            } else if (entry & QCOW2_OFFSET) {
+                error = change_cluster(b, entry & QCOW2_OFFSET, more);
+            }
+        }
+        error = error ? error : change_cluster(b, l2, more);
+    }
+    return error;
+}
+
+/* Sets the COPIED flags of the running image as the counts say. */
+static int renew_flags(Block *b)
+{
+    Qcow2 *q = b->data;
+    int error = 0;
+    for (uint32_t i = 0; i < q->l1_size && !error; i++) {
+        uint64_t l2 = q->l1[i] & QCOW2_OFFSET, count;
+        if (l2 == 0) {
+            continue;
+        }
+        for (uint64_t j = 0; j < q->cluster_size / 8 && !error; j++) {
+            Qcow2Table *table;
+            error = qcow2_table_load(b, &q->l2, l2, false, &table);
+            uint64_t entry = error ? 0 : qcow2_be64(table->data + 8 * j), right = entry;
+            if (!error && !(entry & QCOW2_COMPRESSED) && entry & QCOW2_OFFSET) {
+                error = qcow2_count(b, (entry & QCOW2_OFFSET) >> q->cluster_bits, &count);
+                right = (entry & ~QCOW2_COPIED) | (count == 1 ? QCOW2_COPIED : 0);
+            }
+            if (!error && right != entry) {
+                qcow2_put64(table->data + 8 * j, right);
+                table->dirty = true;
+            }
+        }
+        error = error ? error : qcow2_count(b, l2 >> q->cluster_bits, &count);
+        uint64_t right = l2 | (count == 1 ? QCOW2_COPIED : 0);
+        if (!error && right != q->l1[i]) {
+            q->l1[i] = right;
+            qcow2_l1_changed(q, i);
+        }
+    }
+    return error;
+}
+
+/* Everything is on the disk, and no count waits to be lowered. */
+static int settle(Block *b)
+{
+    int error = qcow2_write_back(b);
+    error = error ? error : qcow2_write_back(b);
+    return error ? error : disk_file_sync(&b->file);
+}
+
+static uint64_t vm_state_base(const Block *b)
+{
+    const Qcow2 *q = b->data;
+    uint64_t span = q->cluster_size << q->l2_bits;
+    return (b->size + span - 1) / span * span;
+}
+
+/* The running image has no machine state of its own. */
+static int drop_vm_state(Block *b)
+{
+    Qcow2 *q = b->data;
+    uint64_t first = vm_state_base(b) / (q->cluster_size << q->l2_bits);
+    int error = 0;
+    for (uint64_t i = first; i < q->l1_size && !error; i++) {
+        if (q->l1[i]) {
+            error = change_references(b, &q->l1[i], 1, false);
+            qcow2_set_remove(&q->metadata, (q->l1[i] & QCOW2_OFFSET) >> q->cluster_bits);
+            q->l1[i] = 0;
+            qcow2_l1_changed(q, (uint32_t)i);
+        }
+    }
+    return error ? error : settle(b);
+}
+
+static void choose_id(const Qcow2 *q, char *id, size_t room)
+{
+    unsigned long highest = 0;
+    for (unsigned i = 0; i < q->snapshots; i++) {
+        unsigned long n = strtoul(q->snapshot[i].info.id, NULL, 10);
+        highest = n > highest ? n : highest;
+    }
+    snprintf(id, room, "%lu", highest + 1);
+}
+
+/* A copy of the running L1 in clusters of its own. */
+static int copy_l1(Block *b, uint64_t *place)
+{
+    Qcow2 *q = b->data;
+    size_t bytes = (size_t)q->l1_size * 8;
+    uint8_t *copy = malloc(bytes ? bytes : 1);
+    int error = copy ? qcow2_allocate(b, clusters_of(q, bytes ? bytes : 1), place) : ENOMEM;
+    for (uint32_t i = 0; i < q->l1_size && !error; i++) {
+        qcow2_put64(copy + 8ull * i, q->l1[i] & ~QCOW2_COPIED);
+    }
+    if (!error) {
+        error = disk_file_write(&b->file, *place, copy, bytes);
+        if (error) {
+            qcow2_unallocate(b, *place, clusters_of(q, bytes ? bytes : 1));
+        }
+    }
+    free(copy);
+    return error;
+}
+
+int qcow2_snapshot_create(Block *b, const Qcow2Snapshot *info)
+{
+    Qcow2 *q = b->data;
+    Qcow2SnapshotEntry *list = calloc(q->snapshots + 1u, sizeof(*list));
+    uint64_t place = 0;
+    int error = !list ? ENOMEM : q->snapshots >= QCOW2_MAX_SNAPSHOTS ? EFBIG : settle(b);
+    error = error ? error : copy_l1(b, &place);
+    if (error) {
+        free(list);
+        return error;
+    }
+    if (q->snapshots) {
+        memcpy(list, q->snapshot, q->snapshots * sizeof(*list));
+    }
+    Qcow2SnapshotEntry *s = &list[q->snapshots];
+    *s = (Qcow2SnapshotEntry){.info = *info, .l1_offset = place, .l1_size = q->l1_size};
+    s->info.disk_size = b->size;
+    if (s->info.id[0] == '\0') {
+        choose_id(q, s->info.id, sizeof(s->info.id));
+    }
+    error = change_references(b, q->l1, q->l1_size, true);
+    error = error ? error : renew_flags(b);
+    error = error ? error : settle(b);
+    error = error ? error : set_list(b, list, q->snapshots + 1);
+    if (error) {
+        free(list); /* counts may stay too high: lost room that a check gives back */
+        return error;
+    }
+    return drop_vm_state(b);
+}
+
+static int release_l1(Block *b, uint64_t offset, uint32_t size)
+{
+    const Qcow2 *q = b->data;
+    uint64_t clusters = clusters_of(q, size ? 8ull * size : 1);
+    int error = 0;
+    for (uint64_t i = 0; i < clusters && !error; i++) {
+        error = qcow2_release(b, offset + (i << q->cluster_bits));
+    }
+    return error;
+}
+
+int qcow2_snapshot_delete(Block *b, unsigned index)
+{
+    Qcow2 *q = b->data;
+    uint64_t *l1 = NULL;
+    if (index >= q->snapshots) {
+        return EINVAL;
+    }
+    Qcow2SnapshotEntry gone = q->snapshot[index];
+    Qcow2SnapshotEntry *list = calloc(q->snapshots, sizeof(*list));
+    int error = list ? settle(b) : ENOMEM;
+    error = error ? error : qcow2_read_l1(b, gone.l1_offset, gone.l1_size, &l1);
+    for (unsigned i = 0, to = 0; i < q->snapshots && !error; i++) {
+        if (i != index) {
+            list[to++] = q->snapshot[i];
+        }
+    }
+    error = error ? error : set_list(b, list, q->snapshots - 1);
+    if (error) {
+        free(list);
+        free(l1);
+        return error;
+    }
+    error = change_references(b, l1, gone.l1_size, false);
+    error = error ? error : release_l1(b, gone.l1_offset, gone.l1_size);
+    error = error ? error : settle(b);
+    error = error ? error : renew_flags(b);
+    free(l1);
+    return error ? error : settle(b);
+}
+
+int qcow2_snapshot_apply(Block *b, unsigned index)
+{
+    Qcow2 *q = b->data;
+    uint64_t *l1 = NULL, *before = NULL;
+    if (index >= q->snapshots) {
+        return EINVAL;
+    }
+    const Qcow2SnapshotEntry s = q->snapshot[index];
+    if (s.info.disk_size != b->size) {
+        return EINVAL; /* it was made when the disk had another size */
+    }
+    int error = settle(b);
+    error = error ? error : qcow2_grow_l1(b, s.l1_size);
+    error = error ? error : qcow2_read_l1(b, s.l1_offset, s.l1_size, &l1);
+    before = error ? NULL : malloc(q->l1_size * 8ull + 8);
+    error = error ? error : before ? change_references(b, l1, s.l1_size, true) : ENOMEM;
+    error = error ? error : settle(b);
+    if (error) {
+        free(before);
+        free(l1);
+        return error;
+    }
+    memcpy(before, q->l1, q->l1_size * 8ull);
+    for (uint32_t i = 0; i < q->l1_size; i++) {
+        qcow2_set_remove(&q->metadata, (q->l1[i] & QCOW2_OFFSET) >> q->cluster_bits);
+    }
+    for (uint32_t i = 0; i < q->l1_size; i++) {
+        q->l1[i] = i < s.l1_size ? l1[i] & QCOW2_OFFSET : 0;
+        if (q->l1[i] && !error) {
+            error = qcow2_set_add(&q->metadata, q->l1[i] >> q->cluster_bits);
+        }
+        qcow2_l1_changed(q, i);
+    }
+    error = error ? error : qcow2_set_add(&q->metadata, 0);
+    error = error ? error : settle(b);
+    error = error ? error : change_references(b, before, q->l1_size, false);
+    error = error ? error : settle(b);
+    error = error ? error : renew_flags(b);
+    error = error ? error : settle(b);
+    q->unpacked_entry = 0;
+    free(before);
+    free(l1);
+    return error;
+}
+
+int qcow2_vm_state_write(Block *b, uint64_t offset, const void *data, size_t length)
+{
+    Qcow2 *q = b->data;
+    uint64_t base = vm_state_base(b), span = q->cluster_size << q->l2_bits;
+    if (offset > INT64_MAX - base - length) {
+        return EFBIG;
+    }
+    int error = qcow2_grow_l1(b, (base + offset + length + span - 1) / span);
+    return error ? error : qcow2_write_any(b, base + offset, data, length);
+}
+
+int qcow2_vm_state_read(Block *b, uint64_t offset, void *data, size_t length)
+{
+    uint64_t base = vm_state_base(b);
+    return offset > INT64_MAX - base - length ? EINVAL
+                                              : qcow2_read_any(b, base + offset, data, length);
+}
+
+int qcow2_resize(Block *b, uint64_t size)
+{
+    Qcow2 *q = b->data;
+    uint64_t span = q->cluster_size << q->l2_bits;
+    if (size % BLOCK_SECTOR || size == 0 || size > INT64_MAX - span) {
+        return EINVAL;
+    }
+    if (q->snapshots) {
+        return EBUSY;
+    }
+    int error = drop_vm_state(b);
+    if (!error && size < b->size && !(q->version < 3 && b->base)) {
+        /* what is cut off must not come back when it grows again */
+        uint64_t from = (size + q->cluster_size - 1) & ~(q->cluster_size - 1);
+        error = from < b->size ? block_qcow2.discard(b, from, b->size - from) : 0;
+        uint64_t rest = from < b->size ? from - size : b->size - size;
+        uint8_t *zeros = rest ? calloc(1, (size_t)rest) : NULL;
+        if (!error && rest) {
+            error = zeros ? qcow2_write_any(b, size, zeros, rest) : ENOMEM;
+        }
+        free(zeros);
+    }
+    error = error ? error : qcow2_grow_l1(b, (size + span - 1) / span);
+    error = error ? error : settle(b);
+    if (!error) {
+        uint64_t before = b->size;
+        b->size = size;
+        error = qcow2_write_header(b);
+        b->size = error ? before : size;
+    }
+    return error ? error : disk_file_sync(&b->file);
+}
