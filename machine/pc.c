@@ -11,6 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "chipset/cards/gameport.h"
+#include "chipset/cards/serial_mouse.h"
+#include "chipset/cards/vmware_port.h"
 #include "chipset/debug_exit.h"
 #include "chipset/debugcon.h"
 #include "chipset/dma.h"
@@ -19,6 +22,7 @@
 #include "chipset/ioapic.h"
 #include "chipset/kbc.h"
 #include "chipset/lapic.h"
+#include "chipset/lpt.h"
 #include "chipset/pci.h"
 #include "chipset/pic.h"
 #include "chipset/piix3.h"
@@ -33,14 +37,17 @@
 #include "display/vga.h"
 #include "machine/firmware.h"
 #include "machine/host/char_host.h"
+#include "machine/host/host_time.h"
 #include "machine/pc_drives.h"
 #include "machine/pc_fw.h"
 #include "machine/pc_options.h"
 
-enum { VGA_DEVICE = 2, APIC_BUS_HZ = 100000000, MOUSE_HZ = 100 };
+enum { VGA_DEVICE = 2, APIC_BUS_HZ = 100000000, MOUSE_HZ = 100, CMOS_SHUTDOWN = 0x0f };
 
 static const uint16_t uart_base[MACHINE_MAX_SERIAL] = {0x3f8, 0x2f8, 0x3e8, 0x2e8};
 static const uint8_t uart_irq[MACHINE_MAX_SERIAL] = {4, 3, 4, 3};
+static const char *const serial_mouse_id[MACHINE_MAX_SERIAL] = {"mouse0", "mouse1", "mouse2",
+                                                                "mouse3"};
 static const char *const uart_id[MACHINE_MAX_SERIAL] = {"serial0", "serial1", "serial2", "serial3"};
 
 struct Pc {
@@ -53,6 +60,10 @@ struct Pc {
     Piix4Pm *pm;
     Ps2Keyboard *keyboard;
     Ps2Mouse *mouse;
+    VmwarePort *pointer;
+    EventPort *serial_mouse; /* takes the mouse's events; NULL: the PS/2 mouse does */
+    int64_t power_on_us;     /* UTC at guest time 0, since 1970 */
+    int32_t utc_offset_minutes;
     Vga *vga;
     Screen *screen;
     CharHost *chars;
@@ -67,6 +78,23 @@ static void reset_pulled(void *sink, unsigned pin, bool level)
     (void)pin;
     if (level) {
         pc->host.reset(pc->host.self);
+    }
+}
+
+/* The keyboard controller's and port 92h's way to reset the processor. Software that wants to come
+ * back from it has set the shutdown byte; with none set it wants the machine to start anew, which
+ * the firmware would have to arrange by pulling the same line once more. */
+static void soft_reset_pulled(void *sink, unsigned pin, bool level)
+{
+    Pc *pc = sink;
+    if (!level) {
+        return;
+    }
+    if (rtc_cmos(pc->rtc, CMOS_SHUTDOWN) == 0) {
+        reset_pulled(pc, pin, true);
+    } else {
+        cpu_init_pin(pc->cpu, 0, true);
+        cpu_init_pin(pc->cpu, 0, false);
     }
 }
 
@@ -87,6 +115,50 @@ static void gate2_driven(void *sink, unsigned pin, bool level)
 static bool timer2_out(void *pit)
 {
     return pit_output(pit, 2);
+}
+
+static void registers_out(void *cpu, VmwareRegisters *out)
+{
+    const uint32_t *r = ((const Cpu *)cpu)->reg;
+    *out = (VmwareRegisters){r[EAX], r[EBX], r[ECX], r[EDX], r[ESI], r[EDI]};
+}
+
+static void registers_in(void *cpu, const VmwareRegisters *in)
+{
+    uint32_t *r = ((Cpu *)cpu)->reg;
+    r[EAX] = in->eax;
+    r[EBX] = in->ebx;
+    r[ECX] = in->ecx;
+    r[EDX] = in->edx;
+    r[ESI] = in->esi;
+    r[EDI] = in->edi;
+}
+
+static VmwareTime time_of_day(void *self)
+{
+    const Pc *pc = self;
+    return (VmwareTime){.utc_us = pc->power_on_us + clock_now(&pc->b->clock) / 1000,
+                        .offset_minutes = pc->utc_offset_minutes};
+}
+
+/* A mouse in the place of a serial line: "msmouse" as QEMU calls it, "mousesystems", "logitech",
+ * "wheelmouse". */
+static bool serial_mouse_kind(const char *spec, SerialMouseKind *kind)
+{
+    static const struct {
+        const char *name;
+        SerialMouseKind kind;
+    } kinds[] = {{"msmouse", SERIAL_MOUSE_MICROSOFT},
+                 {"logitech", SERIAL_MOUSE_LOGITECH},
+                 {"wheelmouse", SERIAL_MOUSE_WHEEL},
+                 {"mousesystems", SERIAL_MOUSE_SYSTEMS}};
+    for (size_t i = 0; spec && i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        if (strcmp(kinds[i].name, spec) == 0) {
+            *kind = kinds[i].kind;
+            return true;
+        }
+    }
+    return false;
 }
 
 static bool open_char(Pc *pc, const char *option, const char *spec, CharPort *port, Err *err)
@@ -113,13 +185,17 @@ bool pc_build(Pc *pc, Board *b, const MachineConfig *c, const PcHost *host, Err 
         return false;
     }
     pc->b = b;
+    int64_t utc =
+        c->rtc_base && strcmp(c->rtc_base, "localtime") == 0 ? host_time_of_day() : rtc.base;
+    pc->power_on_us = utc * 1000000;
+    pc->utc_offset_minutes = (int32_t)((rtc.base - utc) / 60);
     pc->host = *host;
     pc->screen = screen_new();
     pc->chars = char_host_new(b->events);
     if (!pc->screen || !pc->chars) {
         return err_set(err, "out of memory");
     }
-    Line reset = {reset_pulled, pc, 0};
+    Line reset = {reset_pulled, pc, 0}, soft_reset = {soft_reset_pulled, pc, 0};
 
     /* Memory and processor. Its pins are soldered below, as the chips appear. */
     RamBlock *ram = ram_add(&b->ram, "ram", (uint64_t)c->ram_mib << 20, err);
@@ -181,7 +257,7 @@ bool pc_build(Pc *pc, Board *b, const MachineConfig *c, const PcHost *host, Err 
                                                 .pit = pc->pit,
                                                 .nmi = {lapic_lint, lapic, 1},
                                                 .a20 = {cpu_a20m, pc->cpu, 0},
-                                                .init = init,
+                                                .init = soft_reset,
                                                 .irq13 = piix3_irq(piix, 13),
                                                 .ignne = {cpu_ignne, pc->cpu, 0}},
                                 "sysctl");
@@ -206,8 +282,19 @@ bool pc_build(Pc *pc, Board *b, const MachineConfig *c, const PcHost *host, Err 
                          .irq1 = piix3_irq(piix, 1),
                          .irq12 = piix3_irq(piix, 12),
                          .a20 = sysctl_a20_input(sysctl),
-                         .reset = init},
+                         .reset = soft_reset},
             "kbc");
+    pc->pointer = vmware_port_new(b,
+                                  &(VmwarePortConfig){.load = registers_out,
+                                                      .store = registers_in,
+                                                      .cpu = pc->cpu,
+                                                      .time = time_of_day,
+                                                      .time_self = pc,
+                                                      .ram_mib = c->ram_mib,
+                                                      .nudge = ps2_mouse_nudge,
+                                                      .mouse = pc->mouse},
+                                  "vmware");
+    gameport_new(b, &(GameportConfig){.base = 0x201, .ports = 1}, "gameport");
 
     /* Drives. */
     if (!drives_build(&pc->drives, b, c,
@@ -238,7 +325,12 @@ bool pc_build(Pc *pc, Board *b, const MachineConfig *c, const PcHost *host, Err 
     /* Serial and parallel ports, debug ports. */
     for (unsigned i = 0; i < MACHINE_MAX_SERIAL; i++) {
         UartConfig uart = {.base = uart_base[i], .irq = piix3_irq(piix, uart_irq[i])};
-        if (!open_char(pc, "serial", c->serial[i], &uart.port, err)) {
+        SerialMouseConfig mouse;
+        if (serial_mouse_kind(c->serial[i], &mouse.kind)) {
+            SerialMouse *serial_mouse = serial_mouse_new(b, &mouse, serial_mouse_id[i]);
+            uart.port = serial_mouse_plug(serial_mouse);
+            pc->serial_mouse = serial_mouse_events(serial_mouse);
+        } else if (!open_char(pc, "serial", c->serial[i], &uart.port, err)) {
             return false;
         }
         if (c->serial[i] || i < 2) {
@@ -246,11 +338,13 @@ bool pc_build(Pc *pc, Board *b, const MachineConfig *c, const PcHost *host, Err 
         }
     }
 
+    LptConfig lpt = {.base = 0x378, .irq = piix3_irq(piix, 7)};
     DebugconConfig debugcon = {.base = 0x402};
-    if (!open_char(pc, "debugcon", c->debugcon, &debugcon.port, err)) {
+    if (!open_char(pc, "parallel", c->parallel, &lpt.port, err) ||
+        !open_char(pc, "debugcon", c->debugcon, &debugcon.port, err)) {
         return false;
     }
-
+    lpt_new(b, &lpt, "parallel0");
     debugcon_new(b, &debugcon, "debugcon");
     for (unsigned i = 0; i < MACHINE_MAX_DEVICES; i++) {
         DebugExitConfig exit = {.exit = host->debug_exit, .self = host->self};
@@ -342,8 +436,14 @@ void pc_retry(Pc *pc)
 
 void pc_input(Pc *pc, const InputEvent *event)
 {
-    EventPort *port =
-        event->kind == INPUT_KEY ? ps2_keyboard_events(pc->keyboard) : ps2_mouse_events(pc->mouse);
+    EventPort *port = ps2_mouse_events(pc->mouse);
+    if (event->kind == INPUT_KEY) {
+        port = ps2_keyboard_events(pc->keyboard);
+    } else if (vmware_port_wants_absolute(pc->pointer)) {
+        port = vmware_port_events(pc->pointer);
+    } else if (pc->serial_mouse) {
+        port = pc->serial_mouse;
+    }
     event_post(port, event, sizeof(*event));
 }
 
@@ -354,6 +454,5 @@ uint8_t pc_keyboard_leds(const Pc *pc)
 
 bool pc_wants_absolute(const Pc *pc)
 {
-    (void)pc;
-    return false;
+    return vmware_port_wants_absolute(pc->pointer);
 }
