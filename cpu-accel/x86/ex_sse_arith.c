@@ -88,7 +88,7 @@ static uint16_t compute_wide(const SseShape *shape, uint32_t mxcsr, uint64_t a, 
 #define COMPUTE(bytes)                                                                             \
     __asm__ volatile("fldcw %4\n\tfnclex\n\tfldt %2\n\tfldt %3\n\t.byte 0xde, " bytes              \
                      "\n\tfnstsw %0\n\tfstpt %1"                                                   \
-                     : "=&a"(status), "=m"(*result)                                                 \
+                     : "=&a"(status), "=m"(*result)                                                \
                      : "m"(x), "m"(y), "m"(control))
     switch (shape->kind) {
     case KIND_ADD:
@@ -299,7 +299,7 @@ SSE_COMPARE(cmpsd, "cmpsd", xmm_source64)
         __m128i a = xmm_load(&cpu->fpu.xmm[in->reg]);                                              \
         sse_begin(&cpu->fpu);                                                                      \
         __asm__ volatile(#name " %2, %1\n\tlahf\n\tseto %%al"                                      \
-                         : "=&a"(arith)                                                             \
+                         : "=&a"(arith)                                                            \
                          : "x"(a), "x"(b)                                                          \
                          : "cc");                                                                  \
         if (!sse_end(cpu, false)) {                                                                \

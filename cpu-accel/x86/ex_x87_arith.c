@@ -11,7 +11,7 @@
  * store, which clears C1. */
 #define HOST_POPPING(code, a, b, result, status)                                                   \
     __asm__ volatile("fldt %2\n\tfldt %3\n\t" code "\n\tfnstsw %0\n\tfstpt %1"                     \
-                     : "=&a"(status), "=m"(*(result))                                               \
+                     : "=&a"(status), "=m"(*(result))                                              \
                      : "m"(*(a)), "m"(*(b)))
 
 /* By opcode bytes: assemblers disagree about the names of the reversed forms. Each leaves ST(1) op
@@ -95,7 +95,7 @@ ARITHMETIC_REGISTERS(fdivr, HOST_FDIVR)
         }                                                                                          \
         x87_host_load(f);                                                                          \
         __asm__ volatile("fldt %2\n\t" code " %3\n\tfnstsw %0\n\tfstpt %1"                         \
-                         : "=&a"(status), "=m"(result)                                              \
+                         : "=&a"(status), "=m"(result)                                             \
                          : "m"(*x87_st(f, 0)), "m"(value));                                        \
         if (x87_unmasked(f, status)) {                                                             \
             memcpy(operand.bytes, &value, sizeof value);                                           \
@@ -123,7 +123,7 @@ ARITHMETIC_REGISTERS(fdivr, HOST_FDIVR)
         }                                                                                          \
         x87_host_load(f);                                                                          \
         __asm__ volatile("fldt %1\n\t" code " %2\n\tfnstsw %0"                                     \
-                         : "=&a"(status)                                                            \
+                         : "=&a"(status)                                                           \
                          : "m"(*x87_st(f, 0)), "m"(value));                                        \
         if (x87_unmasked(f, status)) {                                                             \
             memcpy(operand.bytes, &value, sizeof value);                                           \
@@ -164,7 +164,7 @@ MEMORY_FORMS(mw, uint16_t, mem_read16, fi, "s")
         }                                                                                          \
         x87_host_load(f);                                                                          \
         __asm__ volatile("fldt %1\n\tfldt %2\n\t" code "\n\tfnstsw %0"                             \
-                         : "=&a"(status)                                                            \
+                         : "=&a"(status)                                                           \
                          : "m"(*x87_st(f, other)), "m"(*x87_st(f, 0)));                            \
         if (x87_unmasked(f, status)) {                                                             \
             return x87_slow(cpu, in);                                                              \
@@ -199,7 +199,7 @@ COMPARE_REGISTERS(fucompp, "fucompp", 1, 2)
         x87_host_load(f);                                                                          \
         __asm__ volatile("fldt %2\n\tfldt %3\n\t" code " %%st(1), %%st\n\t"                        \
                          "lahf\n\tseto %%al\n\tmovw %%ax, %1\n\tfnstsw %%ax\n\tfstp %%st(0)"       \
-                         : "=&a"(status), "=&r"(arith)                                              \
+                         : "=&a"(status), "=&r"(arith)                                             \
                          : "m"(*x87_st(f, in->rm)), "m"(*x87_st(f, 0))                             \
                          : "cc");                                                                  \
         if (x87_unmasked(f, status)) {                                                             \
@@ -229,7 +229,7 @@ COMPARE_FLAGS(fucomip, "fucomip", true)
         }                                                                                          \
         x87_host_load(f);                                                                          \
         __asm__ volatile("fldt %1\n\t" code "\n\tfnstsw %0\n\tfstp %%st(0)"                        \
-                         : "=&a"(status)                                                            \
+                         : "=&a"(status)                                                           \
                          : "m"(*x87_st(f, 0)));                                                    \
         if (x87_unmasked(f, status)) {                                                             \
             return x87_slow(cpu, in);                                                              \
@@ -266,7 +266,7 @@ static inline bool finite_for(Fpu *f, unsigned i, unsigned codes)
         }                                                                                          \
         x87_host_load(f);                                                                          \
         __asm__ volatile("fldt %2\n\t" #name "\n\tfnstsw %0\n\tfstpt %1"                           \
-                         : "=&a"(status), "=m"(result)                                              \
+                         : "=&a"(status), "=m"(result)                                             \
                          : "m"(*x87_st(f, 0)));                                                    \
         if (x87_unmasked(f, status) || stale(status, codes)) {                                     \
             return x87_slow(cpu, in);                                                              \
@@ -297,7 +297,7 @@ FUNCTION_OF_TOP(fcos, FSW_C1 | FSW_C2)
         x87_host_load(f);                                                                          \
         __asm__ volatile("fldt %2\n\tfldt %3\n\t" #name "\n\tfnstsw %0\n\tfstpt %1\n\t"            \
                          "fstp %%st(0)"                                                            \
-                         : "=&a"(status), "=m"(result)                                              \
+                         : "=&a"(status), "=m"(result)                                             \
                          : "m"(*x87_st(f, 1)), "m"(*x87_st(f, 0)));                                \
         if (x87_unmasked(f, status) || stale(status, codes)) {                                     \
             return x87_slow(cpu, in);                                                              \

@@ -44,7 +44,7 @@ enum { BIAS = 0x3fff };
             uint16_t status;                                                                       \
             x87_host_load(f);                                                                      \
             __asm__ volatile(code " %2\n\tfnstsw %0\n\tfstpt %1"                                   \
-                             : "=&a"(status), "=m"(result)                                          \
+                             : "=&a"(status), "=m"(result)                                         \
                              : "m"(value));                                                        \
             if (x87_unmasked(f, status)) {                                                         \
                 memcpy(operand.bytes, &value, sizeof value);                                       \
@@ -122,7 +122,7 @@ LOAD_INTEGER(fild_mq, uint64_t, int64_t, mem_read64)
         uint32_t address = ex_address(cpu, in);                                                    \
         x87_host_load(f);                                                                          \
         __asm__ volatile("fldt %2\n\t" code " %1\n\tfnstsw %0"                                     \
-                         : "=&a"(status), "=m"(value)                                               \
+                         : "=&a"(status), "=m"(value)                                              \
                          : "m"(*x87_st(f, 0)));                                                    \
         if (x87_unmasked(f, status)) {                                                             \
             return x87_exact(cpu, in, address, NULL);                                              \
