@@ -27,8 +27,8 @@ struct Interpreter {
     BlockCache *cache;
     uint64_t generation;         /* of the cache, when the jumps were last emptied */
     uint64_t stop_at;            /* cpu->executed at which to look at the clock */
-    Block nowhere;               /* has no key */
     Block *jump[1 << JUMP_BITS]; /* blocks by key, in front of the cache's own look-up */
+    Block nowhere;               /* has no key; the last member: blocks end in an open array */
 };
 
 static void jumps_clear(Interpreter *e)
