@@ -36,6 +36,7 @@ struct Machine {
     Board *board;
     Pc *pc;
     Accel accel;
+    bool changing_engine; /* under lock */
 
     pthread_t thread;
     bool started;
@@ -69,10 +70,27 @@ static void wake_up(void *self)
     pthread_mutex_lock(&m->lock);
     m->woken = true;
     pthread_cond_signal(&m->wake);
-    pthread_mutex_unlock(&m->lock);
-    if (m->accel.ops) {
+    if (m->accel.ops && !m->changing_engine) {
         m->accel.ops->kick(&m->accel);
     }
+    pthread_mutex_unlock(&m->lock);
+}
+
+/* While it is set no other thread touches the engine; the machine's thread is then on its way to
+ * the top of its loop, where it sees whatever woke it. */
+static void set_changing_engine(Machine *m, bool changing)
+{
+    pthread_mutex_lock(&m->lock);
+    m->changing_engine = changing;
+    pthread_mutex_unlock(&m->lock);
+}
+
+static bool replace_engine(Machine *m)
+{
+    set_changing_engine(m, true);
+    bool done = engine_replace(&m->accel);
+    set_changing_engine(m, false);
+    return done;
 }
 
 /* A timer was armed ahead of all others while the processor runs towards a later one. */
@@ -262,7 +280,7 @@ static void run_guest(Machine *m)
     RunExit exit = m->accel.ops->run(&m->accel, clock_next_due(clock));
     if (exit == RUN_HALTED) {
         idle(m);
-    } else if (exit == RUN_FAILED && !engine_replace(&m->accel)) {
+    } else if (exit == RUN_FAILED && !replace_engine(m)) {
         log_error("engine %s: %s; the machine is paused", m->accel.ops->name, m->accel.failure);
         set_running(m, RUN_STATE_PAUSED);
     }
@@ -563,6 +581,27 @@ bool machine_eject(Machine *m, const char *id, bool force, Err *err)
 {
     MediaCall call = {.id = id, .flag = force, .err = err};
     machine_call(m, do_eject, &call);
+    return call.done;
+}
+
+typedef struct AccelCall {
+    const char *name;
+    Err *err;
+    bool done;
+} AccelCall;
+
+static void do_set_accel(Machine *m, void *argument)
+{
+    AccelCall *call = argument;
+    set_changing_engine(m, true);
+    call->done = engine_change(&m->accel, call->name, call->err);
+    set_changing_engine(m, false);
+}
+
+bool machine_set_accel(Machine *m, const char *name, Err *err)
+{
+    AccelCall call = {.name = name, .err = err};
+    machine_call(m, do_set_accel, &call);
     return call.done;
 }
 

@@ -112,6 +112,9 @@ void machine_listen(Machine *m, void (*heard)(void *self, const MachineEvent *ev
 RunState machine_state(const Machine *m);
 const char *machine_name(const Machine *m);
 const char *machine_accel(const Machine *m); /* the engine now running */
+/* Moves the running machine to another engine, between two instructions: a name as in the
+ * configuration. On failure the old one goes on. */
+bool machine_set_accel(Machine *m, const char *name, Err *err);
 void machine_pause(Machine *m);
 void machine_resume(Machine *m);
 void machine_reset(Machine *m);

@@ -85,6 +85,16 @@ COMMAND(query_accel)
     return json_pack("{s:s}", "name", machine_accel(q->machine));
 }
 
+COMMAND(set_accel)
+{
+    Err err = {""};
+    const char *name = json_string_value(json_object_get(arguments, "accel"));
+    if (!machine_set_accel(q->machine, name, &err)) {
+        return qmp_fail(e, "GenericError", "%s", err.text);
+    }
+    return json_object();
+}
+
 COMMAND(stop)
 {
     (void)arguments, (void)e;
@@ -152,6 +162,7 @@ const QmpCommand qmp_commands[] = {
     {"eject", "device:s? id:s? force:b?", qmp_eject},
     {"human-monitor-command", "command-line:s cpu-index:i?", qmp_human_monitor},
     {"x-query-accel", "", query_accel},
+    {"x-set-accel", "accel:s", set_accel},
     {"x-screen-text", "", qmp_x_screen_text},
     {"x-wait-text", "text:s timeout:n? optional:b?", qmp_x_wait_text},
     {"x-type", "text:s delay:i?", qmp_x_type},

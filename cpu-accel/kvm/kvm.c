@@ -530,7 +530,7 @@ static bool judge(const KvmProbe *probe, Err *err)
         if (probe->mode[m].right) {
             continue;
         }
-        if (m == KVM_REAL || m == KVM_PROTECTED) {
+        if ((m == KVM_REAL || m == KVM_PROTECTED) && !probe->mode[m].timed_out) {
             return err_set(err, "kvm: this host's KVM fails in %s: %s; use -accel translator",
                            kvm_mode_names[m], probe->mode[m].wrong);
         }

@@ -123,6 +123,7 @@ void kvm_memory_sync(Kvm *k);   /* tells Ram which logged pages were written */
 typedef enum KvmMode { KVM_REAL, KVM_PROTECTED, KVM_PAGED, KVM_V86, KVM_MODES } KvmMode;
 typedef struct KvmModeResult {
     bool right;        /* it came to the end with the right results */
+    bool timed_out;    /* not right, because it was not done in time: slow, or a busy host */
     uint32_t kips;     /* thousand instructions a second */
     const char *wrong; /* what happened instead; NULL when right */
 } KvmModeResult;

@@ -249,6 +249,7 @@ static void run_mode(const Guest *g, KvmMode mode, KvmModeResult *out)
     int64_t start = host_time_ns();
     out->wrong = run_turns(g, mode, FEW_TURNS, out);
     out->right = !out->wrong;
+    out->timed_out = out->wrong == too_long;
     if (out->right && host_time_ns() - start < QUICK_NS) {
         const char *wrong = run_turns(g, mode, MANY_TURNS, out);
         out->right = !wrong || wrong == too_long;

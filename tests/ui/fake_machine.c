@@ -126,6 +126,12 @@ const char *machine_accel(const Machine *m)
     return "interpreter";
 }
 
+bool machine_set_accel(Machine *m, const char *name, Err *err)
+{
+    (void)m;
+    return strcmp(name, "interpreter") == 0 || err_set(err, "-accel %s: no such engine", name);
+}
+
 void machine_pause(Machine *m)
 {
     if (swap_state(m, RUN_STATE_PAUSED) == RUN_STATE_RUNNING) {
