@@ -10,5 +10,5 @@ if [ ! -r "$folder/linux" ] || [ ! -r "$folder/initrd.gz" ]; then
     echo "or boot an image of your own: make run IMAGE=path" >&2
     exit 1
 fi
-exec ./vitrine run -name 'Debian installer' -m 256 -kernel "$folder/linux" -initrd "$folder/initrd.gz" \
-    -append 'vga=normal priority=low ---'
+exec ./vitrine run -name 'Debian installer' -m 512 -kernel "$folder/linux" -initrd "$folder/initrd.gz" \
+    -append 'vga=normal nomodeset ---'

@@ -56,30 +56,47 @@ static int shape_height(const Window *w, int width)
     return aw && ah ? (int)((uint64_t)(unsigned)width * ah / aw) : width * 3 / 4;
 }
 
+/* Makes the window `width` by `height`, less where the desktop is smaller, and all of it seen. */
+static void resize(Window *w, int width, int height, const SDL_Rect *desktop)
+{
+    int x, y;
+    if (width > desktop->w) {
+        height = (int)((int64_t)height * desktop->w / width);
+        width = desktop->w;
+    }
+    if (height > desktop->h) {
+        width = (int)((int64_t)width * desktop->h / height);
+        height = desktop->h;
+    }
+    SDL_SetWindowSize(w->sdl, width, height);
+    SDL_GetWindowSize(w->sdl, &w->set_width, &w->set_height);
+    SDL_GetWindowPosition(w->sdl, &x, &y);
+    if (x < desktop->x || y < desktop->y || x + width > desktop->x + desktop->w ||
+        y + height > desktop->y + desktop->h) {
+        SDL_SetWindowPosition(w->sdl, desktop->x + (desktop->w - width) / 2,
+                              desktop->y + (desktop->h - height) / 2);
+    }
+}
+
 void window_fit(Window *w)
 {
     int width, height, now_width, now_height;
     SDL_Rect desktop;
     SDL_GetWindowSize(w->sdl, &now_width, &now_height);
     bool ours = now_width == w->set_width && now_height == w->set_height;
-    if (w->full_screen || !ours || (SDL_GetWindowFlags(w->sdl) & SDL_WINDOW_MAXIMIZED)) {
+    if (w->full_screen || !ours || (SDL_GetWindowFlags(w->sdl) & SDL_WINDOW_MAXIMIZED) ||
+        SDL_GetDisplayUsableBounds(SDL_GetWindowDisplayIndex(w->sdl), &desktop) != 0) {
         return;
     }
     guest_size(w, &width, &height);
     if (w->scaling == SCALING_SMOOTH) {
         height = shape_height(w, width);
     }
-    int scale = 1;
-    if (SDL_GetDisplayUsableBounds(SDL_GetWindowDisplayIndex(w->sdl), &desktop) == 0) {
-        int wide = desktop.w * DESKTOP_PERCENT / 100 / width;
-        int high = desktop.h * DESKTOP_PERCENT / 100 / height;
-        scale = wide < high ? wide : high;
-        scale = scale < 1 ? 1 : scale;
-    }
-    w->set_width = width * scale;
-    w->set_height = height * scale;
-    SDL_SetWindowSize(w->sdl, w->set_width, w->set_height);
-    SDL_GetWindowSize(w->sdl, &w->set_width, &w->set_height);
+    int wide = desktop.w * DESKTOP_PERCENT / 100 / width;
+    int high = desktop.h * DESKTOP_PERCENT / 100 / height;
+    int scale = wide < high ? wide : high;
+    scale = scale < 1 ? 1 : scale;
+    resize(w, width * scale, height * scale, &desktop);
 }
 
 /* The largest rectangle of the tube's shape. */
