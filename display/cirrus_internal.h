@@ -38,6 +38,7 @@ enum {
     GR_OFFSET_0 = 0x09,
     GR_OFFSET_1 = 0x0a,
     GR_EXTENSIONS = 0x0b,
+    GR_POWER = 0x0e, /* bits 2-1: sync signals off */
     GR_CLOCK_DOUBLE = 0x18,
     EXTENSIONS_DUAL = 0x01,
     EXTENSIONS_BY_8 = 0x02,

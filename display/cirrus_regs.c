@@ -116,6 +116,9 @@ void cirrus_scan(Vga *v, Scan *s)
     start |= (cr[CR_EXTENDED_DISPLAY] & 0x01u) << 16 | (cr[CR_EXTENDED_DISPLAY] & 0x0cu) << 15 |
              (cr[CR_EXTENDED_OVERLAY] & 0x80u) << 12;
     bool doubled = (v->g.gr[GR_CLOCK_DOUBLE] & 0x20) != 0; /* two pixels a CRTC clock */
+    /* QUIRK: SeaVGABIOS leaves the sequencer's screen-off bit set in all packed modes; it counts
+     * here only together with power saving, as X drivers set them. */
+    s->off = s->off && v->g.gr[GR_POWER] & 0x06;
     s->kind = SCAN_LINEAR;
     s->text = false;
     s->square = true;
@@ -173,6 +176,7 @@ void cirrus_write_gr(Cirrus *c, uint8_t index, uint8_t value)
         vga_memory_changed(v);
         cirrus_linear_changed(c);
         break;
+    case GR_POWER:
     case GR_CLOCK_DOUBLE:
         vga_set(v, &v->g.gr[index], value);
         break;

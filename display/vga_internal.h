@@ -132,6 +132,7 @@ typedef enum ScanKind {
 /* How memory becomes a picture, derived from the registers whenever one changes. */
 typedef struct Scan {
     ScanKind kind;
+    bool off;         /* blanked by the sequencer */
     bool text;        /* characters, be they blanked or not */
     bool square;      /* pixels' own shape; else the picture fills a 4:3 tube */
     bool crtc;        /* panning, row scan and blanking by the CRTC apply */

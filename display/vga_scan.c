@@ -62,7 +62,7 @@ static void scan_crtc(Vga *v, Scan *s)
 void vga_scan_changed(Vga *v)
 {
     Scan *s = &v->scan;
-    *s = (Scan){0};
+    *s = (Scan){.off = (v->g.sr[SR_CLOCKING] & CLOCKING_SCREEN_OFF) != 0};
     if (vbe_shown(v)) {
         scan_vbe(v, s);
     } else {
@@ -74,7 +74,7 @@ void vga_scan_changed(Vga *v)
     if (s->width > SCREEN_MAX_WIDTH) {
         s->width = SCREEN_MAX_WIDTH;
     }
-    if (v->g.sr[SR_CLOCKING] & CLOCKING_SCREEN_OFF || !(v->g.ar_index & AR_INDEX_SCREEN_ON)) {
+    if (s->off || !(v->g.ar_index & AR_INDEX_SCREEN_ON)) {
         s->kind = SCAN_BLANK;
     }
 }

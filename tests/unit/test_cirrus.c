@@ -157,6 +157,24 @@ static void clock_doubling_shows_twice_the_pixels(void **state)
     rig_free(&r);
 }
 
+/* SeaVGABIOS sets the bit in packed modes and leaves it. */
+static void screen_off_counts_with_power_saving(void **state)
+{
+    (void)state;
+    Rig r = packed_rig(8);
+    rig_poke(&r, LFB, 0x2a);
+    rig_sr(&r, 1, 0x21);
+    rig_frame(&r);
+    assert_int_equal(rig_pixel(&r, 0, 0), rig_color(0x2a));
+    rig_gr(&r, 0x0e, 0x06);
+    rig_frame(&r);
+    assert_int_equal(rig_pixel(&r, 0, 0), 0);
+    rig_gr(&r, 0x0e, 0x00);
+    rig_frame(&r);
+    assert_int_equal(rig_pixel(&r, 0, 0), rig_color(0x2a));
+    rig_free(&r);
+}
+
 static void clocks_set_the_refresh_rate(void **state)
 {
     (void)state;
@@ -868,6 +886,7 @@ int main(void)
         cmocka_unit_test(packed_modes_of_every_depth),
         cmocka_unit_test(start_address_has_twenty_bits),
         cmocka_unit_test(clock_doubling_shows_twice_the_pixels),
+        cmocka_unit_test(screen_off_counts_with_power_saving),
         cmocka_unit_test(clocks_set_the_refresh_rate),
         cmocka_unit_test(standard_modes_work_as_on_a_vga),
         cmocka_unit_test(banks_and_apertures),
