@@ -77,6 +77,10 @@ static bool add_user_roms(FwCfg *f, const MachineConfig *c, Err *err)
     return true;
 }
 
+/* Sleep states for SeaBIOS's ACPI tables, S0 to S5: bit 7 offers one, the rest is its SLP_TYP. Only
+ * soft-off is offered: nothing here keeps memory through S3. */
+static const uint8_t system_states[6] = {0x80, 0, 0, 0x01, 0x02, 0x80};
+
 bool pc_fw_items(FwCfg *f, const MachineConfig *c, Err *err)
 {
     const char *kernel_rom = NULL;
@@ -85,7 +89,9 @@ bool pc_fw_items(FwCfg *f, const MachineConfig *c, Err *err)
               fw_cfg_add_u16(f, FW_CFG_MAX_CPUS, 1, err) &&
               fw_cfg_add_u16(f, FW_CFG_NOGRAPHIC, 0, err) &&
               fw_cfg_add_u16(f, FW_CFG_BOOT_MENU, c->boot_menu, err) &&
-              fw_cfg_add(f, IRQ0_OVERRIDE, "\1", 1, err) && add_user_roms(f, c, err);
+              fw_cfg_add(f, IRQ0_OVERRIDE, "\1", 1, err) &&
+              fw_cfg_add_file(f, "etc/system-states", system_states, sizeof(system_states), err) &&
+              add_user_roms(f, c, err);
     if (ok && c->kernel) {
         ok = add_kernel(f, c, &kernel_rom, err);
     }
