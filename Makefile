@@ -51,8 +51,8 @@ GUEST_SOURCES := $(wildcard tests/*/*.asm)
 GUEST_BINARIES := $(GUEST_SOURCES:%.asm=$(OUT)/%.bin)
 DEPENDENCIES := $(OBJECTS:.o=.d) $(TEST_SOURCES:%.c=$(OUT)/%.d) $(TEST_SUPPORT:%.c=$(OUT)/%.d) $(OUT)/machine/main.d
 
-.PHONY: all tests run check check-all bench fuzz install uninstall clean format check-layers map setup
-.SECONDARY:
+.PHONY: all vitrine tests run check check-all bench fuzz install uninstall clean format check-layers map setup
+.SECONDARY: $(ROM_SOURCES:%.asm=$(OUT)/%.bin)
 .DELETE_ON_ERROR:
 
 all: vitrine
