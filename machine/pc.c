@@ -14,7 +14,6 @@
 #include "chipset/cards/gameport.h"
 #include "chipset/cards/serial_mouse.h"
 #include "chipset/cards/vmware_port.h"
-#include "chipset/debug_exit.h"
 #include "chipset/debugcon.h"
 #include "chipset/dma.h"
 #include "chipset/fw_cfg.h"
@@ -38,6 +37,7 @@
 #include "machine/firmware.h"
 #include "machine/host/char_host.h"
 #include "machine/host/host_time.h"
+#include "machine/pc_cards.h"
 #include "machine/pc_drives.h"
 #include "machine/pc_fw.h"
 #include "machine/pc_options.h"
@@ -159,6 +159,11 @@ static bool serial_mouse_kind(const char *spec, SerialMouseKind *kind)
         }
     }
     return false;
+}
+
+static Line card_irq(void *piix, unsigned irq)
+{
+    return piix3_irq(piix, irq);
 }
 
 static bool open_char(Pc *pc, const char *option, const char *spec, CharPort *port, Err *err)
@@ -346,12 +351,17 @@ bool pc_build(Pc *pc, Board *b, const MachineConfig *c, const PcHost *host, Err 
     }
     lpt_new(b, &lpt, "parallel0");
     debugcon_new(b, &debugcon, "debugcon");
-    for (unsigned i = 0; i < MACHINE_MAX_DEVICES; i++) {
-        DebugExitConfig exit = {.exit = host->debug_exit, .self = host->self};
-        if (pc_is_debug_exit(c->device[i], &exit.base, &exit.size) &&
-            !debug_exit_new(b, &exit, "debug-exit", err)) {
-            return false;
-        }
+
+    /* Cards. */
+    PcCards cards = {.b = b,
+                     .config = c,
+                     .host = &pc->host,
+                     .pci = pci,
+                     .pci_used = 1u << 0 | 1u << 1 | 1u << VGA_DEVICE,
+                     .irq = card_irq,
+                     .board = piix};
+    if (!pc_cards_plug(&cards, err)) {
+        return false;
     }
 
     /* What the firmware is told. */

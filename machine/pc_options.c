@@ -80,28 +80,3 @@ void pc_boot_order(const char *letters, RtcSetup *setup)
         }
     }
 }
-
-/* The number behind ",name=", or a default. */
-static uint32_t property(const char *device, const char *name, uint32_t otherwise)
-{
-    size_t length = strlen(name);
-    for (const char *p = strchr(device, ','); p; p = strchr(p + 1, ',')) {
-        if (strncmp(p + 1, name, length) == 0 && p[1 + length] == '=') {
-            return (uint32_t)strtoul(p + 2 + length, NULL, 0);
-        }
-    }
-    return otherwise;
-}
-
-bool pc_is_debug_exit(const char *device, uint16_t *base, uint8_t *size)
-{
-    static const char name[] = "isa-debug-exit";
-    size_t length = sizeof(name) - 1;
-    if (!device || strncmp(device, name, length) != 0 ||
-        (device[length] != '\0' && device[length] != ',')) {
-        return false;
-    }
-    *base = (uint16_t)property(device, "iobase", 0x501);
-    *size = (uint8_t)property(device, "iosize", 2);
-    return true;
-}

@@ -13,7 +13,5 @@ bool pc_check_memory(uint32_t mib, Err *err);
 bool pc_rtc_base(const char *text, int64_t *seconds, Err *err);
 /* QEMU's letters; NULL: floppy, disk, CD. */
 void pc_boot_order(const char *letters, RtcSetup *setup);
-/* "isa-debug-exit[,iobase=N][,iosize=N]" with QEMU's defaults; NULL is none. */
-bool pc_is_debug_exit(const char *device, uint16_t *base, uint8_t *size);
 
 #endif

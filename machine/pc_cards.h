@@ -1,0 +1,24 @@
+/* Plug-in cards: -device, -nic, -netdev and -object turned into chips on the board. */
+#ifndef MACHINE_PC_CARDS_H
+#define MACHINE_PC_CARDS_H
+
+#include "chipset/pci.h"
+#include "machine/pc.h"
+
+/* What the board offers to a card, and what a configuration made of it. */
+typedef struct PcCards {
+    Board *b;
+    const MachineConfig *config;
+    const PcHost *host;
+    PciBus *pci;
+    uint32_t pci_used; /* bit n: device n of the bus is taken */
+    /* A new driver of an interrupt request of the board's. */
+    Line (*irq)(void *board, unsigned irq);
+    void *board;
+} PcCards;
+
+/* Plugs all cards of the configuration in, in the order of the options. Refuses names and settings
+ * that there are not. */
+bool pc_cards_plug(PcCards *cards, Err *err);
+
+#endif
