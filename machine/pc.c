@@ -186,7 +186,7 @@ bool pc_build(Pc *pc, Board *b, const MachineConfig *c, const PcHost *host, Err 
     CpuModel model;
     RtcConfig rtc = {0};
     if (!pc_cpu_model(c->cpu, &model, err) || !pc_rtc_base(c->rtc_base, &rtc.base, err) ||
-        !pc_check_memory(c->ram_mib, err)) {
+        !pc_check_memory(c->ram_mib, err) || !pc_check_firmware(model, c->bios, err)) {
         return false;
     }
     pc->b = b;

@@ -32,6 +32,15 @@ bool pc_cpu_model(const char *name, CpuModel *model, Err *err)
                    name);
 }
 
+bool pc_check_firmware(CpuModel model, const char *bios, Err *err)
+{
+    if (model == CPU_386 && !bios) {
+        return err_set(err, "-cpu 386: SeaBIOS needs a 486 or later; name a BIOS for the 386 with "
+                            "-bios, or use -cpu 486");
+    }
+    return true;
+}
+
 bool pc_check_memory(uint32_t mib, Err *err)
 {
     if (mib < 1 || mib > 3072) {

@@ -20,7 +20,7 @@ enum { SIGNAL_STACK_SIZE = 64 << 10, ERROR_WRITE = 2 };
 
 /* A signal has no other way to its machine than its thread. */
 static _Thread_local Translator *current;
-static _Thread_local bool has_stack;
+static _Thread_local bool has_stack, own_stack;
 
 static bool in_code(const Translator *t, const void *place)
 {
@@ -131,7 +131,9 @@ void signals_close(Translator *t)
 {
     if (current == t) {
         stack_t off = {.ss_flags = SS_DISABLE};
-        sigaltstack(&off, NULL);
+        if (own_stack) {
+            sigaltstack(&off, NULL);
+        }
         current = NULL;
         has_stack = false;
     }
@@ -145,8 +147,10 @@ void signals_use(Translator *t)
 {
     current = t;
     if (!has_stack) {
-        stack_t stack = {.ss_sp = t->signal_stack, .ss_size = SIGNAL_STACK_SIZE};
-        has_stack = sigaltstack(&stack, NULL) == 0;
+        stack_t old, own = {.ss_sp = t->signal_stack, .ss_size = SIGNAL_STACK_SIZE};
+        bool theirs = sigaltstack(NULL, &old) == 0 && !(old.ss_flags & SS_DISABLE);
+        has_stack = theirs || sigaltstack(&own, NULL) == 0; /* a sanitizer gives each thread one */
+        own_stack = !theirs;
     }
     if (!t->alarm_made) {
         struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = alarm_signal()};

@@ -48,7 +48,7 @@ def bad_input_is_one_line_and_status_1():
                  (['-kernel', text], text), (['-kernel', '/nonexistent'], '/nonexistent'), (['-bios', '/nonexistent'], '/nonexistent'),
                  (['-bios', text], text), (['-serial', 'file:/nonexistent/x'], '/nonexistent/x'), (['-log', 'loud'], 'loud'),
                  (['-qmp', 'unix:/nonexistent/q,server,nowait'], '/nonexistent/q'), (['-drive', 'file=a,if=scsi'], 'if=scsi'),
-                 (['-device', 'flux-capacitor'], '-device flux-capacitor'), (['-device', 'isa-debug-exit,volume=11'], 'volume')]
+                 (['-device', 'flux-capacitor'], '-device flux-capacitor'), (['-device', 'isa-debug-exit,volume=11'], 'volume'), (['-cpu', '386'], '-bios'), (['-cpu', 'z80'], 'z80')]
         for words, part in cases:
             status, out, err = run('run', '-display', 'none', *words)
             lines = err.strip().split('\n')
