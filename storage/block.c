@@ -16,27 +16,21 @@ LOG_TAG("block");
 
 #define PROBE_BYTES 4096
 
-static const BlockFormat *const formats[] = {&block_raw, &block_qcow2};
+static const BlockFormat *const formats[] = {&block_raw, &block_qcow2, &block_vhd, &block_vdi,
+                                             &block_vmdk};
 
 /* Known formats that are not in the table above: opening them as raw would destroy them. */
 static const struct {
     const char *name, *magic;
     size_t at, length;
 } foreign[] = {
-    {"qed", "QED", 0, 4},
-    {"vmdk", "KDMV", 0, 4},
-    {"vmdk", "COWD", 0, 4},
-    {"vmdk", "# Disk DescriptorFile", 0, 21},
-    {"vdi", "\x7f\x10\xda\xbe", 64, 4},
-    {"vhd", "conectix", 0, 8},
-    {"vhdx", "vhdxfile", 0, 8},
-    {"IMD", "IMD ", 0, 4},
-    {"TD0", "TD\0", 0, 3},
-    {"TD0", "td\0", 0, 3},
+    {"qed", "QED", 0, 4},  {"vmdk", "COWD", 0, 4}, {"vhdx", "vhdxfile", 0, 8},
+    {"IMD", "IMD ", 0, 4}, {"TD0", "TD\0", 0, 3},  {"TD0", "td\0", 0, 3},
 };
 
 static const BlockFormat *find_format(const char *name)
 {
+    name = strcmp(name, "vpc") == 0 ? "vhd" : name; /* QEMU's name for it */
     for (unsigned i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
         if (strcmp(formats[i]->name, name) == 0) {
             return formats[i];

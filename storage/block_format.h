@@ -38,11 +38,11 @@ struct Block {
     bool read_only;
     bool for_repair; /* opened to be checked: damage is no reason to refuse */
     Block *base;     /* what an overlay or image lies above; owned */
-    void *data;  /* the format's own */
+    void *data;      /* the format's own */
     pthread_mutex_t lock;
 };
 
-extern const BlockFormat block_raw, block_qcow2, block_overlay;
+extern const BlockFormat block_raw, block_qcow2, block_vhd, block_vdi, block_vmdk, block_overlay;
 
 /* A Block without a file, for overlays and tests; takes over `data` and `base`. NULL: no memory. */
 Block *block_wrap(const BlockFormat *format, const char *path, uint64_t size, bool read_only,

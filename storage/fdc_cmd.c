@@ -159,6 +159,7 @@ void fdc_seek_ended(Fdc *f, unsigned unit)
 {
     f->g.seeking &= (uint8_t) ~(1u << unit);
     f->g.sought |= (uint8_t)(1u << unit);
+    f->g.polled = 0; /* drivers that never asked after the reset get what they wait for */
     f->g.pcn[unit] = f->g.target[unit];
     log_trace("unit %u is at cylinder %u", unit, f->g.pcn[unit]);
     fdc_set_interrupt(f, true);

@@ -15,6 +15,7 @@
 #include <zstd.h>
 
 #include "machine/core/log.h"
+#include "storage/image_path.h"
 #include "storage/qcow2_internal.h"
 
 LOG_TAG("qcow2");
@@ -234,38 +235,6 @@ static void backing_format(const uint8_t *h, size_t size, size_t at, char *forma
     }
 }
 
-/* The path of a backing file: beside the image unless it begins with a slash. False: it leads out
- * of the image's folder, and that has not been allowed. */
-static bool backing_path(const Block *b, const char *name, bool anywhere, char *path, size_t room,
-                         Err *err)
-{
-    const char *slash = strrchr(b->path, '/');
-    int folder = slash ? (int)(slash - b->path) + 1 : 0;
-    if (strncmp(name, "json:", 5) == 0 || (strchr(name, ':') && !strchr(name, '/'))) {
-        return err_set(err, "'%s': its backing file '%s' is no file; convert it with qemu-img",
-                       b->path, name);
-    }
-    if (strncmp(name, "file:", 5) == 0) {
-        name += 5;
-    }
-    snprintf(path, room, "%.*s%s", name[0] == '/' ? 0 : folder, b->path, name);
-    if (anywhere) {
-        return true;
-    }
-    char here[PATH_MAX], there[PATH_MAX], dir[PATH_MAX];
-    snprintf(dir, sizeof(dir), "%.*s", folder ? folder : 1, folder ? b->path : ".");
-    if (!realpath(dir, here) || !realpath(path, there)) {
-        return err_set(err, "'%s': its backing file '%s' cannot be found: %s", b->path, path,
-                       strerror(errno));
-    }
-    size_t length = strlen(here);
-    bool below = strncmp(here, there, length) == 0 && (there[length] == '/' || length == 1);
-    return below || err_set(err,
-                            "'%s': its backing file '%s' lies outside the image's folder; allow "
-                            "that with backing=any if you trust the image",
-                            b->path, path);
-}
-
 static bool open_backing(Block *b, const uint8_t *h, size_t size, const BlockOptions *options,
                          Err *err)
 {
@@ -283,7 +252,7 @@ static bool open_backing(Block *b, const uint8_t *h, size_t size, const BlockOpt
     unsigned version = qcow2_be32(h + 4);
     backing_format(h, (size_t)at, version == 3 ? qcow2_be32(h + 100) : QCOW2_HEADER_V2, format,
                    sizeof(format));
-    if (!backing_path(b, name, options->any_backing, path, sizeof(path), err)) {
+    if (!image_path_beside(b->path, name, options->any_backing, path, sizeof(path), err)) {
         return false;
     }
     if (options->depth >= MAX_DEPTH) {

@@ -6,8 +6,9 @@
 #include "storage/block_format.h"
 #include "storage/qcow2.h"
 
-#define QCOW2_COPIED (UINT64_C(1) << 63) /* L1, L2: the cluster's reference count is exactly one   \
-                                          */
+#define QCOW2_COPIED                                                                               \
+    (UINT64_C(1) << 63) /* L1, L2: the cluster's reference count is exactly one                    \
+                         */
 #define QCOW2_COMPRESSED (UINT64_C(1) << 62) /* L2 */
 #define QCOW2_ZERO UINT64_C(1)               /* L2, version 3: reads as zeros */
 #define QCOW2_OFFSET UINT64_C(0x00fffffffffffe00)

@@ -114,14 +114,58 @@ static void create_qcow2_backed(const char *path, uint64_t size)
     make_qcow2(path, size, &(Qcow2Options){.backing = name, .backing_format = "qcow2"});
 }
 
+/* Formats that only qemu-img makes. */
+static void create_vhd(const char *path, uint64_t size)
+{
+    image_command("qemu-img create -q -f vpc -o force_size=on %s %llu", path,
+                  (unsigned long long)size);
+}
+
+static void create_vhd_fixed(const char *path, uint64_t size)
+{
+    image_command("qemu-img create -q -f vpc -o force_size=on,subformat=fixed %s %llu", path,
+                  (unsigned long long)size);
+}
+
+static void create_vdi(const char *path, uint64_t size)
+{
+    image_command("qemu-img create -q -f vdi %s %llu", path, (unsigned long long)size);
+}
+
+static void create_vmdk(const char *path, uint64_t size)
+{
+    image_command("qemu-img create -q -f vmdk %s %llu", path, (unsigned long long)size);
+}
+
+static void create_vmdk_flat(const char *path, uint64_t size)
+{
+    image_command("qemu-img create -q -f vmdk -o subformat=monolithicFlat %s %llu", path,
+                  (unsigned long long)size);
+}
+
+/* Over an empty one. */
+static void create_vmdk_backed(const char *path, uint64_t size)
+{
+    image_command("qemu-img create -q -f vmdk %s.base %llu && cd \"$(dirname %s)\" && qemu-img "
+                  "create -q -f vmdk -b \"$(basename %s)\".base -F vmdk %s %llu",
+                  path, (unsigned long long)size, path, path, path, (unsigned long long)size);
+}
+
 const ImageKind image_kinds[] = {
-    {"raw", "raw", false, true, true, create_raw},
-    {"overlay", "raw", true, true, false, create_raw},
-    {"qcow2", "qcow2", false, false, true, create_qcow2},
-    {"qcow2 version 2, 512-byte clusters", "qcow2", false, false, true, create_qcow2_v2_small},
-    {"qcow2 with counts of one bit", "qcow2", false, false, true, create_qcow2_one_bit},
-    {"qcow2 with counts of 64 bits", "qcow2", false, false, true, create_qcow2_wide},
-    {"qcow2 over another", "qcow2", false, false, true, create_qcow2_backed},
-    {"overlay over qcow2", "qcow2", true, true, false, create_qcow2},
+    {"raw", "raw", false, true, true, create_raw, false},
+    {"overlay", "raw", true, true, false, create_raw, false},
+    {"qcow2", "qcow2", false, false, true, create_qcow2, false},
+    {"qcow2 version 2, 512-byte clusters", "qcow2", false, false, true, create_qcow2_v2_small,
+     false},
+    {"qcow2 with counts of one bit", "qcow2", false, false, true, create_qcow2_one_bit, false},
+    {"qcow2 with counts of 64 bits", "qcow2", false, false, true, create_qcow2_wide, false},
+    {"qcow2 over another", "qcow2", false, false, true, create_qcow2_backed, false},
+    {"overlay over qcow2", "qcow2", true, true, false, create_qcow2, false},
+    {"VHD", "vhd", false, false, true, create_vhd, true},
+    {"fixed VHD", "vhd", false, false, true, create_vhd_fixed, true},
+    {"VDI", "vdi", false, true, true, create_vdi, true},
+    {"VMDK", "vmdk", false, false, true, create_vmdk, true},
+    {"flat VMDK", "vmdk", false, false, true, create_vmdk_flat, true},
+    {"VMDK over another", "vmdk", false, false, true, create_vmdk_backed, true},
     {0},
 };

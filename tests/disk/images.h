@@ -15,6 +15,7 @@ typedef struct ImageKind {
     bool discards_to_zero;
     bool checked; /* qemu-img check and compare agree afterwards */
     void (*create)(const char *path, uint64_t size);
+    bool needs_qemu; /* to be made */
 } ImageKind;
 
 extern const ImageKind image_kinds[]; /* ends with a NULL name */

@@ -219,6 +219,23 @@ static void reset_reports_four_units_after_a_while(void **state)
     done(f);
 }
 
+/* OpenBSD asks for no status after the reset and takes the first one it gets for its
+ * recalibration's. */
+static void a_seek_ends_the_wait_for_reset_status(void **state)
+{
+    (void)state;
+    Fixture *f = fixture_with(1474560, 0);
+    chip_out(f->b, DOR, 0x00);
+    chip_out(f->b, DOR, 0x04);
+    step(f);
+    SEND(f, 0x03, 0xdf, 0x02);
+    chip_out(f->b, DOR, 0x14);
+    SEND(f, 0x07, 0x00);
+    step(f);
+    sense(f, 0x20, 0);
+    done(f);
+}
+
 static void reads_across_sectors_and_sides(void **state)
 {
     (void)state;
@@ -574,6 +591,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reset_reports_four_units_after_a_while),
+        cmocka_unit_test(a_seek_ends_the_wait_for_reset_status),
         cmocka_unit_test(reads_across_sectors_and_sides),
         cmocka_unit_test(writes_and_fills_up_a_short_sector),
         cmocka_unit_test(wrong_ids_and_rates_find_nothing),

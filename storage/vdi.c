@@ -1,0 +1,275 @@
+/* VDI images (VirtualBox): dynamic and fixed. Differencing images, which name their parent by
+ * number only, are refused.
+ *
+ * Header, block map, blocks. All numbers are little-endian. A block's data are written before the
+ * map shows it. Source: the header's layout as published in VirtualBox's forum ("All about VDIs")
+ * and by its own files.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "storage/block_format.h"
+
+enum {
+    HEADER = 512,
+    AT_SIGNATURE = 0x40,
+    AT_VERSION = 0x44,
+    AT_TYPE = 0x4c,
+    AT_MAP = 0x154,
+    AT_DATA = 0x158,
+    AT_SECTOR_SIZE = 0x168,
+    AT_DISK_SIZE = 0x170,
+    AT_BLOCK_SIZE = 0x178,
+    AT_BLOCK_EXTRA = 0x17c,
+    AT_BLOCKS = 0x180,
+    AT_ALLOCATED = 0x184,
+    TYPE_DYNAMIC = 1,
+    TYPE_FIXED = 2,
+    MAX_BLOCKS = 1 << 24,
+    MAX_BLOCK_BYTES = 64 << 20,
+};
+
+#define SIGNATURE 0xbeda107fu
+#define LEAST_SPECIAL 0xfffffffeu /* this and the next: no data, reads as zeros */
+
+typedef struct Vdi {
+    uint64_t map_at, data_at;
+    uint32_t block_bytes, blocks, allocated;
+    uint32_t *map;
+} Vdi;
+
+static uint32_t le32(const uint8_t *p)
+{
+    return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+static void put32(uint8_t *p, uint32_t value)
+{
+    for (unsigned i = 0; i < 4; i++) {
+        p[i] = (uint8_t)(value >> (8 * i));
+    }
+}
+
+static int vdi_probe(const BlockProbe *p)
+{
+    return p->head_size >= HEADER && le32(p->head + AT_SIGNATURE) == SIGNATURE ? 100 : 0;
+}
+
+static bool bad(const Block *b, Err *err, const char *what)
+{
+    return err_set(err, "'%s' is a damaged VDI image: %s", b->path, what);
+}
+
+static bool read_map(Block *b, uint64_t file_size, Err *err)
+{
+    Vdi *v = b->data;
+    if (v->map_at > file_size || 4ull * v->blocks > file_size - v->map_at) {
+        return bad(b, err, "its block map lies outside the file");
+    }
+    v->map = malloc(4ull * v->blocks);
+    int error = v->map ? disk_file_read(&b->file, v->map_at, v->map, 4ull * v->blocks) : ENOMEM;
+    if (error) {
+        return err_set(err, "'%s': its block map cannot be read: %s", b->path, strerror(error));
+    }
+    for (uint32_t i = 0; i < v->blocks; i++) {
+        uint32_t entry = v->map[i] = le32((const uint8_t *)&v->map[i]);
+        if (entry < LEAST_SPECIAL) {
+            if (entry >= v->blocks) {
+                return bad(b, err, "a block lies outside the file");
+            }
+            /* the header's own count is not trusted: a crash may have kept it from being written */
+            v->allocated = entry >= v->allocated ? entry + 1 : v->allocated;
+        }
+    }
+    return v->data_at + (uint64_t)v->allocated * v->block_bytes <= file_size ||
+           bad(b, err, "it is cut off");
+}
+
+static bool read_header(Block *b, Err *err)
+{
+    Vdi *v = b->data;
+    uint8_t h[HEADER];
+    uint64_t file_size = 0;
+    int error = disk_file_size(&b->file, &file_size);
+    error = error ? error : file_size < HEADER ? EIO : disk_file_read(&b->file, 0, h, HEADER);
+    if (error) {
+        return err_set(err, "'%s' cannot be read: %s", b->path, strerror(error));
+    }
+    uint32_t type = le32(h + AT_TYPE), extra = le32(h + AT_BLOCK_EXTRA);
+    b->size = le32(h + AT_DISK_SIZE) | (uint64_t)le32(h + AT_DISK_SIZE + 4) << 32;
+    /* QEMU rounds odd sizes up, as the blocks do */
+    b->size = (b->size + BLOCK_SECTOR - 1) & ~(uint64_t)(BLOCK_SECTOR - 1);
+    v->map_at = le32(h + AT_MAP);
+    v->data_at = le32(h + AT_DATA);
+    v->block_bytes = le32(h + AT_BLOCK_SIZE);
+    v->blocks = le32(h + AT_BLOCKS);
+    if (le32(h + AT_SIGNATURE) != SIGNATURE || le32(h + AT_VERSION) != 0x00010001) {
+        return err_set(err, "'%s' is no VDI image of version 1.1; convert it with qemu-img",
+                       b->path);
+    }
+    if (type != TYPE_DYNAMIC && type != TYPE_FIXED) {
+        return err_set(err,
+                       "'%s' is a VDI of type %u (a snapshot?), which is not supported; convert "
+                       "the whole disk: VBoxManage clonemedium",
+                       b->path, type);
+    }
+    if (v->block_bytes < BLOCK_SECTOR || v->block_bytes > MAX_BLOCK_BYTES ||
+        v->block_bytes & (v->block_bytes - 1) || extra != 0 ||
+        le32(h + AT_SECTOR_SIZE) != BLOCK_SECTOR) {
+        return bad(b, err, "its block or sector size is out of range");
+    }
+    if (v->blocks == 0 || v->blocks > MAX_BLOCKS || b->size == 0 ||
+        b->size > (uint64_t)v->blocks * v->block_bytes || v->data_at % BLOCK_SECTOR ||
+        v->data_at < v->map_at + 4ull * v->blocks || v->map_at < HEADER - 56) {
+        return bad(b, err, "its disk size does not fit its blocks");
+    }
+    return read_map(b, file_size, err);
+}
+
+static void vdi_close(Block *b)
+{
+    Vdi *v = b->data;
+    if (v) {
+        free(v->map);
+        free(v);
+        b->data = NULL;
+    }
+}
+
+static bool vdi_open(Block *b, const BlockOptions *options, Err *err)
+{
+    (void)options;
+    b->data = calloc(1, sizeof(Vdi));
+    if (!b->data) {
+        return err_set(err, "'%s': out of memory", b->path);
+    }
+    if (!read_header(b, err)) {
+        vdi_close(b);
+        return false;
+    }
+    return true;
+}
+
+static uint64_t place(const Vdi *v, uint32_t entry)
+{
+    return v->data_at + (uint64_t)entry * v->block_bytes;
+}
+
+static size_t part_of(const Vdi *v, uint64_t offset, uint64_t length)
+{
+    uint64_t rest = v->block_bytes - offset % v->block_bytes;
+    return (size_t)(rest < length ? rest : length);
+}
+
+static int vdi_read(Block *b, uint64_t offset, void *data, size_t length)
+{
+    const Vdi *v = b->data;
+    uint8_t *at = data;
+    while (length) {
+        uint32_t entry = v->map[offset / v->block_bytes];
+        size_t part = part_of(v, offset, length);
+        int error = 0;
+        if (entry >= LEAST_SPECIAL) {
+            memset(at, 0, part);
+        } else {
+            error = disk_file_read(&b->file, place(v, entry) + offset % v->block_bytes, at, part);
+        }
+        if (error) {
+            return error;
+        }
+        at += part;
+        offset += part;
+        length -= part;
+    }
+    return 0;
+}
+
+/* A block for a part of the disk that had none. Order: the block, the count, the map. */
+static int add_block(Block *b, uint32_t index, uint32_t in, const uint8_t *data, size_t length)
+{
+    Vdi *v = b->data;
+    uint8_t word[4];
+    uint8_t *whole = calloc(1, v->block_bytes);
+    if (!whole || v->allocated >= v->blocks) {
+        free(whole);
+        return whole ? ENOSPC : ENOMEM;
+    }
+    memcpy(whole + in, data, length);
+    int error = disk_file_write(&b->file, place(v, v->allocated), whole, v->block_bytes);
+    free(whole);
+    put32(word, v->allocated + 1);
+    error = error ? error : disk_file_write(&b->file, AT_ALLOCATED, word, 4);
+    error = error ? error : disk_file_sync(&b->file);
+    put32(word, v->allocated);
+    error = error ? error : disk_file_write(&b->file, v->map_at + 4ull * index, word, 4);
+    if (!error) {
+        v->map[index] = v->allocated++;
+    }
+    return error;
+}
+
+static int vdi_write(Block *b, uint64_t offset, const void *data, size_t length)
+{
+    const Vdi *v = b->data;
+    const uint8_t *at = data;
+    while (length) {
+        uint32_t index = (uint32_t)(offset / v->block_bytes), entry = v->map[index];
+        uint32_t in = (uint32_t)(offset % v->block_bytes);
+        size_t part = part_of(v, offset, length);
+        int error = entry >= LEAST_SPECIAL
+                        ? add_block(b, index, in, at, part)
+                        : disk_file_write(&b->file, place(v, entry) + in, at, part);
+        if (error) {
+            return error;
+        }
+        at += part;
+        offset += part;
+        length -= part;
+    }
+    return 0;
+}
+
+static int vdi_flush(Block *b)
+{
+    return disk_file_sync(&b->file);
+}
+
+static int vdi_discard(Block *b, uint64_t offset, uint64_t length)
+{
+    const Vdi *v = b->data;
+    while (length) {
+        uint32_t entry = v->map[offset / v->block_bytes];
+        size_t part = part_of(v, offset, length);
+        int error =
+            entry >= LEAST_SPECIAL
+                ? 0
+                : disk_file_punch(&b->file, place(v, entry) + offset % v->block_bytes, part);
+        if (error) {
+            return error;
+        }
+        offset += part;
+        length -= part;
+    }
+    return 0;
+}
+
+static int vdi_map(Block *b, uint64_t offset, BlockExtent *extent)
+{
+    const Vdi *v = b->data;
+    *extent = (BlockExtent){part_of(v, offset, b->size - offset),
+                            v->map[offset / v->block_bytes] < LEAST_SPECIAL};
+    return 0;
+}
+
+const BlockFormat block_vdi = {
+    .name = "vdi",
+    .probe = vdi_probe,
+    .open = vdi_open,
+    .close = vdi_close,
+    .read = vdi_read,
+    .write = vdi_write,
+    .flush = vdi_flush,
+    .discard = vdi_discard,
+    .map = vdi_map,
+};

@@ -1,0 +1,463 @@
+/* VHD images (Microsoft, "Virtual Hard Disk Image Format Specification", 1.0): fixed, dynamic,
+ * differencing.
+ *
+ * A dynamic image is a table of blocks (BAT), each a bitmap of its sectors and their data. A
+ * block's place is in the table only once its bitmap is on the disk, and the footer is written
+ * behind it first, so that a file that is cut off anywhere opens. A sector whose bit is clear comes
+ * from the parent, or is zero.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "storage/block_format.h"
+#include "storage/image_path.h"
+
+enum {
+    FOOTER = 512,
+    HEADER = 1024, /* of dynamic and differencing images */
+    TYPE_FIXED = 2,
+    TYPE_DYNAMIC = 3,
+    TYPE_DIFFERENCING = 4,
+    MAX_BLOCKS = 1 << 24,
+    MAX_BLOCK_BYTES = 256 << 20,
+    MAX_DEPTH = 32,
+};
+
+#define UNUSED_BLOCK UINT32_MAX
+
+typedef struct Vhd {
+    unsigned type;
+    uint8_t footer[FOOTER];
+    uint64_t footer_at; /* where it stands now: behind the last block */
+    uint64_t table_at;
+    uint32_t *table; /* first sector of each block */
+    uint32_t blocks, block_bytes, bitmap_bytes;
+    uint8_t *bitmap; /* of the block in `bitmap_of`; UNUSED_BLOCK: none */
+    uint32_t bitmap_of;
+} Vhd;
+
+static uint32_t be32(const uint8_t *p)
+{
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+static uint64_t be64(const uint8_t *p)
+{
+    return (uint64_t)be32(p) << 32 | be32(p + 4);
+}
+
+static void put32(uint8_t *p, uint32_t value)
+{
+    for (unsigned i = 0; i < 4; i++) {
+        p[i] = (uint8_t)(value >> (24 - 8 * i));
+    }
+}
+
+/* Ones' complement of the sum of all bytes but the checksum's own four. */
+static bool checksum_good(const uint8_t *p, size_t size, size_t at)
+{
+    uint32_t sum = 0;
+    for (size_t i = 0; i < size; i++) {
+        sum += i >= at && i < at + 4 ? 0 : p[i];
+    }
+    return be32(p + at) == ~sum;
+}
+
+static int vhd_probe(const BlockProbe *p)
+{
+    if (p->head_size >= FOOTER && memcmp(p->head, "conectix", 8) == 0) {
+        return 100;
+    }
+    return p->size >= 2 * FOOTER && memcmp(p->tail, "conectix", 8) == 0 &&
+                   checksum_good(p->tail, FOOTER, 64)
+               ? 90
+               : 0;
+}
+
+static bool bad(const Block *b, Err *err, const char *what)
+{
+    return err_set(err, "'%s' is a damaged VHD image: %s", b->path, what);
+}
+
+/* The footer at the end, or its copy at the beginning. */
+static bool read_footer(Block *b, uint64_t file_size, Err *err)
+{
+    Vhd *v = b->data;
+    if (file_size < FOOTER) {
+        return bad(b, err, "it is too short");
+    }
+    /* A footer of 511 bytes was written by very old programs; none of them is in use. */
+    v->footer_at = file_size - FOOTER;
+    int error = disk_file_read(&b->file, v->footer_at, v->footer, FOOTER);
+    bool good =
+        !error && memcmp(v->footer, "conectix", 8) == 0 && checksum_good(v->footer, FOOTER, 64);
+    if (!error && !good) {
+        error = disk_file_read(&b->file, 0, v->footer, FOOTER);
+        good = !error && memcmp(v->footer, "conectix", 8) == 0 &&
+               checksum_good(v->footer, FOOTER, 64) && be32(v->footer + 60) != TYPE_FIXED;
+        v->footer_at = (file_size + 511) & ~UINT64_C(511); /* it was cut off: make it anew there */
+    }
+    if (error) {
+        return err_set(err, "'%s' cannot be read: %s", b->path, strerror(error));
+    }
+    return good || bad(b, err, "its footer is missing or wrong");
+}
+
+/* Virtual PC made the geometry the size; everybody else means the size field. */
+static uint64_t disk_size(const uint8_t *footer)
+{
+    uint64_t size = be64(footer + 48);
+    uint64_t cylinders = (uint32_t)footer[56] << 8 | footer[57];
+    uint64_t chs = cylinders * footer[58] * footer[59] * BLOCK_SECTOR;
+    bool by_geometry = memcmp(footer + 28, "vpc ", 4) == 0 || memcmp(footer + 28, "vs  ", 4) == 0 ||
+                       memcmp(footer + 28, "qemu", 4) == 0;
+    return by_geometry && chs && cylinders != 65535 && chs <= size ? chs : size;
+}
+
+/* The parent's path from the header's Unicode name: ASCII part of UTF-16, or a locator of type
+ * W2ru. */
+static bool parent_path(Block *b, const uint8_t *header, uint64_t file_size, char *name,
+                        size_t room)
+{
+    for (unsigned i = 0; i < 8; i++) {
+        const uint8_t *locator = header + 576 + 24 * i;
+        uint32_t length = be32(locator + 8);
+        uint64_t at = be64(locator + 16);
+        uint8_t text[2048];
+        if (memcmp(locator, "W2ru", 4) != 0 || length == 0 || length > sizeof(text) ||
+            at > file_size || length > file_size - at ||
+            disk_file_read(&b->file, at, text, length) != 0) {
+            continue;
+        }
+        size_t n = 0;
+        for (size_t j = 0; j + 1 < length && n + 1 < room; j += 2) {
+            if (text[j + 1] || text[j] == 0) {
+                break;
+            }
+            name[n++] = text[j] == '\\' ? '/' : (char)text[j];
+        }
+        name[n] = '\0';
+        if (n) {
+            return true;
+        }
+    }
+    size_t n = 0;
+    for (size_t j = 0; j < 512 && n + 1 < room; j += 2) {
+        const uint8_t *unit = header + 64 + j; /* big-endian */
+        if (unit[0] || unit[1] == 0) {
+            break;
+        }
+        name[n++] = unit[1] == '\\' ? '/' : (char)unit[1];
+    }
+    name[n] = '\0';
+    return n > 0;
+}
+
+static bool open_parent(Block *b, const uint8_t *header, uint64_t file_size,
+                        const BlockOptions *options, Err *err)
+{
+    char name[PATH_MAX], path[PATH_MAX];
+    if (!parent_path(b, header, file_size, name, sizeof(name))) {
+        return bad(b, err, "it does not name its parent");
+    }
+    /* names with a drive letter are of another machine: the file beside the image is meant */
+    const char *base = name[0] && name[1] == ':' ? strrchr(name, '/') : NULL;
+    if (!image_path_beside(b->path, base ? base + 1 : name, options->any_backing, path,
+                           sizeof(path), err)) {
+        return false;
+    }
+    if (options->depth >= MAX_DEPTH) {
+        return err_set(err, "'%s': its parents go round in a circle, or are more than %d", b->path,
+                       MAX_DEPTH);
+    }
+    BlockOptions how = *options;
+    how.read_only = true;
+    how.snapshot = false;
+    how.format = NULL;
+    how.depth++;
+    b->base = block_open(path, &how, err);
+    return b->base != NULL;
+}
+
+static bool read_table(Block *b, uint64_t file_size, const BlockOptions *options, Err *err)
+{
+    Vhd *v = b->data;
+    uint8_t header[HEADER];
+    uint64_t at = be64(v->footer + 16);
+    if (at > file_size || file_size - at < HEADER ||
+        disk_file_read(&b->file, at, header, HEADER) != 0 || memcmp(header, "cxsparse", 8) != 0 ||
+        !checksum_good(header, HEADER, 36)) {
+        return bad(b, err, "its header is missing or wrong");
+    }
+    v->table_at = be64(header + 16);
+    v->blocks = be32(header + 28);
+    v->block_bytes = be32(header + 32);
+    if (v->block_bytes < BLOCK_SECTOR || v->block_bytes > MAX_BLOCK_BYTES ||
+        v->block_bytes & (v->block_bytes - 1)) {
+        return bad(b, err, "its block size is out of range");
+    }
+    if (v->blocks == 0 || v->blocks > MAX_BLOCKS || v->table_at > file_size ||
+        4ull * v->blocks > file_size - v->table_at ||
+        (b->size + v->block_bytes - 1) / v->block_bytes > v->blocks) {
+        return bad(b, err, "its block table lies outside the file or is too small");
+    }
+    v->bitmap_bytes = (v->block_bytes / BLOCK_SECTOR / 8 + 511) & ~511u;
+    v->bitmap_of = UNUSED_BLOCK;
+    v->bitmap = malloc(v->bitmap_bytes);
+    v->table = malloc(4ull * v->blocks);
+    if (!v->bitmap || !v->table) {
+        return err_set(err, "'%s': out of memory", b->path);
+    }
+    int error = disk_file_read(&b->file, v->table_at, v->table, 4ull * v->blocks);
+    for (uint32_t i = 0; i < v->blocks && !error; i++) {
+        v->table[i] = be32((const uint8_t *)&v->table[i]);
+        uint64_t from = (uint64_t)v->table[i] * BLOCK_SECTOR;
+        uint64_t end = from + v->bitmap_bytes + v->block_bytes;
+        if (v->table[i] != UNUSED_BLOCK && end > v->footer_at) {
+            /* the footer was lost, or a program wrote none: it goes behind all blocks */
+            v->footer_at = end;
+        }
+    }
+    if (error) {
+        return err_set(err, "'%s' cannot be read: %s", b->path, strerror(error));
+    }
+    return v->type != TYPE_DIFFERENCING || open_parent(b, header, file_size, options, err);
+}
+
+static void vhd_free(Block *b)
+{
+    Vhd *v = b->data;
+    if (v) {
+        free(v->table);
+        free(v->bitmap);
+        free(v);
+        b->data = NULL;
+    }
+}
+
+static bool vhd_open(Block *b, const BlockOptions *options, Err *err)
+{
+    uint64_t file_size = 0;
+    int error = disk_file_size(&b->file, &file_size);
+    Vhd *v = b->data = calloc(1, sizeof(*v));
+    if (error || !v) {
+        return err_set(err, "'%s': %s", b->path, strerror(error ? error : ENOMEM));
+    }
+    bool good = read_footer(b, file_size, err);
+    if (good) {
+        v->type = be32(v->footer + 60);
+        b->size = disk_size(v->footer);
+        if (b->size == 0 || b->size % BLOCK_SECTOR || b->size > UINT64_C(1) << 41) {
+            good = bad(b, err, "its disk size is out of range");
+        } else if (v->type == TYPE_FIXED) {
+            good = b->size <= v->footer_at || bad(b, err, "it is cut off");
+        } else if (v->type == TYPE_DYNAMIC || v->type == TYPE_DIFFERENCING) {
+            good = read_table(b, file_size, options, err);
+        } else {
+            good = bad(b, err, "its type is unknown");
+        }
+    }
+    if (!good) {
+        block_close(b->base);
+        b->base = NULL;
+        vhd_free(b);
+    }
+    return good;
+}
+
+static bool bit(const uint8_t *bitmap, uint32_t sector)
+{
+    return bitmap[sector / 8] >> (7 - sector % 8) & 1;
+}
+
+static int load_bitmap(Block *b, uint32_t block)
+{
+    Vhd *v = b->data;
+    if (v->bitmap_of == block) {
+        return 0;
+    }
+    v->bitmap_of = UNUSED_BLOCK;
+    int error = disk_file_read(&b->file, (uint64_t)v->table[block] * BLOCK_SECTOR, v->bitmap,
+                               v->bitmap_bytes);
+    if (!error) {
+        v->bitmap_of = block;
+    }
+    return error;
+}
+
+static uint64_t data_at(const Vhd *v, uint32_t block)
+{
+    return (uint64_t)v->table[block] * BLOCK_SECTOR + v->bitmap_bytes;
+}
+
+/* How much from `offset` on is alike: in this file (*here) or not. At most `limit`, within a block.
+ */
+static int stretch(Block *b, uint64_t offset, uint64_t limit, bool *here, uint64_t *length)
+{
+    Vhd *v = b->data;
+    uint32_t block = (uint32_t)(offset / v->block_bytes);
+    uint32_t in = (uint32_t)(offset % v->block_bytes);
+    *length = v->block_bytes - in < limit ? v->block_bytes - in : limit;
+    *here = false;
+    if (v->table[block] == UNUSED_BLOCK) {
+        return 0;
+    }
+    int error = load_bitmap(b, block);
+    if (error) {
+        return error;
+    }
+    uint32_t sector = in / BLOCK_SECTOR, count = 1;
+    *here = bit(v->bitmap, sector);
+    while (count < *length / BLOCK_SECTOR && bit(v->bitmap, sector + count) == *here) {
+        count++;
+    }
+    *length = (uint64_t)count * BLOCK_SECTOR;
+    return 0;
+}
+
+static int read_parent(Block *b, uint64_t offset, uint8_t *data, uint64_t length)
+{
+    uint64_t size = b->base ? block_size(b->base) : 0;
+    uint64_t part = offset >= size ? 0 : length < size - offset ? length : size - offset;
+    memset(data + part, 0, (size_t)(length - part));
+    return part ? block_read(b->base, offset, data, (size_t)part) : 0;
+}
+
+static int vhd_read(Block *b, uint64_t offset, void *data, size_t length)
+{
+    const Vhd *v = b->data;
+    uint8_t *at = data;
+    if (v->type == TYPE_FIXED) {
+        return disk_file_read(&b->file, offset, data, length);
+    }
+    while (length) {
+        bool here;
+        uint64_t part;
+        int error = stretch(b, offset, length, &here, &part);
+        if (error) {
+            return error;
+        }
+        uint32_t block = (uint32_t)(offset / v->block_bytes);
+        error = here ? disk_file_read(&b->file, data_at(v, block) + offset % v->block_bytes, at,
+                                      (size_t)part)
+                     : read_parent(b, offset, at, part);
+        if (error) {
+            return error;
+        }
+        at += part;
+        offset += part;
+        length -= (size_t)part;
+    }
+    return 0;
+}
+
+/* A new block where the footer stands. Order: the footer behind it, its bitmap and data, the table.
+ */
+static int add_block(Block *b, uint32_t block)
+{
+    Vhd *v = b->data;
+    uint64_t place = (v->footer_at + 511) & ~UINT64_C(511);
+    uint64_t end = place + v->bitmap_bytes + v->block_bytes;
+    uint8_t entry[4];
+    if (end / BLOCK_SECTOR >= UNUSED_BLOCK) {
+        return EFBIG;
+    }
+    uint8_t *empty = calloc(1, v->bitmap_bytes);
+    if (!empty) {
+        return ENOMEM;
+    }
+    int error = disk_file_write(&b->file, end, v->footer, FOOTER);
+    error = error ? error : disk_file_punch(&b->file, place, end - place);
+    error = error ? error : disk_file_write(&b->file, place, empty, v->bitmap_bytes);
+    free(empty);
+    error = error ? error : disk_file_sync(&b->file);
+    put32(entry, (uint32_t)(place / BLOCK_SECTOR));
+    error = error ? error : disk_file_write(&b->file, v->table_at + 4ull * block, entry, 4);
+    if (!error) {
+        v->table[block] = (uint32_t)(place / BLOCK_SECTOR);
+        v->footer_at = end;
+    }
+    return error;
+}
+
+/* Sets the bits of sectors, in the file too. */
+static int set_bits(Block *b, uint32_t block, uint32_t sector, uint32_t count)
+{
+    Vhd *v = b->data;
+    bool changed = false;
+    for (uint32_t i = sector; i < sector + count; i++) {
+        changed |= !bit(v->bitmap, i);
+        v->bitmap[i / 8] |= (uint8_t)(0x80 >> i % 8);
+    }
+    uint32_t from = sector / 8 & ~511u, to = ((sector + count - 1) / 8 | 511u) + 1;
+    int error = changed ? disk_file_write(&b->file, (uint64_t)v->table[block] * BLOCK_SECTOR + from,
+                                          v->bitmap + from, to - from)
+                        : 0;
+    if (error) {
+        v->bitmap_of = UNUSED_BLOCK; /* what is in memory is not what is on the disk */
+    }
+    return error;
+}
+
+static int vhd_write(Block *b, uint64_t offset, const void *data, size_t length)
+{
+    Vhd *v = b->data;
+    const uint8_t *at = data;
+    if (v->type == TYPE_FIXED) {
+        return disk_file_write(&b->file, offset, data, length);
+    }
+    while (length) {
+        uint32_t block = (uint32_t)(offset / v->block_bytes);
+        uint32_t in = (uint32_t)(offset % v->block_bytes);
+        size_t part = v->block_bytes - in < length ? v->block_bytes - in : length;
+        int error = v->table[block] == UNUSED_BLOCK ? add_block(b, block) : 0;
+        error = error ? error : load_bitmap(b, block);
+        error = error ? error : disk_file_write(&b->file, data_at(v, block) + in, at, part);
+        error =
+            error ? error : set_bits(b, block, in / BLOCK_SECTOR, (uint32_t)(part / BLOCK_SECTOR));
+        if (error) {
+            return error;
+        }
+        at += part;
+        offset += part;
+        length -= part;
+    }
+    return 0;
+}
+
+static int vhd_flush(Block *b)
+{
+    return disk_file_sync(&b->file);
+}
+
+static int vhd_map(Block *b, uint64_t offset, BlockExtent *extent)
+{
+    const Vhd *v = b->data;
+    if (v->type == TYPE_FIXED) {
+        return block_raw.map(b, offset, extent);
+    }
+    bool here;
+    int error = stretch(b, offset, b->size - offset, &here, &extent->length);
+    extent->data = here;
+    if (!error && !here && b->base && offset < block_size(b->base)) {
+        BlockExtent below;
+        error = block_map(b->base, offset, &below);
+        extent->data = below.data;
+        extent->length = below.length < extent->length ? below.length : extent->length;
+    }
+    return error;
+}
+
+const BlockFormat block_vhd = {
+    .name = "vhd",
+    .probe = vhd_probe,
+    .open = vhd_open,
+    .close = vhd_free,
+    .read = vhd_read,
+    .write = vhd_write,
+    .flush = vhd_flush,
+    .map = vhd_map,
+};

@@ -1,0 +1,628 @@
+/* VMDK images (VMware, "Virtual Disk Format 1.1" and 5.0): sparse, flat, split, streamOptimized,
+ * with parents.
+ *
+ * A disk is a row of extents: sparse files (grain directory, grain tables, grains), flat files,
+ * zeros. A descriptor text names them, or stands inside the one sparse file. Grains are written
+ * before a table shows them. streamOptimized files are read only. Not supported: the old COWD and
+ * SESparse files of ESX, raw devices.
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+
+#include "storage/block_format.h"
+#include "storage/image_path.h"
+
+enum {
+    HEADER = 512,
+    FLAG_REDUNDANT = 0x2,
+    FLAG_ZERO_GRAINS = 0x4,
+    FLAG_COMPRESSED = 0x10000,
+    MAX_EXTENTS = 256,
+    MAX_DESCRIPTOR = 65536,
+    MAX_DIRECTORY = 1 << 22, /* entries */
+    MAX_TABLE = 4096,        /* entries of a grain table */
+    MAX_GRAIN = 1 << 21,     /* bytes */
+    MAX_DEPTH = 32,
+};
+
+#define GD_AT_END UINT64_MAX
+
+typedef enum ExtentKind { EXTENT_FLAT, EXTENT_SPARSE, EXTENT_ZERO } ExtentKind;
+
+typedef struct Extent {
+    ExtentKind kind;
+    uint64_t start, size; /* bytes of the disk */
+    DiskFile file;
+    bool own_file;        /* opened here, not the Block's */
+    uint64_t file_offset; /* flat: where it begins in the file */
+    /* sparse */
+    uint32_t flags, grain, table_size; /* bytes; entries */
+    uint32_t *directory, *second;      /* sectors of the grain tables; the redundant ones or NULL */
+    uint64_t directory_at;
+    uint32_t directory_size;
+    uint64_t end;      /* of the file, where the next grain goes */
+    uint32_t *table;   /* the grain table last used, */
+    uint32_t table_of; /* and its place in the directory; UINT32_MAX: none */
+} Extent;
+
+typedef struct Vmdk {
+    Extent extent[MAX_EXTENTS];
+    unsigned extents;
+    uint8_t *grain, *packed; /* scratch: a grain; a compressed one */
+    Extent *unpacked_in;     /* whose grain at */
+    uint32_t unpacked;       /* this sector is in `grain`; 0: none */
+} Vmdk;
+
+static uint32_t le32(const uint8_t *p)
+{
+    return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+static uint64_t le64(const uint8_t *p)
+{
+    return le32(p) | (uint64_t)le32(p + 4) << 32;
+}
+
+static void put32(uint8_t *p, uint32_t value)
+{
+    for (unsigned i = 0; i < 4; i++) {
+        p[i] = (uint8_t)(value >> (8 * i));
+    }
+}
+
+static int vmdk_probe(const BlockProbe *p)
+{
+    if (p->head_size >= HEADER && memcmp(p->head, "KDMV", 4) == 0) {
+        return 100;
+    }
+    return p->head_size > 21 && memcmp(p->head, "# Disk DescriptorFile", 21) == 0 ? 100 : 0;
+}
+
+static bool bad(const char *path, Err *err, const char *what)
+{
+    return err_set(err, "'%s' is a damaged VMDK image: %s", path, what);
+}
+
+static int read_table(const Extent *e, uint64_t sector, uint32_t *table, uint32_t entries)
+{
+    int error = disk_file_read(&e->file, sector * BLOCK_SECTOR, table, 4ull * entries);
+    for (uint32_t i = 0; i < entries && !error; i++) {
+        table[i] = le32((const uint8_t *)&table[i]);
+    }
+    return error;
+}
+
+static bool read_directories(Extent *e, const char *path, uint64_t gd, uint64_t rgd, Err *err)
+{
+    uint64_t room = e->end / BLOCK_SECTOR;
+    e->directory = malloc(4ull * e->directory_size);
+    e->table = malloc(4ull * e->table_size);
+    if (!e->directory || !e->table) {
+        return err_set(err, "'%s': out of memory", path);
+    }
+    if (gd > room || 4ull * e->directory_size > (room - gd) * BLOCK_SECTOR + BLOCK_SECTOR) {
+        return bad(path, err, "its grain directory lies outside the file");
+    }
+    e->directory_at = gd * BLOCK_SECTOR;
+    int error = read_table(e, gd, e->directory, e->directory_size);
+    if (!error && e->flags & FLAG_REDUNDANT && rgd && rgd < room) {
+        e->second = malloc(4ull * e->directory_size);
+        error = e->second ? read_table(e, rgd, e->second, e->directory_size) : ENOMEM;
+    }
+    return !error || err_set(err, "'%s' cannot be read: %s", path, strerror(error));
+}
+
+/* A sparse extent: e->file is open. want: bytes that the descriptor gives it, 0: as many as it has.
+ */
+static bool open_sparse(Extent *e, const char *path, uint64_t want, Err *err)
+{
+    uint8_t h[HEADER];
+    int error = disk_file_size(&e->file, &e->end);
+    error = error ? error : e->end < HEADER ? EIO : disk_file_read(&e->file, 0, h, HEADER);
+    if (!error && le64(h + 56) == GD_AT_END && e->end >= 3 * HEADER) {
+        error = disk_file_read(&e->file, e->end - 2 * HEADER, h, HEADER); /* the footer */
+    }
+    if (error) {
+        return err_set(err, "'%s' cannot be read: %s", path, strerror(error));
+    }
+    uint64_t capacity = le64(h + 12), grain = le64(h + 20);
+    uint32_t version = le32(h + 4);
+    e->kind = EXTENT_SPARSE;
+    e->flags = le32(h + 8);
+    e->table_size = le32(h + 44);
+    e->table_of = UINT32_MAX;
+    if (memcmp(h, "KDMV", 4) != 0 || version < 1 || version > 3) {
+        return err_set(
+            err, "'%s' is no VMDK sparse file of version 1 to 3; convert it with qemu-img", path);
+    }
+    if (grain < 1 || grain > MAX_GRAIN / BLOCK_SECTOR || grain & (grain - 1) || e->table_size < 1 ||
+        e->table_size > MAX_TABLE || capacity == 0 || capacity > UINT64_C(1) << 32) {
+        return bad(path, err, "its sizes are out of range");
+    }
+    e->grain = (uint32_t)grain * BLOCK_SECTOR;
+    e->size = capacity * BLOCK_SECTOR;
+    uint64_t tables = (capacity + grain * e->table_size - 1) / (grain * e->table_size);
+    if (tables > MAX_DIRECTORY || (want && want > e->size)) {
+        return bad(path, err, "its sizes are out of range");
+    }
+    e->size = want ? want : e->size;
+    e->directory_size = (uint32_t)tables;
+    e->end = (e->end + BLOCK_SECTOR - 1) & ~(uint64_t)(BLOCK_SECTOR - 1);
+    return read_directories(e, path, le64(h + 56), le64(h + 48), err);
+}
+
+/* One line of the descriptor: "RW 8192 SPARSE "disk-s001.vmdk"". */
+static bool add_extent(Block *b, const char *line, const BlockOptions *options, Err *err)
+{
+    Vmdk *v = b->data;
+    char access[16], type[32], name[1024], path[PATH_MAX];
+    unsigned long long sectors = 0, offset = 0;
+    name[0] = '\0';
+    int fields =
+        sscanf(line, "%15s %llu %31s \"%1023[^\"]\" %llu", access, &sectors, type, name, &offset);
+    if (fields < 3 || sectors == 0 || sectors > UINT64_C(1) << 32 || offset > UINT64_C(1) << 40) {
+        return bad(b->path, err, "its descriptor has a line that is no extent");
+    }
+    if (v->extents == MAX_EXTENTS) {
+        return bad(b->path, err, "it has too many extents");
+    }
+    Extent *e = &v->extent[v->extents++];
+    *e = (Extent){.kind = EXTENT_ZERO, .size = sectors * BLOCK_SECTOR, .file.fd = -1};
+    e->start = b->size;
+    b->size += e->size;
+    if (strcmp(type, "ZERO") == 0) {
+        return true;
+    }
+    if (strcmp(type, "FLAT") != 0 && strcmp(type, "SPARSE") != 0 && strcmp(type, "VMFS") != 0) {
+        return err_set(err, "'%s': extents of type %s are not supported; convert it with qemu-img",
+                       b->path, type);
+    }
+    if (!image_path_beside(b->path, name, options->any_backing, path, sizeof(path), err)) {
+        return false;
+    }
+    DiskFileOptions how = {
+        .write = !b->read_only, .lock = !options->no_lock, .faults = options->faults};
+    if (!disk_file_open(&e->file, path, &how, err)) {
+        e->file.fd = -1;
+        return false;
+    }
+    e->own_file = true;
+    if (strcmp(type, "SPARSE") == 0) {
+        return open_sparse(e, path, e->size, err);
+    }
+    e->kind = EXTENT_FLAT;
+    e->file_offset = offset * BLOCK_SECTOR;
+    uint64_t size = 0;
+    int error = disk_file_size(&e->file, &size);
+    return (!error && e->file_offset <= size && e->size <= size - e->file_offset) ||
+           bad(path, err, "it is shorter than its descriptor says");
+}
+
+/* The value of a line `key=value` or `key="value"`; false: not this line. */
+static bool value_of(const char *line, const char *key, char *value, size_t room)
+{
+    size_t length = strlen(key);
+    while (isspace((unsigned char)*line)) {
+        line++;
+    }
+    if (strncasecmp(line, key, length) != 0) {
+        return false;
+    }
+    line += length;
+    line += strspn(line, " \t");
+    if (*line++ != '=') {
+        return false;
+    }
+    line += strspn(line, " \t\"");
+    size_t n = strcspn(line, "\"\r");
+    n = n < room ? n : room - 1;
+    memcpy(value, line, n);
+    value[n] = '\0';
+    return true;
+}
+
+static bool open_parent(Block *b, const char *name, const BlockOptions *options, Err *err)
+{
+    char path[PATH_MAX];
+    if (!image_path_beside(b->path, name, options->any_backing, path, sizeof(path), err)) {
+        return false;
+    }
+    if (options->depth >= MAX_DEPTH) {
+        return err_set(err, "'%s': its parents go round in a circle, or are more than %d", b->path,
+                       MAX_DEPTH);
+    }
+    BlockOptions how = *options;
+    how.read_only = true;
+    how.snapshot = false;
+    how.format = NULL;
+    how.depth++;
+    b->base = block_open(path, &how, err);
+    return b->base != NULL;
+}
+
+/* The descriptor's text, line by line. extents: those it names are opened. */
+static bool read_descriptor(Block *b, char *text, bool extents, const BlockOptions *options,
+                            Err *err)
+{
+    char parent[1024] = "", parent_id[16] = "";
+    char *rest = NULL;
+    for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+        line += strspn(line, " \t");
+        bool access = strncmp(line, "RW ", 3) == 0 || strncmp(line, "RDONLY ", 7) == 0 ||
+                      strncmp(line, "NOACCESS ", 9) == 0;
+        if (access && extents && !add_extent(b, line, options, err)) {
+            return false;
+        }
+        value_of(line, "parentFileNameHint", parent, sizeof(parent));
+        value_of(line, "parentCID", parent_id, sizeof(parent_id));
+    }
+    bool has_parent = parent[0] && strcasecmp(parent_id, "ffffffff") != 0;
+    return !has_parent || open_parent(b, parent, options, err);
+}
+
+/* Text of `size` bytes at an offset of the image's own file; the caller frees it. */
+static char *load_text(Block *b, uint64_t offset, uint64_t size, Err *err)
+{
+    char *text = size <= MAX_DESCRIPTOR ? malloc((size_t)size + 1) : NULL;
+    int error = text ? disk_file_read(&b->file, offset, text, (size_t)size) : EFBIG;
+    if (error) {
+        err_set(err, "'%s': its descriptor cannot be read: %s", b->path, strerror(error));
+        free(text);
+        return NULL;
+    }
+    text[size] = '\0';
+    return text;
+}
+
+static bool open_all(Block *b, const BlockOptions *options, Err *err)
+{
+    Vmdk *v = b->data;
+    uint8_t h[HEADER] = {0};
+    uint64_t size = 0, at = 0;
+    int error = disk_file_size(&b->file, &size);
+    size_t head = size < HEADER ? (size_t)size : HEADER;
+    error = error ? error : disk_file_read(&b->file, 0, h, head);
+    if (error) {
+        return err_set(err, "'%s' cannot be read: %s", b->path, strerror(error));
+    }
+    bool sparse = memcmp(h, "KDMV", 4) == 0, text_there = !sparse;
+    if (sparse) {
+        Extent *e = &v->extent[v->extents++];
+        e->file = b->file;
+        if (!open_sparse(e, b->path, 0, err)) {
+            return false;
+        }
+        b->size = e->size;
+        if (e->flags & FLAG_COMPRESSED && !b->read_only) {
+            return err_set(err,
+                           "'%s' is a streamOptimized VMDK, which can only be read; use "
+                           "snapshot=on, or convert it with qemu-img",
+                           b->path);
+        }
+        at = le64(h + 28) * BLOCK_SECTOR;
+        text_there = at && at < size && le64(h + 36) <= MAX_DESCRIPTOR / BLOCK_SECTOR;
+        uint64_t room = text_there ? size - at : 0, length = le64(h + 36) * BLOCK_SECTOR;
+        size = length < room ? length : room;
+    }
+    if (text_there) {
+        char *text = load_text(b, at, size, err);
+        bool good = text && read_descriptor(b, text, !sparse, options, err);
+        free(text);
+        if (!good) {
+            return false;
+        }
+    }
+    uint32_t largest = BLOCK_SECTOR;
+    for (unsigned i = 0; i < v->extents; i++) {
+        largest = v->extent[i].grain > largest ? v->extent[i].grain : largest;
+    }
+    v->grain = malloc(largest);
+    v->packed = malloc(2 * (size_t)largest + BLOCK_SECTOR);
+    if (!v->grain || !v->packed || v->extents == 0) {
+        return err_set(err, "'%s': %s", b->path, v->extents ? "out of memory" : "no extents");
+    }
+    return true;
+}
+
+static void vmdk_close(Block *b)
+{
+    Vmdk *v = b->data;
+    for (unsigned i = 0; v && i < v->extents; i++) {
+        Extent *e = &v->extent[i];
+        free(e->directory);
+        free(e->second);
+        free(e->table);
+        if (e->own_file) {
+            disk_file_close(&e->file);
+        }
+    }
+    if (v) {
+        free(v->grain);
+        free(v->packed);
+        free(v);
+        b->data = NULL;
+    }
+}
+
+static bool vmdk_open(Block *b, const BlockOptions *options, Err *err)
+{
+    b->data = calloc(1, sizeof(Vmdk));
+    if (!b->data) {
+        return err_set(err, "'%s': out of memory", b->path);
+    }
+    if (!open_all(b, options, err)) {
+        block_close(b->base);
+        b->base = NULL;
+        vmdk_close(b);
+        return false;
+    }
+    return true;
+}
+
+static Extent *find_extent(Vmdk *v, uint64_t offset)
+{
+    unsigned i = 0;
+    while (i + 1 < v->extents && offset >= v->extent[i].start + v->extent[i].size) {
+        i++;
+    }
+    return &v->extent[i];
+}
+
+/* The entry of the grain at `in` bytes of a sparse extent: its sector, 0 none, 1 zeros. */
+static int find_grain(Extent *e, uint64_t in, uint32_t *sector)
+{
+    uint64_t number = in / e->grain;
+    uint32_t index = (uint32_t)(number / e->table_size);
+    *sector = 0;
+    if (index >= e->directory_size || e->directory[index] == 0) {
+        return 0;
+    }
+    if (e->table_of != index) {
+        e->table_of = UINT32_MAX;
+        int error = read_table(e, e->directory[index], e->table, e->table_size);
+        if (error) {
+            return error;
+        }
+        e->table_of = index;
+    }
+    *sector = e->table[number % e->table_size];
+    return 0;
+}
+
+/* A compressed grain: marker (sector number, length), zlib data. */
+static int unpack(Vmdk *v, Extent *e, uint32_t sector)
+{
+    uint8_t marker[12];
+    if (v->unpacked == sector && v->unpacked_in == e) {
+        return 0;
+    }
+    v->unpacked = 0;
+    uint64_t at = (uint64_t)sector * BLOCK_SECTOR;
+    int error = disk_file_read(&e->file, at, marker, sizeof(marker));
+    uint32_t length = le32(marker + 8);
+    if (error || length > 2 * e->grain) {
+        return error ? error : EIO;
+    }
+    error = disk_file_read(&e->file, at + sizeof(marker), v->packed, length);
+    uLongf size = e->grain;
+    if (!error && uncompress(v->grain, &size, v->packed, length) != Z_OK) {
+        error = EIO;
+    }
+    if (!error) {
+        memset(v->grain + size, 0, e->grain - size); /* the last one may be short */
+        v->unpacked = sector;
+        v->unpacked_in = e;
+    }
+    return error;
+}
+
+static int read_parent(Block *b, uint64_t offset, uint8_t *data, uint64_t length)
+{
+    uint64_t size = b->base ? block_size(b->base) : 0;
+    uint64_t part = offset >= size ? 0 : length < size - offset ? length : size - offset;
+    memset(data + part, 0, (size_t)(length - part));
+    return part ? block_read(b->base, offset, data, (size_t)part) : 0;
+}
+
+/* Part of one grain. */
+static int read_grain(Block *b, Extent *e, uint64_t offset, uint8_t *data, size_t length)
+{
+    Vmdk *v = b->data;
+    uint64_t in = offset - e->start;
+    uint32_t sector;
+    int error = find_grain(e, in, &sector);
+    if (error) {
+        return error;
+    }
+    if (sector == 0) {
+        return read_parent(b, offset, data, length);
+    }
+    if (sector == 1 && e->flags & FLAG_ZERO_GRAINS) {
+        memset(data, 0, length);
+        return 0;
+    }
+    if (e->flags & FLAG_COMPRESSED) {
+        error = unpack(v, e, sector);
+        if (!error) {
+            memcpy(data, v->grain + in % e->grain, length);
+        }
+        return error;
+    }
+    return disk_file_read(&e->file, (uint64_t)sector * BLOCK_SECTOR + in % e->grain, data, length);
+}
+
+/* A part of a transfer that lies in one extent and, where it is sparse, in one grain. */
+static size_t part_of(const Extent *e, uint64_t offset, uint64_t length)
+{
+    uint64_t in = offset - e->start, rest = e->size - in;
+    if (e->kind == EXTENT_SPARSE && e->grain - in % e->grain < rest) {
+        rest = e->grain - in % e->grain;
+    }
+    return (size_t)(rest < length ? rest : length);
+}
+
+static int vmdk_read(Block *b, uint64_t offset, void *data, size_t length)
+{
+    uint8_t *at = data;
+    while (length) {
+        Extent *e = find_extent(b->data, offset);
+        size_t part = part_of(e, offset, length);
+        int error = 0;
+        if (e->kind == EXTENT_SPARSE) {
+            error = read_grain(b, e, offset, at, part);
+        } else if (e->kind == EXTENT_FLAT) {
+            error = disk_file_read(&e->file, e->file_offset + offset - e->start, at, part);
+        } else {
+            error = read_parent(b, offset, at, part);
+        }
+        if (error) {
+            return error;
+        }
+        at += part;
+        offset += part;
+        length -= part;
+    }
+    return 0;
+}
+
+/* Where the directory has no grain table yet (no program writes such files, but the format allows
+ * them). */
+static int add_table(Extent *e, uint32_t index)
+{
+    uint32_t bytes = (e->table_size * 4 + BLOCK_SECTOR - 1) & ~(BLOCK_SECTOR - 1);
+    uint8_t word[4];
+    uint8_t *zeros = calloc(1, bytes);
+    int error = zeros ? disk_file_write(&e->file, e->end, zeros, bytes) : ENOMEM;
+    free(zeros);
+    error = error ? error : disk_file_sync(&e->file);
+    put32(word, (uint32_t)(e->end / BLOCK_SECTOR));
+    error = error ? error
+                  : disk_file_write(&e->file, e->directory_at + 4ull * index, word, sizeof(word));
+    if (!error) {
+        e->directory[index] = (uint32_t)(e->end / BLOCK_SECTOR);
+        e->end += bytes;
+    }
+    return error;
+}
+
+/* Both tables show the grain, which is on the disk already. */
+static int enter_grain(Extent *e, uint64_t number, uint32_t sector)
+{
+    uint32_t index = (uint32_t)(number / e->table_size), in = (uint32_t)(number % e->table_size);
+    uint8_t word[4];
+    put32(word, sector);
+    int error = disk_file_sync(&e->file);
+    if (!error && e->second && e->second[index]) {
+        error = disk_file_write(&e->file, (uint64_t)e->second[index] * BLOCK_SECTOR + 4ull * in,
+                                word, sizeof(word));
+    }
+    error =
+        error ? error
+              : disk_file_write(&e->file, (uint64_t)e->directory[index] * BLOCK_SECTOR + 4ull * in,
+                                word, sizeof(word));
+    if (!error && e->table_of == index) {
+        e->table[in] = sector;
+    }
+    return error;
+}
+
+static int write_grain(Block *b, Extent *e, uint64_t offset, const uint8_t *data, size_t length)
+{
+    Vmdk *v = b->data;
+    uint64_t in = offset - e->start, first = in - in % e->grain;
+    uint32_t sector;
+    int error = find_grain(e, in, &sector);
+    if (error) {
+        return error;
+    }
+    bool zeros = sector == 1 && e->flags & FLAG_ZERO_GRAINS;
+    if (sector && !zeros) {
+        return disk_file_write(&e->file, (uint64_t)sector * BLOCK_SECTOR + in % e->grain, data,
+                               length);
+    }
+    uint32_t index = (uint32_t)(in / e->grain / e->table_size);
+    if (index >= e->directory_size) {
+        return EINVAL;
+    }
+    error = e->directory[index] ? 0 : add_table(e, index);
+    memset(v->grain, 0, e->grain);
+    if (!error && !zeros && length < e->grain) {
+        error = read_parent(b, e->start + first, v->grain, e->grain);
+    }
+    memcpy(v->grain + in % e->grain, data, length);
+    uint64_t place = e->end;
+    if ((place + e->grain) / BLOCK_SECTOR > UINT32_MAX) {
+        return EFBIG;
+    }
+    error = error ? error : disk_file_write(&e->file, place, v->grain, e->grain);
+    error = error ? error : enter_grain(e, in / e->grain, (uint32_t)(place / BLOCK_SECTOR));
+    if (!error) {
+        e->end = place + e->grain;
+    }
+    return error;
+}
+
+static int vmdk_write(Block *b, uint64_t offset, const void *data, size_t length)
+{
+    const uint8_t *at = data;
+    while (length) {
+        Extent *e = find_extent(b->data, offset);
+        size_t part = part_of(e, offset, length);
+        int error = EROFS;
+        if (e->kind == EXTENT_SPARSE) {
+            error = write_grain(b, e, offset, at, part);
+        } else if (e->kind == EXTENT_FLAT) {
+            error = disk_file_write(&e->file, e->file_offset + offset - e->start, at, part);
+        }
+        if (error) {
+            return error;
+        }
+        at += part;
+        offset += part;
+        length -= part;
+    }
+    return 0;
+}
+
+static int vmdk_flush(Block *b)
+{
+    const Vmdk *v = b->data;
+    int error = 0;
+    for (unsigned i = 0; i < v->extents && !error; i++) {
+        error = v->extent[i].kind == EXTENT_ZERO ? 0 : disk_file_sync(&v->extent[i].file);
+    }
+    return error;
+}
+
+static int vmdk_map(Block *b, uint64_t offset, BlockExtent *extent)
+{
+    Extent *e = find_extent(b->data, offset);
+    uint32_t sector = 2;
+    int error = e->kind == EXTENT_SPARSE ? find_grain(e, offset - e->start, &sector) : 0;
+    bool zeros = sector == 1 && e->flags & FLAG_ZERO_GRAINS;
+    bool none = e->kind == EXTENT_ZERO || sector == 0;
+    *extent = (BlockExtent){part_of(e, offset, b->size - offset), !zeros && !none};
+    if (!error && none && b->base && offset < block_size(b->base)) {
+        BlockExtent below;
+        error = block_map(b->base, offset, &below);
+        extent->data = below.data;
+        extent->length = below.length < extent->length ? below.length : extent->length;
+    }
+    return error;
+}
+
+const BlockFormat block_vmdk = {
+    .name = "vmdk",
+    .probe = vmdk_probe,
+    .open = vmdk_open,
+    .close = vmdk_close,
+    .read = vmdk_read,
+    .write = vmdk_write,
+    .flush = vmdk_flush,
+    .map = vmdk_map,
+};
