@@ -140,6 +140,7 @@ static void damaged_images_do_no_harm(void **state)
             memset(image + at, bad[seed >> 26 & 3], length);
             file = fopen(path, "r+b");
             fwrite(image, 1, size, file);
+            fflush(file);
             if (i % 10 == 9) {
                 assert_int_equal(ftruncate(fileno(file), (off_t)(size / 3)), 0);
             }
@@ -160,7 +161,7 @@ static void damaged_images_do_no_harm(void **state)
             }
             memcpy(image + at, kept, length);
         }
-        assert_true(refused > 0 || kind == 1);
+        assert_true(refused > 0);
         image_command("rm -r %s", folder);
     }
     unlink(source);
