@@ -118,13 +118,13 @@ static void damaged_images_do_no_harm(void **state)
     char source[128], folder[128], path[160];
     uint8_t *image = malloc(2 * SIZE), got[4096] = {0};
     uint32_t seed = 17;
+    unsigned refused = 0;
     (void)state;
     if (!image_have_qemu()) {
         skip();
     }
     make_source(source, sizeof(source));
     for (unsigned kind = 0; kind < 5; kind++) {
-        unsigned refused = 0;
         convert(source, folder, path, sizeof(path), kind);
         FILE *file = fopen(path, "rb");
         size_t size = fread(image, 1, 2 * SIZE, file);
@@ -161,9 +161,9 @@ static void damaged_images_do_no_harm(void **state)
             }
             memcpy(image + at, kept, length);
         }
-        assert_true(refused > 0);
         image_command("rm -r %s", folder);
     }
+    assert_true(refused > 20);
     unlink(source);
     free(image);
 }
