@@ -161,21 +161,27 @@ void vga_timing_changed(Vga *v)
     vga_arm(v);
 }
 
-/* Vertical blanking as it stands at the top of the next picture: it began below the last one, or
- * in it, and may reach over the end of the frame. */
-static bool blanked_at_top(const Vga *v)
+/* Blanking changes at the end of the line at which the vertical counter meets the registers, so
+ * that drivers may let it start at the last line of the picture. It may begin in the picture, and
+ * reach over into the next. */
+bool vga_blanked_after(const Vga *v, uint32_t line, bool blanked)
 {
     const uint8_t *cr = v->g.cr;
     uint32_t start =
         cr[CR_BLANK_START] | (cr[CR_OVERFLOW] & 0x08u) << 5 | (cr[CR_MAX_SCAN_LINE] & 0x20u) << 4;
+    if (line == start) {
+        return true;
+    }
+    return blanked && ((line ^ cr[CR_BLANK_END]) & 0x7f) != 0;
+}
+
+/* Blanking as it stands at the top of the next picture. */
+static bool blanked_at_top(const Vga *v)
+{
     uint32_t lines = v->timing.lines >> v->scan.halved;
     bool blanked = v->g.blanked;
     for (uint32_t line = v->timing.display_lines >> v->scan.halved; line < lines; line++) {
-        if (line == start) {
-            blanked = true;
-        } else if (blanked && ((line ^ cr[CR_BLANK_END]) & 0x7f) == 0) {
-            blanked = false;
-        }
+        blanked = vga_blanked_after(v, line, blanked);
     }
     return blanked;
 }

@@ -254,6 +254,7 @@ struct Vga {
     uint64_t batch;       /* rises with every look at memory */
     bool spoiled;         /* the picture changed its size below the first line: do not show it */
     LineKey whole;        /* of the last picture drawn in one piece; style 0: it was not */
+    bool whole_blanked;   /* vertical blanking below that picture */
     uint64_t dirty_batch; /* in which memory of the picture was last found changed */
     uint64_t *stamp;      /* per page of vram: batch in which it was last found written */
     LineKey key[SCREEN_MAX_HEIGHT];
@@ -298,6 +299,8 @@ void vga_sync(Vga *v);
 void vga_sync_frames(Vga *v);
 void vga_arm(Vga *v);
 void vga_frame_begin(Vga *v);
+/* Is vertical blanking on after this line, as the counter has it? */
+bool vga_blanked_after(const Vga *v, uint32_t line, bool blanked);
 bool vga_irq_level(const Vga *v);
 void vga_timer_fired(void *self, int64_t due);
 

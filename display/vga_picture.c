@@ -221,6 +221,9 @@ static void advance(Vga *v)
         v->g.row = (v->g.row + s->pitch) & s->mask;
         return;
     }
+    if (counted) {
+        v->g.blanked = vga_blanked_after(v, counter, v->g.blanked);
+    }
     uint8_t max = v->g.cr[CR_MAX_SCAN_LINE];
     if (counted && counter == s->line_compare) {
         v->g.row = 0;
@@ -240,24 +243,6 @@ static void advance(Vga *v)
             v->g.row_scan = (v->g.row_scan + 1) & 0x1f;
         }
     }
-}
-
-/* Vertical blanking may begin, or end after reaching over from the frame before, in the picture. */
-static bool blanked(Vga *v)
-{
-    const uint8_t *cr = v->g.cr;
-    if (!v->scan.crtc) {
-        return false;
-    }
-    uint32_t line = v->g.next_line >> v->scan.halved;
-    uint32_t start =
-        cr[CR_BLANK_START] | (cr[CR_OVERFLOW] & 0x08u) << 5 | (cr[CR_MAX_SCAN_LINE] & 0x20u) << 4;
-    if (line == start) {
-        v->g.blanked = true;
-    } else if (v->g.blanked && ((line ^ cr[CR_BLANK_END]) & 0x7f) == 0) {
-        v->g.blanked = false;
-    }
-    return v->g.blanked;
 }
 
 /* The size and shape of the picture. A standard line shows 640 dots of 25.175 MHz, a standard frame
@@ -310,13 +295,15 @@ void vga_draw_lines(Vga *v, unsigned end)
     if (whole && key.style == v->whole.style && key.at == v->whole.at &&
         key.marks == v->whole.marks && v->dirty_batch <= v->whole.batch) {
         v->g.next_line = end;
+        v->g.blanked = v->whole_blanked;
         return;
     }
     while (v->g.next_line < end) {
-        draw_line(v, blanked(v) || v->timing.stopped);
+        draw_line(v, v->g.blanked || v->timing.stopped);
         advance(v);
     }
     v->whole = key;
+    v->whole_blanked = v->g.blanked;
     if (!whole) {
         v->whole.style = 0;
     }

@@ -317,7 +317,7 @@ static void registers_in_memory_and_rom_on_pci(void **state)
     bus_write(r.b->ports, 0xcfc, 3, 2);
     assert_int_equal(bus_read(r.b->memory, 0xd9000000, 1), 0x55);
     assert_int_equal(bus_read(r.b->memory, 0xd8000000, 8), 0x00ffffffffffff00); /* EDID */
-    bus_write(r.b->memory, 0xd8000400 + 0x02, 0x63, 1); /* 3C2h */
+    bus_write(r.b->memory, 0xd8000400 + 0x02, 0x63, 1);                         /* 3C2h */
     assert_int_equal(chip_in(r.b, 0x3cc), 0x63);
     bus_write(r.b->memory, 0xd8000414, 0x1a0f, 2); /* 3D4h */
     assert_int_equal(bus_read(r.b->memory, 0xd8000415, 1), 0x1a);
