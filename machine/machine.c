@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cpu-accel/x86/idle.h"
 #include "machine/core/log.h"
 #include "machine/engine.h"
 #include "machine/host/host_time.h"
@@ -248,13 +249,16 @@ static void sleep_until(Machine *m, int64_t when)
     pthread_mutex_unlock(&m->lock);
 }
 
-/* The guest has halted: wait for the next timer or event. */
-static void idle(Machine *m)
+/* The guest has nothing to do: wait for the next timer or event, for `most` ns at most. */
+static void idle(Machine *m, int64_t most)
 {
     Clock *clock = &m->board->clock;
     int64_t due = clock_next_due(clock);
     if (clock->source == CLOCK_HOST) {
         int64_t now = clock_now(clock);
+        if (most != CLOCK_NEVER && due - now > most) {
+            due = now + most;
+        }
         if (due > now) {
             sleep_until(m, due == CLOCK_NEVER ? CLOCK_NEVER : host_time_ns() + (due - now));
         }
@@ -278,8 +282,11 @@ static void run_guest(Machine *m)
     Clock *clock = &m->board->clock;
     clock_fire_due(clock);
     RunExit exit = m->accel.ops->run(&m->accel, clock_next_due(clock));
+    int64_t nap = idle_take(pc_cpu(m->pc));
     if (exit == RUN_HALTED) {
-        idle(m);
+        idle(m, CLOCK_NEVER);
+    } else if (nap && clock->source == CLOCK_HOST && !pc_cpu(m->pc)->intr) {
+        idle(m, nap);
     } else if (exit == RUN_FAILED && !replace_engine(m)) {
         log_error("engine %s: %s; the machine is paused", m->accel.ops->name, m->accel.failure);
         set_running(m, RUN_STATE_PAUSED);

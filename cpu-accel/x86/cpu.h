@@ -252,6 +252,10 @@ typedef struct Cpu {
     Ram *ram;
     const struct CpuPins *pins;
     struct Tlb *tlb; /* mmu.h */
+    struct {
+        uint32_t polls, streak; /* in a row; bursts of them in a row */
+        int64_t since, nap_ns;  /* guest ns */
+    } idle;                     /* idle.h */
     CpuFlushed flushed;
     uintptr_t scratch[8]; /* the running engine's */
     bool step_trap;       /* debug_begin saw TF: a trap follows the instruction */

@@ -5,7 +5,10 @@
  * memory map or raised SMI, so the run loop looks after every write.
  */
 #include "cpu-accel/x86/ex.h"
+#include "cpu-accel/x86/idle.h"
 #include "cpu-accel/x86/system.h"
+
+enum { PIC_MASTER = 0x20, PIC_SLAVE = 0xa0 };
 
 enum { PAUSE_AFTER = 256 }; /* iterations of a repeated instruction before timers get a look */
 
@@ -52,6 +55,10 @@ static Outcome output(Cpu *cpu, const Insn *in, uint16_t port, unsigned bytes)
 {
     if (io_check(cpu, port, bytes) == X_FAULT) {
         return X_FAULT;
+    }
+    if (port != PIC_MASTER &&
+        port != PIC_SLAVE) { /* ends of interrupts go on while a guest waits */
+        idle_busy(cpu);
     }
     port_write(cpu, port, REG32(EAX), bytes);
     return finish(cpu, in);

@@ -4,6 +4,7 @@
  * SDM vol. 3, chapter 6 and 20.3 (virtual-8086 mode); vol. 2, INT n. Delivery checks and pushes
  * everything before a register changes. Not modelled: machine checks, FLUSH#, STOPCLK#.
  */
+#include "cpu-accel/x86/idle.h"
 #include "cpu-accel/x86/mem.h"
 #include "cpu-accel/x86/system.h"
 #include "machine/core/log.h"
@@ -341,6 +342,9 @@ static Outcome deliver_v86(Cpu *cpu, uint8_t vector, uint32_t return_eip)
 
 Outcome int_software(Cpu *cpu, uint8_t vector, uint32_t return_eip)
 {
+    if (cpu_v86_or_real(cpu)) {
+        idle_software_int(cpu, vector);
+    }
     if (cpu_v86(cpu)) {
         bool redirect = false;
         if (cpu->cr4 & CR4_VME && !redirected(cpu, vector, &redirect)) {

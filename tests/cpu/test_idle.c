@@ -1,0 +1,73 @@
+/* Guests that wait by polling: who is given a nap, and who is not. */
+#include "tests/cpu/guest.h"
+
+#include "cpu-accel/x86/idle.h"
+
+/* Real mode with every vector answered by IRET. */
+static Guest *polling_guest(void)
+{
+    Guest *g = guest_new(CPU_PENTIUM3, &accel_interpreter);
+    guest_real(g);
+    guest_put(g, 0x500, "\xcf", 1);
+    for (unsigned vector = 0; vector < 256; vector++) {
+        guest_write32(g, vector * 4, 0x500);
+    }
+    return g;
+}
+
+/* Runs the code for so many instructions and returns the longest nap it was offered. */
+static int64_t longest_nap(const char *code, size_t size, unsigned instructions)
+{
+    Guest *g = polling_guest();
+    guest_code(g, code, size);
+    int64_t longest = 0;
+    for (unsigned i = 0; i < instructions; i += 10) {
+        guest_run(g, 10);
+        int64_t nap = idle_take(g->cpu);
+        longest = nap > longest ? nap : longest;
+    }
+    guest_free(g);
+    return longest;
+}
+
+#define NAP(code, instructions) longest_nap(code, sizeof(code) - 1, instructions)
+
+static void a_tight_keyboard_loop_is_given_growing_naps(void **state)
+{
+    (void)state;
+    /* l: mov ah, 1; int 16h; jmp l */
+    int64_t early = NAP("\xb4\x01\xcd\x16\xeb\xfa", 200);
+    int64_t late = NAP("\xb4\x01\xcd\x16\xeb\xfa", 3000);
+    assert_int_equal(early, 1000000);
+    assert_int_equal(late, 8000000);
+}
+
+static void what_says_it_is_idle_is_believed(void **state)
+{
+    (void)state;
+    assert_int_equal(NAP("\xcd\x28\xeb\xfe", 10), 10000000); /* int 28h */
+    assert_int_equal(NAP("\xb8\x80\x16\xcd\x2f\xeb\xfe", 10),
+                     10000000);                                   /* mov ax, 1680h; int 2fh */
+    assert_int_equal(NAP("\xb8\x00\x16\xcd\x2f\xeb\xfe", 10), 0); /* another call of INT 2Fh */
+}
+
+static void a_loop_that_also_works_is_left_alone(void **state)
+{
+    (void)state;
+    /* l: mov ah, 1; int 16h; out 42h, al; jmp l */
+    assert_int_equal(NAP("\xb4\x01\xcd\x16\xe6\x42\xeb\xf8", 5000), 0);
+    /* l: mov ah, 1; int 16h; int 10h; jmp l */
+    assert_int_equal(NAP("\xb4\x01\xcd\x16\xcd\x10\xeb\xf8", 5000), 0);
+    /* l: mov ah, 1; int 16h; mov cx, 0; w: loop w; jmp l: 65536 instructions of work a poll */
+    assert_int_equal(NAP("\xb4\x01\xcd\x16\xb9\x00\x00\xe2\xfe\xeb\xf5", 4000000), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_tight_keyboard_loop_is_given_growing_naps),
+        cmocka_unit_test(what_says_it_is_idle_is_believed),
+        cmocka_unit_test(a_loop_that_also_works_is_left_alone),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
