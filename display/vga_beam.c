@@ -237,9 +237,11 @@ static bool sync_frames(Vga *v, Beam beam)
     return true;
 }
 
-void vga_sync_frames(Vga *v)
+Beam vga_sync_frames(Vga *v)
 {
-    sync_frames(v, vga_beam(v));
+    Beam beam = vga_beam(v);
+    sync_frames(v, beam);
+    return beam;
 }
 
 /* Also draws what the beam has passed. */

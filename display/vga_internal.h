@@ -296,7 +296,7 @@ void vga_timing_changed(Vga *v);
 /* Recomputes it without moving the beam. */
 void vga_timing_restored(Vga *v);
 void vga_sync(Vga *v);
-void vga_sync_frames(Vga *v);
+Beam vga_sync_frames(Vga *v);
 void vga_arm(Vga *v);
 void vga_frame_begin(Vga *v);
 /* Is vertical blanking on after this line, as the counter has it? */

@@ -242,8 +242,7 @@ static uint8_t status_0(Vga *v)
 
 static uint8_t status_1(Vga *v)
 {
-    vga_sync_frames(v);
-    Beam beam = vga_beam(v);
+    Beam beam = vga_sync_frames(v);
     const Timing *t = &v->timing;
     uint8_t value = 0;
     if (beam.line >= t->display_lines || beam.dot >= t->display_dots) {

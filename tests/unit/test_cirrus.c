@@ -1,5 +1,8 @@
 /* Cirrus GD5446: packed modes, banks, extended write modes, blits of every kind against a plain
  * model, hardware cursor, hidden DAC, DDC, state in mid-blit, random programs.
+ *
+ * Rows of the guests' trap list: fonts that XFree86 draws by expansion of the processor's data;
+ * bounds of the blitter.
  */
 #include "tests/unit/vga_rig.h"
 

@@ -5,35 +5,26 @@
  * that switches VBE off behind the display driver's back. Written reasons for the rest: window B,
  * the 128 KiB window, 4F00h's and 4F09h's buffers, mode list lengths and the protected-mode
  * interface belong to the VGA BIOS, which is SeaVGABIOS from Debian and not ours; text of DOS boxes
- * drawn on the main screen under SeaVGABIOS is in that BIOS too.
+ * drawn on the main screen under SeaVGABIOS is in that BIOS too. VBEMP's and the Trio64 driver's
+ * limits are those drivers' own; no Trio64 is modelled.
  */
 #include "tests/unit/vga_rig.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    XRES = 1,
-    YRES,
-    BPP,
-    ENABLE,
-    BANK,
-    VIRT_WIDTH,
-    VIRT_HEIGHT,
-    X_OFFSET,
-    Y_OFFSET,
-    MEMORY_64K,
-    LFB = 0xe0000000,
-};
+#include "display/vga_internal.h"
+
+enum { LFB = 0xe0000000 };
 
 static void mode(Rig *r, unsigned width, unsigned height, unsigned bits, unsigned flags)
 {
     rig_mode(r, &mode_13);
-    rig_vbe(r, ENABLE, 0);
-    rig_vbe(r, XRES, (uint16_t)width);
-    rig_vbe(r, YRES, (uint16_t)height);
-    rig_vbe(r, BPP, (uint16_t)bits);
-    rig_vbe(r, ENABLE, (uint16_t)(0x01 | flags));
+    rig_vbe(r, VBE_ENABLE, 0);
+    rig_vbe(r, VBE_XRES, (uint16_t)width);
+    rig_vbe(r, VBE_YRES, (uint16_t)height);
+    rig_vbe(r, VBE_BPP, (uint16_t)bits);
+    rig_vbe(r, VBE_ENABLE, (uint16_t)(0x01 | flags));
 }
 
 static void identity_and_capabilities(void **state)
@@ -45,13 +36,13 @@ static void identity_and_capabilities(void **state)
     assert_int_equal(rig_vbe_read(&r, 0), 0xb0c2);
     rig_vbe(&r, 0, 0x1234);
     assert_int_equal(rig_vbe_read(&r, 0), 0xb0c2);
-    assert_int_equal(rig_vbe_read(&r, MEMORY_64K), 256);
-    rig_vbe(&r, ENABLE, 2);
-    assert_int_equal(rig_vbe_read(&r, XRES), 2048);
-    assert_int_equal(rig_vbe_read(&r, YRES), 1536);
-    assert_int_equal(rig_vbe_read(&r, BPP), 32);
-    rig_vbe(&r, ENABLE, 0);
-    assert_int_equal(rig_vbe_read(&r, XRES), 0);
+    assert_int_equal(rig_vbe_read(&r, VBE_MEMORY_64K), 256);
+    rig_vbe(&r, VBE_ENABLE, 2);
+    assert_int_equal(rig_vbe_read(&r, VBE_XRES), 2048);
+    assert_int_equal(rig_vbe_read(&r, VBE_YRES), 1536);
+    assert_int_equal(rig_vbe_read(&r, VBE_BPP), 32);
+    rig_vbe(&r, VBE_ENABLE, 0);
+    assert_int_equal(rig_vbe_read(&r, VBE_XRES), 0);
     assert_int_equal(rig_vbe_read(&r, 99), 0);
     rig_free(&r);
 }
@@ -87,10 +78,10 @@ static void check_mode(unsigned width, unsigned height, unsigned bits, unsigned 
     Rig r = rig_new();
     unsigned bytes = (bits + 7) / 8;
     mode(&r, width, height, bits, 0x40);
-    rig_vbe(&r, VIRT_WIDTH, (uint16_t)virtual_width);
-    rig_vbe(&r, X_OFFSET, (uint16_t)x0);
-    rig_vbe(&r, Y_OFFSET, (uint16_t)y0);
-    assert_int_equal(rig_vbe_read(&r, VIRT_WIDTH), virtual_width);
+    rig_vbe(&r, VBE_VIRT_WIDTH, (uint16_t)virtual_width);
+    rig_vbe(&r, VBE_X_OFFSET, (uint16_t)x0);
+    rig_vbe(&r, VBE_Y_OFFSET, (uint16_t)y0);
+    assert_int_equal(rig_vbe_read(&r, VBE_VIRT_WIDTH), virtual_width);
     for (unsigned i = 0; i < 500; i++) {
         unsigned x = i * 7919 % width, y = i * 104729 % height;
         uint32_t rgb, value = sample(y * width + x, bits, &rgb);
@@ -150,19 +141,19 @@ static void banks_reach_all_memory(void **state)
     Rig r = rig_new();
     mode(&r, 640, 480, 8, 0);
     for (uint16_t bank = 0; bank < 256; bank++) {
-        rig_vbe(&r, BANK, bank);
+        rig_vbe(&r, VBE_BANK, bank);
         rig_poke(&r, 0xa1234, (uint8_t)(bank + 1));
         rig_poke(&r, 0xaffff, (uint8_t)~bank);
     }
     for (uint16_t bank = 0; bank < 256; bank++) {
-        rig_vbe(&r, BANK, bank);
+        rig_vbe(&r, VBE_BANK, bank);
         assert_int_equal(rig_peek(&r, 0xa1234), (uint8_t)(bank + 1));
         assert_int_equal(rig_peek(&r, LFB + bank * 65536u + 0x1234), (uint8_t)(bank + 1));
         assert_int_equal(rig_peek(&r, LFB + bank * 65536u + 0xffff), (uint8_t)~bank);
     }
     assert_true(bus_page(r.b->memory, 0xa0000).ram); /* the window is plain memory by now */
-    rig_vbe(&r, BANK, 0x0103);                       /* cut */
-    assert_int_equal(rig_vbe_read(&r, BANK), 3);
+    rig_vbe(&r, VBE_BANK, 0x0103);                   /* cut */
+    assert_int_equal(rig_vbe_read(&r, VBE_BANK), 3);
     assert_int_equal(rig_peek(&r, 0xa1234), 4);
     rig_free(&r);
 }
@@ -178,7 +169,7 @@ static void four_bits_use_the_planes(void **state)
             rig_poke(&r, 0xa0000 + i, (uint8_t)(i * (2 * p + 3)));
         }
     }
-    rig_vbe(&r, X_OFFSET, 13);
+    rig_vbe(&r, VBE_X_OFFSET, 13);
     rig_frame(&r);
     for (unsigned y = 0; y < 600; y += 7) {
         for (unsigned x = 0; x < 780; x++) {
@@ -200,7 +191,7 @@ static void palette_of_eight_bits(void **state)
     rig_dac(&r, 0, 0x81, 0x42, 0xff);
     rig_frame(&r);
     assert_int_equal(rig_pixel(&r, 0, 0), 0x8142ff);
-    rig_vbe(&r, ENABLE, 0x41);
+    rig_vbe(&r, VBE_ENABLE, 0x41);
     rig_dac(&r, 0, 0x81, 0x42, 0xff);
     rig_frame(&r);
     assert_int_equal(rig_pixel(&r, 0, 0), 0x0408ff); /* six bits: 01h 02h 3Fh */
@@ -230,14 +221,14 @@ static void bad_values_are_brought_into_range(void **state)
         for (unsigned k = 0; k < 8; k++) {
             Rig r = rig_new();
             mode(&r, values[i], values[k], i & 1 ? 32 : 17, 0x40);
-            rig_vbe(&r, VIRT_WIDTH, values[k]);
-            rig_vbe(&r, X_OFFSET, values[i]);
-            rig_vbe(&r, Y_OFFSET, 0xffff);
-            assert_in_range(rig_vbe_read(&r, XRES), 8, 2048);
-            assert_in_range(rig_vbe_read(&r, YRES), 1, 1536);
-            assert_true(rig_vbe_read(&r, VIRT_WIDTH) >= rig_vbe_read(&r, XRES));
+            rig_vbe(&r, VBE_VIRT_WIDTH, values[k]);
+            rig_vbe(&r, VBE_X_OFFSET, values[i]);
+            rig_vbe(&r, VBE_Y_OFFSET, 0xffff);
+            assert_in_range(rig_vbe_read(&r, VBE_XRES), 8, 2048);
+            assert_in_range(rig_vbe_read(&r, VBE_YRES), 1, 1536);
+            assert_true(rig_vbe_read(&r, VBE_VIRT_WIDTH) >= rig_vbe_read(&r, VBE_XRES));
             rig_frame(&r);
-            assert_int_equal(r.picture.width, rig_vbe_read(&r, XRES));
+            assert_int_equal(r.picture.width, rig_vbe_read(&r, VBE_XRES));
             rig_free(&r);
         }
     }
@@ -248,8 +239,8 @@ static void a_picture_that_runs_over_the_end_wraps(void **state)
     (void)state;
     Rig r = rig_new();
     mode(&r, 1024, 768, 32, 0x40);
-    rig_vbe(&r, Y_OFFSET, 4095); /* 16 MiB are 4096 lines */
-    rig_vbe(&r, X_OFFSET, 1023);
+    rig_vbe(&r, VBE_Y_OFFSET, 4095); /* 16 MiB are 4096 lines */
+    rig_vbe(&r, VBE_X_OFFSET, 1023);
     bus_write(r.b->memory, LFB + 0xfffffc, 0x00112233, 4);
     bus_write(r.b->memory, LFB, 0x00445566, 4);
     rig_frame(&r);
@@ -264,14 +255,14 @@ static void a_dos_box_that_switches_vbe_off_does_not_take_the_desktop(void **sta
     Rig r = rig_new();
     mode(&r, 640, 480, 8, 0x40);
     rig_poke(&r, LFB, 0x2a);
-    rig_vbe(&r, ENABLE, 0); /* all that reaches the card of the BIOS's mode set */
+    rig_vbe(&r, VBE_ENABLE, 0); /* all that reaches the card of the BIOS's mode set */
     rig_dac(&r, 1, 1, 1, 1);
     rig_poke(&r, LFB + 1, 0x2b);
     rig_frame(&r);
     assert_int_equal(r.picture.width, 640);
     assert_int_equal(rig_pixel(&r, 0, 0), rig_color(0x2a));
     assert_int_equal(rig_pixel(&r, 1, 0), rig_color(0x2b));
-    assert_int_equal(rig_vbe_read(&r, ENABLE), 0);
+    assert_int_equal(rig_vbe_read(&r, VBE_ENABLE), 0);
     rig_mode(&r, &mode_03); /* a mode set that does reach it */
     rig_frame(&r);
     assert_int_equal(r.picture.width, 720);
@@ -321,10 +312,10 @@ static void registers_in_memory_and_rom_on_pci(void **state)
     assert_int_equal(chip_in(r.b, 0x3cc), 0x63);
     bus_write(r.b->memory, 0xd8000414, 0x1a0f, 2); /* 3D4h */
     assert_int_equal(bus_read(r.b->memory, 0xd8000415, 1), 0x1a);
-    bus_write(r.b->memory, 0xd8000500 + 2 * XRES, 1280, 2);
-    assert_int_equal(rig_vbe_read(&r, XRES), 1280);
-    bus_write(r.b->memory, 0xd8000501 + 2 * XRES, 0x04, 1);
-    assert_int_equal(bus_read(r.b->memory, 0xd8000500 + 2 * XRES, 2), 0x400);
+    bus_write(r.b->memory, 0xd8000500 + 2 * VBE_XRES, 1280, 2);
+    assert_int_equal(rig_vbe_read(&r, VBE_XRES), 1280);
+    bus_write(r.b->memory, 0xd8000501 + 2 * VBE_XRES, 0x04, 1);
+    assert_int_equal(bus_read(r.b->memory, 0xd8000500 + 2 * VBE_XRES, 2), 0x400);
     assert_int_equal(bus_read(r.b->memory, 0xd8000500, 4), 0x0400b0c5);
     mode(&r, 640, 480, 32, 0x40);
     bus_write(r.b->memory, 0xd0000000, 0x123456, 4);
@@ -374,7 +365,7 @@ static void random_programs_stay_within_bounds(void **state)
             rig_vbe(&r, random[2] % 12, random[3] & 1 ? value * 8 : (uint16_t)(random[1] >> 3));
             break;
         case 7:
-            rig_vbe(&r, random[3] & 1 ? BPP : ENABLE, random[3] & 1 ? value & 56 : value);
+            rig_vbe(&r, random[3] & 1 ? VBE_BPP : VBE_ENABLE, random[3] & 1 ? value & 56 : value);
             break;
         case 8:
             clock_step(&r.b->clock, random[1] % 3000000);
@@ -398,6 +389,89 @@ static void random_programs_stay_within_bounds(void **state)
     rig_free(&r);
 }
 
+/* A state file may hold anything: it is refused, or it runs without harm. */
+static void hostile_states_are_refused_or_harmless(void **state)
+{
+    (void)state;
+    uint32_t seed = 99;
+    unsigned refused = 0;
+    Rig a = rig_new(), b = rig_new();
+    for (unsigned round = 0; round < 400; round++) {
+        Vga *v = a.vga;
+        mode(&a, 640, 480, round & 1 ? 8 : 4, 0x40);
+        for (unsigned i = 0; i < 12; i++) {
+            seed = seed * 1664525 + 1013904223;
+            uint32_t value = seed >> 8, wide = value * 2654435761u;
+            switch (value % 14) {
+            case 0:
+                v->g.cr[wide % CR_COUNT] = (uint8_t)value;
+                break;
+            case 1:
+                v->g.sr[wide % 5] = (uint8_t)value;
+                break;
+            case 2:
+                v->g.gr[wide % 9] = (uint8_t)value;
+                break;
+            case 3:
+                v->g.vbe[wide % VBE_REGISTERS] = (uint16_t)(value >> 4);
+                break;
+            case 4:
+                v->g.row = wide;
+                break;
+            case 5:
+                v->g.next_line = wide;
+                break;
+            case 6:
+                v->g.row_scan = (uint8_t)wide;
+                break;
+            case 7:
+                v->g.frame = (uint64_t)wide << 20;
+                break;
+            case 8:
+                v->g.epoch = (int64_t)((uint64_t)wide << (value & 31));
+                break;
+            case 9:
+                v->g.row_index = wide;
+                break;
+            case 10:
+                v->g.dac_part = (uint8_t)(wide & 3);
+                break;
+            case 11:
+                v->g.sr_index = (uint8_t)wide;
+                break;
+            case 12:
+                v->g.vbe[VBE_BPP] = (uint16_t)wide;
+                break;
+            default:
+                v->g.shown = -(int64_t)((uint64_t)wide << (value & 31));
+                break;
+            }
+        }
+        StateIo *saver = state_saver_new();
+        size_t size;
+        Err err = {""};
+        board_state(a.b, saver);
+        const uint8_t *bytes = state_finish(saver, &size);
+        StateIo *loader = state_loader_new(bytes, size, &err);
+        board_state(b.b, loader);
+        if (state_ok(loader)) {
+            board_restored(b.b);
+            clock_step(&b.b->clock, 20000000);
+            chip_in(b.b, 0x3da);
+            rig_poke(&b, 0xa1234, 1);
+        } else {
+            refused++;
+        }
+        state_free(loader);
+        state_free(saver);
+        board_reset(a.b, RESET_POWER);
+        board_reset(b.b, RESET_POWER);
+    }
+    assert_in_range(refused, 50, 399);
+    rig_free(&a);
+    rig_free(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -413,6 +487,7 @@ int main(void)
         cmocka_unit_test(a_dos_box_that_switches_vbe_off_does_not_take_the_desktop),
         cmocka_unit_test(only_changed_lines_are_shown),
         cmocka_unit_test(registers_in_memory_and_rom_on_pci),
+        cmocka_unit_test(hostile_states_are_refused_or_harmless),
         cmocka_unit_test(random_programs_stay_within_bounds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

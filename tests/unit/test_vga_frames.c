@@ -1,7 +1,9 @@
 /* VGA pictures: modes, fonts, cursor, panning, split screen, changes in mid-frame; each against
  * pixels worked out by hand. The video rows of the guests' trap list that a picture shows are here:
  * split at address 0, panning below the split, what is latched at the retrace, address scale by
- * mode, blanking that wraps, double scan, changes per line, switching VBE off in a DOS box.
+ * mode, blanking that wraps, double scan, palette, panning and panning mode changed per line. Line
+ * compare is compared on each line with what the register holds then. Status 1's undefined bits
+ * read as zero, but for the two video outputs.
  */
 #include "tests/unit/vga_rig.h"
 
