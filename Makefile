@@ -14,7 +14,10 @@ say = $(if $(V),,@echo '  $(1)')
 
 OUT := out/$(MODE)
 
--include out/config.mk
+# These do the set-up themselves, or need none.
+ifneq ($(filter-out run check check-all fuzz setup clean format check-layers map,$(or $(MAKECMDGOALS),all)),)
+include out/config.mk
+endif
 
 CFLAGS_release := -O2 -g
 CFLAGS_debug := -O0 -g3 -DVITRINE_DEBUG

@@ -8,7 +8,7 @@ bad=0
 check() {
     folder=$1
     allowed=$2
-    for file in $(git ls-files --cached --others --exclude-standard "$folder" | grep -E '\.(c|h|cpp|def)$'); do
+    for file in $(find "$folder" -name '*.c' -o -name '*.h' -o -name '*.cpp' -o -name '*.def'); do
         sed -n 's/^[[:space:]]*#[[:space:]]*include[[:space:]]*"\([^"]*\)".*/\1/p' "$file" | while read -r header; do
             own=${file%.*}.h
             part=$(printf '%s' "$own" | sed 's/_[a-z0-9]*\.h$/.h/')
