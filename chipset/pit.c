@@ -58,6 +58,9 @@ typedef struct Counter {
         bool out;    /* last level driven on the pin */
     } g;
     Timer timer;
+    void (*before)(void *self); /* see pit_watch */
+    void *before_self;
+    bool telling; /* `before` runs: it is not called again */
 } Counter;
 
 struct Pit {
@@ -107,10 +110,28 @@ static bool gate_enables(const Counter *c)
     return c->g.mode != 1 && c->g.mode != 5;
 }
 
+/* The counter is about to change its course. */
+static void tell(Counter *c)
+{
+    if (c->before && !c->telling) {
+        c->telling = true;
+        c->before(c->before_self);
+        c->telling = false;
+    }
+}
+
+static bool reload_is_due(const Counter *c, uint64_t now)
+{
+    return c->g.next_pending && c->g.counting && !c->g.paused && now >= c->g.next_at;
+}
+
 /* Brings a waiting reload of modes 2 and 3 into force once its moment has passed. */
 static void settle(Counter *c, uint64_t now)
 {
-    if (c->g.next_pending && c->g.counting && !c->g.paused && now >= c->g.next_at) {
+    if (reload_is_due(c, now)) {
+        tell(c);
+    }
+    if (reload_is_due(c, now)) {
         c->g.reload = c->g.from = c->g.next_reload;
         c->g.start = c->g.next_at;
         c->g.next_pending = false;
@@ -288,6 +309,7 @@ static void load_count(Pit *pit, Counter *c, uint64_t now)
 static void write_count(Pit *pit, Counter *c, uint8_t value)
 {
     uint64_t now = now_ticks(pit);
+    tell(c);
     switch (c->g.rw) {
     case RW_LSB:
         c->g.count_register = value;
@@ -317,6 +339,7 @@ static void write_count(Pit *pit, Counter *c, uint8_t value)
 static void write_mode(Pit *pit, Counter *c, uint8_t value)
 {
     uint64_t now = now_ticks(pit);
+    tell(c);
     settle(c, now);
     c->g.from = c->g.bcd ? from_bcd(count_at(c, now)) : count_at(c, now);
     c->g.rw = value >> CW_RW_SHIFT & 3;
@@ -424,6 +447,7 @@ void pit_gate(Pit *pit, unsigned counter, bool level)
         return;
     }
     uint64_t now = now_ticks(pit);
+    tell(c);
     settle(c, now);
     if (!level && gate_enables(c) && c->g.counting && !c->g.paused) {
         c->g.from = c->g.mode == 0 || c->g.mode == 4
@@ -457,6 +481,20 @@ bool pit_output(Pit *pit, unsigned counter)
     return output_at(c, now);
 }
 
+void pit_watch(Pit *pit, unsigned counter, void (*before)(void *self), void *self)
+{
+    pit->counter[counter].before = before;
+    pit->counter[counter].before_self = self;
+}
+
+bool pit_wave(Pit *pit, unsigned counter, uint64_t tick, uint64_t *change)
+{
+    Counter *c = &pit->counter[counter];
+    settle(c, tick);
+    *change = next_change(c, tick);
+    return output_at(c, tick);
+}
+
 static void pit_reset(Device *d, ResetKind kind)
 {
     Pit *pit = (Pit *)d;
@@ -465,6 +503,7 @@ static void pit_reset(Device *d, ResetKind kind)
      * as in mode 3. */
     for (unsigned i = 0; i < 3; i++) {
         Counter *c = &pit->counter[i];
+        tell(c);
         timer_disarm(&c->timer);
         bool out = c->g.out;
         memset(&c->g, 0, sizeof(c->g));

@@ -27,4 +27,11 @@ void pit_gate(Pit *pit, unsigned counter, bool level);
 /* The OUT pin of a counter now: port 61h bit 5 shows counter 2. */
 bool pit_output(Pit *pit, unsigned counter);
 
+/* For whoever hears OUT as a wave. Calls before(self) when the counter is about to change its
+ * course (control word, count, gate, reset). One listener a counter. */
+void pit_watch(Pit *pit, unsigned counter, void (*before)(void *self), void *self);
+/* OUT at `tick` (of PIT_HZ, since guest time 0), which is not before the last call of `before` and
+ * not after now. *change: the later tick at which it changes by itself, 0: never. */
+bool pit_wave(Pit *pit, unsigned counter, uint64_t tick, uint64_t *change);
+
 #endif

@@ -517,6 +517,11 @@ Screen *machine_screen(Machine *m)
     return pc_screen(m->pc);
 }
 
+struct Mixer *machine_mixer(Machine *m)
+{
+    return pc_mixer(m->pc);
+}
+
 typedef struct TextCall {
     char *text;
     size_t room;

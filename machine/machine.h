@@ -131,6 +131,9 @@ bool machine_wants_absolute(const Machine *m);
 uint8_t machine_keyboard_leds(const Machine *m); /* bit 0 scroll, 1 num, 2 caps */
 
 Screen *machine_screen(Machine *m);
+/* Where a sound device pulls what the machine plays (machine/host/mixer.h); valid until
+ * machine_free. */
+struct Mixer *machine_mixer(Machine *m);
 /* The text screen: rows of bytes in the guest's code page, separated by newlines, trailing blanks
  * cut, at most `room` with the final NUL. False when a graphics mode is on. */
 bool machine_text(Machine *m, char *text, size_t room);

@@ -13,6 +13,7 @@
 
 #include "chipset/cards/gameport.h"
 #include "chipset/cards/serial_mouse.h"
+#include "chipset/cards/speaker.h"
 #include "chipset/cards/vmware_port.h"
 #include "chipset/debugcon.h"
 #include "chipset/dma.h"
@@ -37,6 +38,7 @@
 #include "machine/firmware.h"
 #include "machine/host/char_host.h"
 #include "machine/host/host_time.h"
+#include "machine/host/mixer.h"
 #include "machine/pc_cards.h"
 #include "machine/pc_drives.h"
 #include "machine/pc_fw.h"
@@ -67,6 +69,7 @@ struct Pc {
     Vga *vga;
     Screen *screen;
     CharHost *chars;
+    Mixer *mixer;
     Drives drives;
 };
 
@@ -115,6 +118,11 @@ static void gate2_driven(void *sink, unsigned pin, bool level)
 static bool timer2_out(void *pit)
 {
     return pit_output(pit, 2);
+}
+
+static bool timer2_wave(void *pit, uint64_t tick, uint64_t *change)
+{
+    return pit_wave(pit, 2, tick, change);
 }
 
 static void registers_out(void *cpu, VmwareRegisters *out)
@@ -200,6 +208,11 @@ bool pc_build(Pc *pc, Board *b, const MachineConfig *c, const PcHost *host, Err 
     if (!pc->screen || !pc->chars) {
         return err_set(err, "out of memory");
     }
+    MixerConfig sound;
+    if (!mixer_parse(c->audiodev, &sound, err) ||
+        !(pc->mixer = mixer_new(&b->clock, &sound, err))) {
+        return false;
+    }
     Line reset = {reset_pulled, pc, 0}, soft_reset = {soft_reset_pulled, pc, 0};
 
     /* Memory and processor. Its pins are soldered below, as the chips appear. */
@@ -256,8 +269,16 @@ bool pc_build(Pc *pc, Board *b, const MachineConfig *c, const PcHost *host, Err 
     /* Timers, DMA, and the system control ports that tie A20, NMI and the coprocessor's error
      * together. */
     pc->pit = pit_new(b, &(PitConfig){.base = 0x40, .out = {piix3_irq(piix, 0)}}, "pit");
+    Speaker *speaker = speaker_new(b,
+                                   &(SpeakerConfig){.audio = mixer_port(pc->mixer),
+                                                    .wave = timer2_wave,
+                                                    .timer = pc->pit,
+                                                    .timer_hz = PIT_HZ},
+                                   "speaker");
+    pit_watch(pc->pit, 2, speaker_before_change, speaker);
     Sysctl *sysctl = sysctl_new(b,
                                 &(SysctlConfig){.gate2 = {gate2_driven, pc->pit, 2},
+                                                .speaker = speaker_gate(speaker),
                                                 .out2 = timer2_out,
                                                 .pit = pc->pit,
                                                 .nmi = {lapic_lint, lapic, 1},
@@ -382,6 +403,7 @@ void pc_unplug(Pc *pc)
     if (pc) {
         char_host_free(pc->chars);
         pc->chars = NULL;
+        mixer_stop(pc->mixer);
     }
 }
 
@@ -390,6 +412,7 @@ void pc_free(Pc *pc)
     if (pc) {
         pc_unplug(pc);
         screen_free(pc->screen);
+        mixer_free(pc->mixer);
         free(pc);
     }
 }
@@ -397,6 +420,11 @@ void pc_free(Pc *pc)
 Cpu *pc_cpu(Pc *pc)
 {
     return pc->cpu;
+}
+
+Mixer *pc_mixer(Pc *pc)
+{
+    return pc->mixer;
 }
 
 Screen *pc_screen(Pc *pc)

@@ -29,6 +29,7 @@ bool pc_build(Pc *pc, Board *b, const MachineConfig *config, const PcHost *host,
 
 Cpu *pc_cpu(Pc *pc);
 Screen *pc_screen(Pc *pc);
+struct Mixer *pc_mixer(Pc *pc);
 /* Front panel and plugs; machine's thread. */
 void pc_power_button(Pc *pc);
 bool pc_text(Pc *pc, char *text, size_t room);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "machine/core/log.h"
+#include "ui/audio_sdl.h"
 #include "ui/options.h"
 #include "ui/qmp.h"
 #include "ui/signals.h"
@@ -19,6 +20,7 @@ typedef struct Session {
     Signals *signals;
     Window *window;
     Machine *machine;
+    AudioSdl *audio;
     Qmp *qmp[OPTIONS_MAX_SOCKETS];
 } Session;
 
@@ -64,6 +66,9 @@ static bool session_open(Session *s, Err *err)
             return false;
         }
     }
+    if (mixer_wants_device(machine_mixer(s->machine))) {
+        s->audio = audio_sdl_open(machine_mixer(s->machine));
+    }
     if (s->window) {
         window_attach(s->window, s->machine);
     }
@@ -77,6 +82,7 @@ static void session_close(Session *s)
     }
     signals_free(s->signals);
     window_free(s->window);
+    audio_sdl_close(s->audio);
     machine_free(s->machine);
     if (s->options.ui.pid_file) {
         unlink(s->options.ui.pid_file);

@@ -208,6 +208,9 @@ bool options_parse(Options *o, int argc, char *const *argv, Err *err)
     if (o->net_nic || o->net_backend) {
         option_note(o, "-net: a card and a back end make a pair: -net nic -net user");
     }
+    if (!o->machine.audiodev) {
+        option_store(&o->machine.audiodev, o->ui.display == DISPLAY_WINDOW ? "sdl" : "none");
+    }
     return options_finish_drives(o, err) && options_finish_chars(o, err);
 }
 

@@ -214,6 +214,12 @@ uint8_t machine_keyboard_leds(const Machine *m)
     return 0;
 }
 
+struct Mixer *machine_mixer(Machine *m)
+{
+    (void)m;
+    return NULL;
+}
+
 Screen *machine_screen(Machine *m)
 {
     return m->screen;
