@@ -5,6 +5,7 @@
  * are whole CD sectors where the host's byte count allows. Not modelled: sub-channel data with READ
  * CD, CD-R commands.
  */
+#include <errno.h>
 #include <string.h>
 
 #include "machine/core/log.h"
@@ -14,7 +15,7 @@
 LOG_TAG("atapi");
 
 enum {
-    PIECE_BLOCKS = CD_JOB_MAX / CD_BLOCK,
+    PIECE_BLOCKS = CD_JOB_BLOCKS,
     KEY_NOT_READY = 2,
     KEY_MEDIUM = 3,
     KEY_ILLEGAL = 5,
@@ -28,6 +29,8 @@ enum {
     FORM_SYNC = 0x80,
     FORM_HEADER = 0x20,
     FORM_EDC = 0x08,
+    FORM_SUBHEADER = 0x40,
+    FORM_ALL = 0xf8,
     EVENT_EJECT = 1,
     EVENT_NEW = 2,
     EVENT_REMOVED = 3,
@@ -72,20 +75,11 @@ void atapi_check(IdeUnit *u, uint8_t key, uint8_t asc, uint8_t ascq)
     ide_finish(u, (uint8_t)(key << 4 | ER_ABRT), true);
 }
 
-/* The parts of a sector that READ CD can ask for. */
-static const struct {
-    uint8_t part;
-    uint16_t from, length;
-} sector_parts[] = {
-    {FORM_SYNC, 0, 12}, {FORM_HEADER, 12, 4}, {FORM_USER, 16, CD_BLOCK}, {FORM_EDC, 2064, 288}};
-
+/* Bytes that a sector of the disc takes on its way to the host, for cutting blocks where sectors
+ * end. */
 static uint32_t sector_bytes(uint8_t form)
 {
-    uint32_t bytes = 0;
-    for (unsigned i = 0; i < 4; i++) {
-        bytes += form & sector_parts[i].part ? sector_parts[i].length : 0;
-    }
-    return bytes;
+    return form == FORM_USER ? CD_BLOCK : form == FORM_ALL ? CD_RAW : 0;
 }
 
 /* Opens the next PIO block of an answer: no more than the host's byte count, and whole sectors when
@@ -112,11 +106,16 @@ void atapi_next_block(IdeUnit *u)
 static void read_piece(IdeUnit *u)
 {
     uint32_t count = u->g.left < PIECE_BLOCKS ? u->g.left : PIECE_BLOCKS;
-    uint64_t offset = (uint64_t)u->g.lba * CD_BLOCK, length = (uint64_t)count * CD_BLOCK;
+    uint64_t offset = u->g.lba * CD_BLOCK, length = (uint64_t)count * CD_BLOCK;
     uint64_t size = block_size(u->medium);
+    u->g.at = u->g.size = u->g.block_end = 0;
+    if (u->g.cd.read_form != FORM_USER) {
+        ide_job_submit(u,
+                       ide_job_new(u, BLOCK_READ_RAW, u->g.lba * CD_RAW, (uint64_t)count * CD_RAW));
+        return;
+    }
     /* An image may end inside its last sector. */
     length = length < size - offset ? length : size - offset;
-    u->g.at = u->g.size = u->g.block_end = 0;
     ide_job_submit(u, ide_job_new(u, BLOCK_READ, offset, length));
 }
 
@@ -189,46 +188,88 @@ void atapi_block_ended(IdeUnit *u)
     }
 }
 
-/* What goes to the host of one sector, whose 2048 bytes of data are given. */
-static uint32_t put_sector(const IdeUnit *u, uint32_t lba, const uint8_t *data, uint8_t *out)
+/* The parts of a whole sector that READ CD asked for (MMC-3, 6.20). */
+static uint32_t put_sector(const IdeUnit *u, bool audio, const uint8_t *raw, uint8_t *out)
 {
-    uint8_t form = u->g.cd.read_form, raw[CD_RAW];
-    if (form == FORM_USER) {
-        memcpy(out, data, CD_BLOCK);
-        return CD_BLOCK;
+    static const struct {
+        uint8_t part;
+        uint16_t from, length;
+    } mode1[] = {{FORM_SYNC, 0, 12},
+                 {FORM_HEADER, 12, 4},
+                 {FORM_USER, 16, 2048},
+                 {FORM_EDC, 2064, 288},
+                 {0, 0, 0}},
+      form1[] = {{FORM_SYNC, 0, 12},
+                 {FORM_HEADER, 12, 4},
+                 {FORM_SUBHEADER, 16, 8},
+                 {FORM_USER, 24, 2048},
+                 {FORM_EDC, 2072, 280}},
+      form2[] = {{FORM_SYNC, 0, 12},
+                 {FORM_HEADER, 12, 4},
+                 {FORM_SUBHEADER, 16, 8},
+                 {FORM_USER, 24, 2324},
+                 {FORM_EDC, 2348, 4}};
+    if (audio) { /* all of it is user data */
+        memcpy(out, raw, CD_RAW);
+        return CD_RAW;
     }
-    memcpy(raw + 16, data, CD_BLOCK);
-    cd_make_raw(raw, lba);
+    bool second = raw[15] == 2, large = second && raw[18] & 0x20;
     uint32_t size = 0;
-    for (unsigned i = 0; i < 4; i++) {
-        if (form & sector_parts[i].part) {
-            memcpy(out + size, raw + sector_parts[i].from, sector_parts[i].length);
-            size += sector_parts[i].length;
+    for (unsigned i = 0; i < 5; i++) {
+        uint8_t part = large ? form2[i].part : second ? form1[i].part : mode1[i].part;
+        uint16_t from = large ? form2[i].from : second ? form1[i].from : mode1[i].from;
+        uint16_t length = large ? form2[i].length : second ? form1[i].length : mode1[i].length;
+        if (u->g.cd.read_form & part) {
+            memcpy(out + size, raw + from, length);
+            size += length;
         }
+    }
+    return size;
+}
+
+static uint32_t take_user_data(IdeUnit *u, const BlockJob *job)
+{
+    uint32_t blocks = (uint32_t)((job->length + CD_BLOCK - 1) / CD_BLOCK);
+    blocks = blocks < u->g.left ? blocks : u->g.left;
+    memcpy(u->buffer, job->data, (size_t)job->length);
+    memset(u->buffer + job->length, 0,
+           (size_t)blocks * CD_BLOCK > job->length ? (size_t)blocks * CD_BLOCK - (size_t)job->length
+                                                   : 0);
+    u->g.lba += blocks;
+    u->g.left -= blocks;
+    return blocks * CD_BLOCK;
+}
+
+static uint32_t take_raw(IdeUnit *u, const BlockJob *job)
+{
+    CdToc toc;
+    uint32_t size = 0;
+    cd_toc(u->medium, &toc);
+    for (uint64_t at = 0; at + CD_RAW <= job->length && u->g.left; at += CD_RAW) {
+        const CdTrack *track = &toc.track[cd_track_at(&toc, (uint32_t)u->g.lba) - 1];
+        size += put_sector(u, track->mode == 0, job->data + at, u->buffer + size);
+        u->g.lba++;
+        u->g.left--;
     }
     return size;
 }
 
 void atapi_job_done(IdeUnit *u, BlockJob *job)
 {
-    if (job->error || u->g.flow != FLOW_PACKET_READ) {
+    if (job->error == EINVAL) { /* user data of an audio track */
+        atapi_check(u, KEY_ILLEGAL, 0x64, 0);
+        return;
+    }
+    if (job->error || u->g.flow != FLOW_PACKET_READ || !u->medium ||
+        (job->op != BLOCK_READ && job->op != BLOCK_READ_RAW)) {
         atapi_check(u, KEY_MEDIUM, 0x11, 0); /* unrecovered read error */
         return;
     }
-    uint32_t size = 0;
-    for (uint64_t at = 0; at < job->length && u->g.left; at += CD_BLOCK) {
-        uint8_t last[CD_BLOCK] = {0};
-        const uint8_t *data = job->data + at;
-        if (job->length - at < CD_BLOCK) {
-            memcpy(last, data, (size_t)(job->length - at));
-            data = last;
-        }
-        size += put_sector(u, (uint32_t)u->g.lba, data, u->buffer + size);
-        u->g.lba++;
-        u->g.left--;
-    }
-    u->g.size = size;
-    if (u->g.cd.dma) {
+    u->g.at = 0;
+    u->g.size = job->op == BLOCK_READ ? take_user_data(u, job) : take_raw(u, job);
+    if (u->g.size == 0) { /* nothing of these sectors was asked for */
+        atapi_good(u);
+    } else if (u->g.cd.dma) {
         deliver(u);
     } else {
         atapi_next_block(u);
@@ -257,13 +298,20 @@ static void start_read(IdeUnit *u, uint32_t lba, uint32_t count, uint8_t form)
 static void read_cd(IdeUnit *u, uint32_t lba, uint32_t count)
 {
     const uint8_t *p = u->g.cd.packet;
-    uint8_t type = p[1] >> 2 & 7;
-    uint8_t form = p[9] & (FORM_SYNC | FORM_HEADER | FORM_USER | FORM_EDC);
+    uint8_t type = p[1] >> 2 & 7, form = p[9] & FORM_ALL;
+    CdToc toc;
+    cd_toc(u->medium, &toc);
+    const CdTrack *track = &toc.track[cd_track_at(&toc, lba) - 1];
+    /* sector types: 0 any, 1 audio, 2 mode 1, 3 mode 2, 4 and 5 its forms */
+    bool fits = type == 0 || (type < 4 ? type - 1 == track->mode : type < 6 && track->mode == 2);
     if (p[9] & 0x06 || p[10] & 7) { /* C2 error flags, sub-channels */
         atapi_check(u, KEY_ILLEGAL, ASC_FIELD, 0);
-    } else if (type > 2 || type == 1) {
-        atapi_check(u, KEY_ILLEGAL, 0x64, 0); /* illegal mode for this track: it is mode 1 */
+    } else if (!fits) {
+        atapi_check(u, KEY_ILLEGAL, 0x64, 0); /* illegal mode for this track */
     } else {
+        if (track->mode == 0 && form) {
+            form = FORM_ALL;
+        }
         start_read(u, lba, count, form);
     }
 }
@@ -564,6 +612,7 @@ void atapi_reset(IdeUnit *u, bool power)
     uint8_t volume[2] = {cd->volume[0], cd->volume[1]};
     memset(cd, 0, sizeof(*cd));
     cd->audio = 0x15; /* no audio status to report */
+    atapi_audio_sound(u);
     cd->tray_open = open && !power;
     if (power) {
         cd->volume[0] = cd->volume[1] = 0xff;
@@ -585,9 +634,9 @@ void ide_change_medium(Ide *ide, unsigned drive, Block *medium)
     if (reading) {
         ide_stop(u);
     }
+    atapi_audio_stop(u);
     block_queue_retire(ide->config.queue, u->medium);
     u->medium = medium;
-    atapi_audio_stop(u);
     u->g.cd.tray_open = false;
     u->g.cd.show_absent = medium != NULL;
     u->g.cd.pending_asc = medium ? ASC_NEW_MEDIUM : 0;

@@ -1,7 +1,8 @@
 /* ATAPI CD-ROM: the PLAY AUDIO family and the sub-channel, by guest time.
  *
  * SFF-8020i and MMC-3. The drive knows where its head is from the time since play began; 75 sectors
- * pass in a second. Not modelled: the sound itself.
+ * pass in a second. The sound is fetched in short pieces a little ahead of its time and pushed with
+ * the guest time at which it is heard. Not modelled: SCAN's chirping.
  */
 #include <string.h>
 
@@ -9,6 +10,9 @@
 #include "storage/ide_internal.h"
 
 enum {
+    PIECE = 15,         /* sectors fetched at a time: a fifth of a second */
+    SECTOR_PAIRS = 588, /* stereo samples in a sector */
+    HZ = 44100,
     KEY_ILLEGAL = 5,
     AUDIO_PLAYING = 0x11,
     AUDIO_PAUSED = 0x12,
@@ -34,6 +38,8 @@ static void put32(uint8_t *p, uint32_t value)
     }
 }
 
+#define SECTOR_NS (CLOCK_NS_PER_S / FRAMES)
+
 /* Moves the head to where it is now. */
 void atapi_audio_settle(IdeUnit *u)
 {
@@ -42,13 +48,13 @@ void atapi_audio_settle(IdeUnit *u)
         return;
     }
     int64_t passed = ide_now(u) - cd->audio_since;
-    int64_t frames = passed > 0 ? passed / (CLOCK_NS_PER_S / FRAMES) : 0;
+    int64_t frames = passed > 0 ? passed / SECTOR_NS : 0;
     if (cd->audio_at > cd->audio_end || frames >= (int64_t)cd->audio_end - cd->audio_at) {
         cd->audio_at = cd->audio_end;
         cd->audio = AUDIO_DONE;
     } else {
         cd->audio_at += (uint32_t)frames;
-        cd->audio_since += frames * (CLOCK_NS_PER_S / FRAMES);
+        cd->audio_since += frames * SECTOR_NS;
     }
 }
 
@@ -58,16 +64,83 @@ void atapi_audio_stop(IdeUnit *u)
     if (u->g.cd.audio == AUDIO_PLAYING || u->g.cd.audio == AUDIO_PAUSED) {
         u->g.cd.audio = AUDIO_NONE;
     }
+    atapi_audio_sound(u);
 }
 
-/* The number of the track that holds this sector, from 1. */
-static unsigned track_at(const CdToc *toc, uint32_t lba)
+/* Guest time at which a sector is heard. */
+static int64_t time_of(const IdeUnit *u, uint32_t lba)
 {
-    unsigned n = 1;
-    while (n < toc->tracks && toc->track[n].start <= lba) {
-        n++;
+    return u->g.cd.audio_since + ((int64_t)lba - u->g.cd.audio_at) * SECTOR_NS;
+}
+
+static void push(IdeUnit *u, const uint8_t *raw, uint32_t sectors)
+{
+    const AudioPort *port = &u->channel->ide->config.audio;
+    const uint8_t *volume = u->g.cd.volume;
+    int16_t pairs[2 * SECTOR_PAIRS];
+    for (uint32_t i = 0; i < sectors; i++, raw += CD_RAW_SECTOR) {
+        for (unsigned j = 0; j < 2 * SECTOR_PAIRS; j++) {
+            int sample = (int16_t)(raw[2 * j] | raw[2 * j + 1] << 8);
+            pairs[j] = (int16_t)(sample * volume[j % 2] / 255);
+        }
+        port->ops->push(port->mixer, u->voice, time_of(u, u->audio_next), HZ, pairs, SECTOR_PAIRS);
+        u->audio_next++;
     }
-    return n;
+}
+
+static void audio_done(void *self, BlockJob *job)
+{
+    IdeUnit *u = self;
+    u->audio_job = NULL;
+    if (job->error == 0 && u->g.cd.audio == AUDIO_PLAYING) {
+        push(u, job->data, (uint32_t)(job->length / CD_RAW_SECTOR));
+        timer_arm(&u->audio_timer, time_of(u, u->audio_next) - PIECE * SECTOR_NS);
+    }
+}
+
+static void audio_fired(void *self, int64_t due)
+{
+    IdeUnit *u = self;
+    (void)due;
+    atapi_audio_settle(u);
+    if (u->g.cd.audio != AUDIO_PLAYING || u->audio_job || u->audio_next >= u->g.cd.audio_end) {
+        return;
+    }
+    uint32_t left = u->g.cd.audio_end - u->audio_next, count = left < PIECE ? left : PIECE;
+    u->audio_job = block_job_new(u->channel->ide->config.queue, u->name, BLOCK_READ_RAW,
+                                 (uint64_t)u->audio_next * CD_RAW_SECTOR,
+                                 (uint64_t)count * CD_RAW_SECTOR, audio_done, u);
+    block_job_submit(u->audio_job, u->medium, ide_now(u));
+}
+
+void atapi_audio_sound(IdeUnit *u)
+{
+    timer_disarm(&u->audio_timer);
+    block_job_cancel(u->audio_job);
+    u->audio_job = NULL;
+    if (u->voice && u->medium && u->g.cd.audio == AUDIO_PLAYING) {
+        u->audio_next = u->g.cd.audio_at;
+        timer_arm(&u->audio_timer, ide_now(u));
+    }
+}
+
+void atapi_audio_init(IdeUnit *u)
+{
+    const AudioPort *port = &u->channel->ide->config.audio;
+    static const char *const names[IDE_DRIVES] = {"cd.0", "cd.1", "cd.2", "cd.3"};
+    timer_init(&u->audio_timer, &u->channel->ide->dev.board->clock, names[u->drive], audio_fired,
+               u);
+    u->voice = port->ops ? port->ops->open(port->mixer, u->name) : NULL;
+}
+
+void atapi_audio_fini(IdeUnit *u)
+{
+    const AudioPort *port = &u->channel->ide->config.audio;
+    timer_disarm(&u->audio_timer);
+    block_job_cancel(u->audio_job);
+    if (u->voice) {
+        port->ops->close(port->mixer, u->voice);
+    }
 }
 
 static void play(IdeUnit *u, uint32_t from, uint32_t to)
@@ -78,7 +151,7 @@ static void play(IdeUnit *u, uint32_t from, uint32_t to)
         atapi_check(u, KEY_ILLEGAL, 0x21, 0);
         return;
     }
-    if (to > from && toc.track[track_at(&toc, from) - 1].control & 4) {
+    if (to > from && toc.track[cd_track_at(&toc, from) - 1].control & 4) {
         atapi_check(u, KEY_ILLEGAL, 0x64, 0); /* illegal mode for this track */
         return;
     }
@@ -88,6 +161,7 @@ static void play(IdeUnit *u, uint32_t from, uint32_t to)
         cd->audio_at = from;
         cd->audio_end = to;
         cd->audio_since = ide_now(u);
+        atapi_audio_sound(u);
     }
     atapi_good(u);
 }
@@ -138,13 +212,14 @@ static void pause_resume(IdeUnit *u)
         cd->audio_since = ide_now(u);
     }
     cd->audio = resume ? AUDIO_PLAYING : AUDIO_PAUSED;
+    atapi_audio_sound(u);
     atapi_good(u);
 }
 
 static void put_position(const IdeUnit *u, const CdToc *toc, uint8_t *r, bool msf)
 {
     uint32_t at = u->g.cd.audio_at;
-    unsigned n = track_at(toc, at);
+    unsigned n = cd_track_at(toc, at);
     uint32_t start = toc->track[n - 1].start, relative = at > start ? at - start : 0;
     r[0] = 1;
     r[1] = 0x10 | toc->track[n - 1].control;

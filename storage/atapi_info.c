@@ -422,7 +422,7 @@ static void track_information(IdeUnit *u)
     r[2] = (uint8_t)n;
     r[3] = 1;
     r[5] = track->control;
-    r[6] = track->control & 4 ? 0x01 : 0x0f; /* data mode 1 */
+    r[6] = track->mode ? track->mode : 0x0f; /* data mode */
     put32(r + 8, track->start);
     put32(r + 24, end - track->start);
     atapi_reply(u, 36, be16(p + 7));
@@ -438,7 +438,9 @@ static void read_header(IdeUnit *u)
         return;
     }
     memset(r, 0, 8);
-    r[0] = 1; /* mode 1 */
+    CdToc toc;
+    cd_toc(u->medium, &toc);
+    r[0] = toc.track[cd_track_at(&toc, lba) - 1].mode;
     put_address(r + 4, lba, p[1] & 2);
     atapi_reply(u, 8, be16(p + 7));
 }

@@ -16,8 +16,8 @@ LOG_TAG("block");
 
 #define PROBE_BYTES 4096
 
-static const BlockFormat *const formats[] = {&block_raw, &block_qcow2, &block_vhd, &block_vdi,
-                                             &block_vmdk};
+static const BlockFormat *const formats[] = {&block_raw, &block_qcow2, &block_vhd,
+                                             &block_vdi, &block_vmdk,  &block_cue};
 
 /* Known formats that are not in the table above: opening them as raw would destroy them. */
 static const struct {

@@ -15,6 +15,8 @@ typedef struct BlockProbe {
     const char *path;
 } BlockProbe;
 
+struct CdToc;
+
 typedef struct BlockFormat {
     const char *name;
     /* 0: not this format; 1: anything can be (raw); 100: sure. */
@@ -27,6 +29,9 @@ typedef struct BlockFormat {
     int (*flush)(Block *b);
     int (*discard)(Block *b, uint64_t offset, uint64_t length); /* may be NULL */
     int (*map)(Block *b, uint64_t offset, BlockExtent *extent);
+    /* CD images only: what is on the disc, and whole sectors of 2352 bytes. */
+    void (*toc)(const Block *b, struct CdToc *toc);
+    int (*read_raw)(Block *b, uint32_t lba, uint8_t *data, uint32_t count);
     bool parallel; /* these may be called from several threads at once */
 } BlockFormat;
 
@@ -42,7 +47,8 @@ struct Block {
     pthread_mutex_t lock;
 };
 
-extern const BlockFormat block_raw, block_qcow2, block_vhd, block_vdi, block_vmdk, block_overlay;
+extern const BlockFormat block_raw, block_qcow2, block_vhd, block_vdi, block_vmdk, block_cue,
+    block_overlay;
 
 /* A Block without a file, for overlays and tests; takes over `data` and `base`. NULL: no memory. */
 Block *block_wrap(const BlockFormat *format, const char *path, uint64_t size, bool read_only,

@@ -16,6 +16,7 @@
 
 #include "machine/core/log.h"
 #include "storage/block_format.h"
+#include "storage/cd.h"
 
 LOG_TAG("block");
 
@@ -75,8 +76,9 @@ static bool must_wait_for(const BlockWork *later, const BlockWork *earlier)
     if (later->closing || later->job.op == BLOCK_FLUSH || !later->image->format->parallel) {
         return true;
     }
-    bool reads = later->job.op == BLOCK_READ && earlier->job.op == BLOCK_READ;
-    return !reads && earlier->job.op != BLOCK_FLUSH && overlaps(later, earlier);
+    bool writes = later->job.op == BLOCK_WRITE || later->job.op == BLOCK_DISCARD ||
+                  earlier->job.op == BLOCK_WRITE || earlier->job.op == BLOCK_DISCARD;
+    return writes && earlier->job.op != BLOCK_FLUSH && overlaps(later, earlier);
 }
 
 static BlockWork *next_runnable(BlockQueue *q)
@@ -124,6 +126,10 @@ static int perform(BlockWork *w)
         return job->data ? block_write(w->image, job->offset, job->data, job->length) : ENOMEM;
     case BLOCK_FLUSH:
         return block_flush(w->image);
+    case BLOCK_READ_RAW:
+        return job->data ? cd_read_raw(w->image, (uint32_t)(job->offset / CD_RAW_SECTOR), job->data,
+                                       (uint32_t)(job->length / CD_RAW_SECTOR))
+                         : ENOMEM;
     default:
         return block_discard(w->image, job->offset, job->length);
     }
@@ -185,11 +191,17 @@ static void deliver(BlockQueue *q, BlockWork *w)
 {
     if (w->job.error) {
         BlockError what = {w->device, block_path(w->image), w->job.op, w->job.error};
-        log_error("%s: '%s': %s failed: %s", what.device, what.path,
-                  what.op == BLOCK_READ ? "read" : "write", strerror(what.error));
+        const char *verb = what.op == BLOCK_WRITE || what.op == BLOCK_FLUSH ? "write" : "read";
         /* EINVAL and EROFS are the guest's doing: no mending on the host would help. */
-        if (what.error != EINVAL && what.error != EROFS && q->config.on_error &&
-            q->config.on_error(q->config.self, &what)) {
+        bool guest = what.error == EINVAL || what.error == EROFS;
+        if (guest) {
+            log_guest("%s: '%s': %s refused: %s", what.device, what.path, verb,
+                      strerror(what.error));
+        } else {
+            log_error("%s: '%s': %s failed: %s", what.device, what.path, verb,
+                      strerror(what.error));
+        }
+        if (!guest && q->config.on_error && q->config.on_error(q->config.self, &what)) {
             pthread_mutex_lock(&q->lock);
             w->stage = WORK_HELD;
             pthread_mutex_unlock(&q->lock);
@@ -310,7 +322,8 @@ BlockJob *block_job_new(BlockQueue *q, const char *device, BlockOp op, uint64_t 
     w->device = device;
     w->done = done;
     w->self = self;
-    if ((op == BLOCK_READ || op == BLOCK_WRITE) && length <= BLOCK_JOB_MAX) {
+    if ((op == BLOCK_READ || op == BLOCK_WRITE || op == BLOCK_READ_RAW) &&
+        length <= BLOCK_JOB_MAX) {
         w->job.data = calloc(1, length ? (size_t)length : 1);
     }
     return &w->job;
@@ -369,7 +382,7 @@ void block_job_state(BlockQueue *q, StateIo *io, const char *device, BlockJob **
     unsigned op = (unsigned)now.job.op;
     state_bool(io, "job", &present);
     if (present) {
-        state_enum(io, "job_op", &op, BLOCK_DISCARD + 1);
+        state_enum(io, "job_op", &op, BLOCK_OPS);
         state_u64(io, "job_offset", &now.job.offset);
         state_u64(io, "job_length", &now.job.length);
         state_i64(io, "job_due", &now.due);

@@ -26,7 +26,14 @@
 /* Deterministic mode: what a job takes at least. */
 #define BLOCK_DETERMINISTIC_NS 50000
 
-typedef enum BlockOp { BLOCK_READ, BLOCK_WRITE, BLOCK_FLUSH, BLOCK_DISCARD } BlockOp;
+typedef enum BlockOp {
+    BLOCK_READ,
+    BLOCK_WRITE,
+    BLOCK_FLUSH,
+    BLOCK_DISCARD,
+    BLOCK_READ_RAW, /* CD: whole sectors; offset is 2352 times the first one's LBA */
+    BLOCK_OPS
+} BlockOp;
 
 typedef struct BlockQueue BlockQueue;
 typedef struct BlockJob BlockJob;

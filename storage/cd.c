@@ -2,13 +2,49 @@
  */
 #include "storage/cd.h"
 
+#include <errno.h>
 #include <string.h>
+
+#include "storage/block_format.h"
 
 void cd_toc(const Block *medium, CdToc *toc)
 {
+    if (medium->format->toc) {
+        medium->format->toc(medium, toc);
+        return;
+    }
     toc->tracks = 1;
-    toc->track[0] = (CdTrack){.control = 4, .start = 0};
+    toc->track[0] = (CdTrack){.control = 4, .mode = 1, .start = 0};
     toc->lead_out = (uint32_t)((block_size(medium) + CD_SECTOR - 1) / CD_SECTOR);
+}
+
+int cd_read_raw(Block *medium, uint32_t lba, uint8_t *data, uint32_t count)
+{
+    if (medium->format->read_raw) {
+        return medium->format->read_raw(medium, lba, data, count);
+    }
+    uint64_t size = block_size(medium);
+    int error = 0;
+    for (uint32_t i = 0; i < count && !error; i++) {
+        uint8_t *raw = data + (size_t)i * CD_RAW_SECTOR;
+        uint64_t offset = (uint64_t)(lba + i) * CD_SECTOR;
+        uint64_t rest = offset < size ? size - offset : 0; /* the last one may be short */
+        memset(raw, 0, CD_RAW_SECTOR);
+        error =
+            rest ? block_read(medium, offset, raw + 16, rest < CD_SECTOR ? (size_t)rest : CD_SECTOR)
+                 : EINVAL;
+        cd_make_raw(raw, lba + i);
+    }
+    return error;
+}
+
+unsigned cd_track_at(const CdToc *toc, uint32_t lba)
+{
+    unsigned n = 1;
+    while (n < toc->tracks && toc->track[n].start <= lba) {
+        n++;
+    }
+    return n;
 }
 
 void cd_msf(uint32_t lba, uint8_t *msf)
@@ -84,7 +120,7 @@ static void add_parity(uint8_t *block, unsigned words, unsigned length, unsigned
     }
 }
 
-void cd_make_raw(uint8_t *raw, uint32_t lba)
+void cd_make_head(uint8_t *raw, uint32_t lba, uint8_t mode)
 {
     uint8_t msf[3];
     memset(raw, 0xff, 12);
@@ -93,7 +129,12 @@ void cd_make_raw(uint8_t *raw, uint32_t lba)
     for (unsigned i = 0; i < 3; i++) {
         raw[12 + i] = bcd(msf[i]);
     }
-    raw[15] = 1;
+    raw[15] = mode;
+}
+
+void cd_make_raw(uint8_t *raw, uint32_t lba)
+{
+    cd_make_head(raw, lba, 1);
     uint32_t edc = edc_of(raw, 16 + CD_SECTOR);
     for (unsigned i = 0; i < 4; i++) {
         raw[2064 + i] = (uint8_t)(edc >> (8 * i));

@@ -16,6 +16,7 @@
 
 typedef struct CdTrack {
     uint8_t control; /* Q control field: 4 data, 0 audio */
+    uint8_t mode;    /* 0 audio, 1, 2 */
     uint32_t start;  /* LBA */
 } CdTrack;
 
@@ -27,10 +28,16 @@ typedef struct CdToc {
 
 /* The disc in an image; an image that is no CD format is one data track. */
 void cd_toc(const Block *medium, CdToc *toc);
+/* Whole sectors, 2352 bytes each; 0 or errno. */
+int cd_read_raw(Block *medium, uint32_t lba, uint8_t *data, uint32_t count);
+/* The number of the track that holds this sector, from 1. */
+unsigned cd_track_at(const CdToc *toc, uint32_t lba);
 /* Minutes, seconds and frames of an LBA, as three bytes. */
 void cd_msf(uint32_t lba, uint8_t *msf);
 uint32_t cd_lba(const uint8_t *msf); /* 0 for times before LBA 0 */
 /* Mode 1: sync, header, the data already at raw + 16, EDC and ECC around them. */
 void cd_make_raw(uint8_t *raw, uint32_t lba);
+/* Sync and header alone. */
+void cd_make_head(uint8_t *raw, uint32_t lba, uint8_t mode);
 
 #endif

@@ -561,6 +561,9 @@ static void ide_restored(Device *d)
         if (u->job) {
             block_job_resubmit(u->job, u->medium);
         }
+        if (u->kind == IDE_CDROM) {
+            atapi_audio_sound(u);
+        }
     }
 }
 
@@ -570,6 +573,9 @@ static void ide_destroy(Device *d)
     for (unsigned i = 0; i < IDE_DRIVES; i++) {
         IdeUnit *u = &ide->channel[i / 2].unit[i % 2];
         ide_stop(u);
+        if (u->kind == IDE_CDROM) {
+            atapi_audio_fini(u);
+        }
         block_queue_retire(ide->config.queue, u->medium);
         free(u->buffer);
     }
@@ -666,6 +672,8 @@ static void plug_in(Ide *ide, unsigned drive)
     }
     if (u->kind == IDE_DISK) {
         choose_geometry(u, &config->geometry);
+    } else if (u->kind == IDE_CDROM) {
+        atapi_audio_init(u);
     }
 }
 

@@ -9,6 +9,7 @@
 #define STORAGE_IDE_H
 
 #include "chipset/pci.h"
+#include "machine/core/audio_port.h"
 #include "machine/core/line.h"
 #include "storage/block_queue.h"
 
@@ -45,6 +46,7 @@ typedef struct IdeConfig {
     Line irq[2]; /* IRQ14, IRQ15 */
     BlockQueue *queue;
     IdeDriveConfig drive[IDE_DRIVES];
+    AudioPort audio; /* where CD-ROM drives play; all zero: nowhere */
     /* The guest opened or closed a tray; may be NULL. */
     void (*tray_moved)(void *self, unsigned drive, bool open);
     void *self;

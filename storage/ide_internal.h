@@ -32,7 +32,8 @@ enum {
     IDE_RESET_NS = 200000, /* software reset and diagnostics */
     CD_BLOCK = 2048,
     CD_RAW = 2352,
-    CD_JOB_MAX = 32 * CD_BLOCK,
+    CD_JOB_BLOCKS = 32,
+    CD_JOB_MAX = CD_JOB_BLOCKS * CD_RAW,
     PACKET_BYTES = 12,
 };
 
@@ -102,6 +103,11 @@ typedef struct IdeUnit {
     BlockJob *job;        /* in flight */
     Timer timer;
     uint8_t *buffer; /* IDE_BUFFER bytes; part of the state */
+    /* CD audio on its way to the mixer; no guest can see these */
+    void *voice;
+    BlockJob *audio_job;
+    Timer audio_timer;
+    uint32_t audio_next; /* LBA of the next sector to fetch */
     struct {
         IdeRegisters r;
         bool intrq;
@@ -219,5 +225,9 @@ void atapi_mode_select(IdeUnit *u);
 bool atapi_audio(IdeUnit *u);
 void atapi_audio_settle(IdeUnit *u);
 void atapi_audio_stop(IdeUnit *u);
+/* Plays on from where the state says, or falls silent. */
+void atapi_audio_sound(IdeUnit *u);
+void atapi_audio_init(IdeUnit *u);
+void atapi_audio_fini(IdeUnit *u);
 
 #endif
