@@ -211,6 +211,9 @@ static bool select_pass(Code *c, const Insn *in, int mode)
     static const uint8_t mandatory[] = {
         [MANDATORY_66] = 0x66, [MANDATORY_F3] = 0xf3, [MANDATORY_F2] = 0xf2};
     const OpRow *row = &op_rows[in->op];
+    if (in->op == OP_BSWAP && in->opsize == 2) {
+        return false; /* it clears the register; "Zd" leaves the prefix away */
+    }
     Opcode op = {
         .byte = in->opcode, .map_0f = row->map == MAP_0F, .lock = in->prefix & PREFIX_LOCK};
     op.operand_16 =

@@ -14,6 +14,7 @@
 
 #include "cpu-accel/translator/translator.h"
 #include "cpu-accel/x86/control.h"
+#include "cpu-accel/x86/fpu.h"
 #include "cpu-accel/x86/mem.h"
 #include "machine/core/clock.h"
 
@@ -228,6 +229,7 @@ static RunExit translator_run(Accel *a, int64_t until_ns)
     const Clock *clock = &a->board->clock;
 
     signals_use(t);
+    fpu_host_release();
     __atomic_store_n(&cpu->scratch[SCRATCH_POLL], (uintptr_t)&t->valid_poll, __ATOMIC_RELEASE);
     if (until_ns != CLOCK_NEVER) {
         int64_t left = until_ns - clock_now(clock);

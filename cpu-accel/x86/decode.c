@@ -351,6 +351,19 @@ static DecodeResult invalid(Insn *in, unsigned length)
     return DECODE_INVALID;
 }
 
+/* An undefined form of an opcode with ModRM: what follows is fetched, and may be too long. */
+static DecodeResult invalid_operand(Cursor *c, Insn *in, ImmKind imm, DecodeResult missing)
+{
+    uint8_t modrm = next8(c);
+    if (modrm < 0xc0) {
+        memory_operand(c, in, modrm >> 6, modrm & 7);
+    }
+    immediate(c, in, imm);
+    DecodeResult result = c->at > c->count ? missing : DECODE_INVALID;
+    invalid(in, c->at > c->count ? c->count : c->at);
+    return result;
+}
+
 DecodeResult x86_decode(const CodeView *code, const CpuMode *mode, Insn *in)
 {
     Cursor c = {code->bytes, code->count < INSN_MAX_BYTES ? code->count : INSN_MAX_BYTES, 0};
@@ -379,7 +392,9 @@ DecodeResult x86_decode(const CodeView *code, const CpuMode *mode, Insn *in)
     unsigned op = row_find(choice, mode, mandatory(in), has_modrm ? c.bytes[c.at] : 0);
     const OpRow *row = &op_rows[op];
     if (op == OP_INVALID) {
-        return invalid(in, c.at + has_modrm);
+        return has_modrm
+                   ? invalid_operand(&c, in, tables.shape[tables.choices[choice]].imm, missing)
+                   : invalid(in, c.at);
     }
     operands(&c, in, row, &tables.shape[op]);
     if (c.at > c.count) {

@@ -495,6 +495,10 @@ static bool masked_store(Cpu *cpu, const Insn *in, const uint8_t *bytes, const u
         if (in->adsize == 2) {
             offset &= 0xffff;
         }
+        /* The manual leaves it open; silicon checks all bytes, whatever the mask. */
+        if (i % 8 == 0 && !mem_check_write(cpu, (SegIndex)in->seg, offset, 8)) {
+            return false;
+        }
         if (mask[i] & 0x80 && !mem_rmw8(cpu, (SegIndex)in->seg, offset, &at[i], &old)) {
             return false;
         }

@@ -45,6 +45,10 @@ static bool image_place(Cpu *cpu, const Insn *in, uint32_t *address)
         return false;
     }
     *address = ex_address(cpu, in);
+    /* Silicon looks at where the image begins, then at alignment, then at the rest of it. */
+    if (!mem_check_segment(cpu, (SegIndex)in->seg, *address, 4)) {
+        return false;
+    }
     bool checked = cpu->cpl == 3 && cpu->cr0 & CR0_AM && cpu->eflags & FL_AC;
     if (checked && (cpu->seg[in->seg].base + *address) & 3) {
         cpu_fault_code(cpu, VEC_AC, 0); /* silicon's choice; the manual leaves it open */

@@ -57,20 +57,17 @@ static Outcome store(Cpu *cpu, const Insn *in, uint32_t value)
 HANDLER(ex_arpl)
 {
     uint16_t source = REG16(in->reg), value = 0;
-    MemRmw rmw;
-    if (!in->memory) {
-        value = REG16(in->rm);
-    } else if (!ex_modify16(cpu, in, &rmw, &value)) {
+    if (!load_word(cpu, in, &value)) {
         return X_FAULT;
     }
     bool raise = (value & DESC_RPL_BITS) < (source & DESC_RPL_BITS);
     if (raise) {
         value = (uint16_t)((value & ~DESC_RPL_BITS) | (source & DESC_RPL_BITS));
-    }
-    if (in->memory) {
-        mem_store16(cpu, &rmw, value);
-    } else {
-        REG16(in->rm) = value;
+        if (!in->memory) {
+            REG16(in->rm) = value;
+        } else if (!mem_write16(cpu, (SegIndex)in->seg, ex_address(cpu, in), value)) {
+            return X_FAULT; /* silicon writes, and checks that it may, only what it changes */
+        }
     }
     ex_flag(cpu, ARITH_ZF, raise);
     return X_NEXT;
@@ -318,9 +315,19 @@ HANDLER(ex_clts)
     return stop(cpu, in);
 }
 
+/* Silicon looks for the register before the privilege. */
+static bool control_register(Cpu *cpu, unsigned n)
+{
+    if (n == 1 || n > 4 || (n == 4 && !cpu_cr4_mask(cpu->model))) {
+        cpu_fault(cpu, VEC_UD);
+        return false;
+    }
+    return true;
+}
+
 HANDLER(ex_mov_rd_cd)
 {
-    if (!privileged(cpu)) {
+    if (!control_register(cpu, in->reg) || !privileged(cpu)) {
         return X_FAULT;
     }
     switch (in->reg) {
@@ -333,21 +340,16 @@ HANDLER(ex_mov_rd_cd)
     case 3:
         REG32(in->rm) = cpu->cr3;
         return X_NEXT;
-    case 4:
-        if (cpu_cr4_mask(cpu->model)) {
-            REG32(in->rm) = cpu->cr4;
-            return X_NEXT;
-        }
-        break;
     default:
-        break;
+        REG32(in->rm) = cpu->cr4;
+        return X_NEXT;
     }
-    return cpu_fault(cpu, VEC_UD);
 }
 
 HANDLER(ex_mov_cd_rd)
 {
-    if (!privileged(cpu) || cr_write(cpu, in->reg, REG32(in->rm)) == X_FAULT) {
+    if (!control_register(cpu, in->reg) || !privileged(cpu) ||
+        cr_write(cpu, in->reg, REG32(in->rm)) == X_FAULT) {
         return X_FAULT;
     }
     return stop(cpu, in);

@@ -32,9 +32,14 @@ static Outcome loaded(Cpu *cpu, const Insn *in, SegIndex seg, bool shadow)
 HANDLER(ex_pop_seg)
 {
     uint32_t mask = ex_stack_mask(cpu), esp = cpu->reg[ESP];
-    uint16_t selector;
-    if (!mem_read16(cpu, SS, esp & mask, &selector) ||
-        seg_load(cpu, (SegIndex)in->reg, selector) == X_FAULT) {
+    uint16_t selector = 0;
+    uint32_t value = 0;
+    bool popped = in->opsize == 4 ? mem_read32(cpu, SS, esp & mask, &value)
+                                  : mem_read16(cpu, SS, esp & mask, &selector);
+    if (in->opsize == 4) {
+        selector = (uint16_t)value;
+    }
+    if (!popped || seg_load(cpu, (SegIndex)in->reg, selector) == X_FAULT) {
         return X_FAULT;
     }
     cpu->reg[ESP] = (esp & ~mask) | ((esp + in->opsize) & mask);

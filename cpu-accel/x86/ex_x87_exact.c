@@ -194,9 +194,10 @@ Outcome x87_exact(Cpu *cpu, const Insn *in, uint32_t address, const X87Operand *
     x87_run(&image, code, &memory, &arith);
     /* Precision alone lets the store happen; the other exceptions come before it. */
     bool stored = !(image.status & FSW_FLAGS & ~FSW_PE & ~f->control);
-    if (size < 0 && stored &&
-        !mem_write_bytes(cpu, (SegIndex)in->seg, address, memory.bytes, (unsigned)-size)) {
-        return X_FAULT;
+    if (size < 0 &&
+        !(stored ? mem_write_bytes(cpu, (SegIndex)in->seg, address, memory.bytes, (unsigned)-size)
+                 : mem_check_write(cpu, (SegIndex)in->seg, address, (unsigned)-size))) {
+        return X_FAULT; /* faults of the address come first, whether it stores or not */
     }
     image_take(cpu, &image);
     if (writes_flags(in)) {

@@ -69,6 +69,10 @@ static bool alignment_check(Cpu *cpu, uint32_t linear, unsigned alignment)
 static unsigned block_alignment(unsigned size)
 {
     switch (size) {
+    case 2:
+    case 4:
+    case 8:
+        return size;
     case 10:
         return 8;
     case 14:
@@ -280,6 +284,11 @@ void mem_store_slow(Cpu *cpu, const MemRmw *rmw, const void *value, unsigned siz
     }
 }
 
+bool mem_check_segment(Cpu *cpu, SegIndex seg, uint32_t offset, unsigned size)
+{
+    return segment_check(cpu, seg, offset, size, false);
+}
+
 bool mem_read_bytes(Cpu *cpu, SegIndex seg, uint32_t offset, void *data, unsigned size)
 {
     return segment_check(cpu, seg, offset, size, false) &&
@@ -300,7 +309,7 @@ bool mem_check_write(Cpu *cpu, SegIndex seg, uint32_t offset, unsigned size)
     Span span;
     return segment_check(cpu, seg, offset, size, true) &&
            span_open(cpu, &span, linear, size, true, cpu->cpl == 3) &&
-           alignment_check(cpu, linear, size <= 8 ? size : block_alignment(size));
+           alignment_check(cpu, linear, block_alignment(size));
 }
 
 bool mem_run(Cpu *cpu, SegIndex seg, uint32_t offset, bool write, MemRun *run)
@@ -326,12 +335,12 @@ bool mem_run(Cpu *cpu, SegIndex seg, uint32_t offset, bool write, MemRun *run)
 
 bool mem_linear_read(Cpu *cpu, uint32_t linear, void *value, unsigned size, bool user)
 {
-    return access_read(cpu, linear, value, size, 1, user);
+    return access_read(cpu, linear, value, size, user ? size : 1, user);
 }
 
 bool mem_linear_write(Cpu *cpu, uint32_t linear, const void *value, unsigned size, bool user)
 {
-    return access_write(cpu, linear, value, size, 1, user);
+    return access_write(cpu, linear, value, size, user ? size : 1, user);
 }
 
 bool mem_system_read8(Cpu *cpu, uint32_t linear, uint8_t *value)

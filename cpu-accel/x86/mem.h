@@ -131,6 +131,9 @@ bool mem_write_bytes(Cpu *cpu, SegIndex seg, uint32_t offset, const void *data, 
 /* Would writing all these bytes be permitted? Checks and marks pages as a write does. */
 bool mem_check_write(Cpu *cpu, SegIndex seg, uint32_t offset, unsigned size);
 
+/* Would the segment permit reading them? */
+bool mem_check_segment(Cpu *cpu, SegIndex seg, uint32_t offset, unsigned size);
+
 /* A stretch of plain memory around seg:offset, for string instructions: `above` bytes from offset
  * upwards, `below` bytes under it, all inside the segment and one page. False, without a fault and
  * without effect, when the byte cannot be reached directly now: go by mem_readN, which may make it
