@@ -46,7 +46,7 @@ struct Fixture {
     struct kvm_regs regs;
     struct kvm_sregs sregs;
     struct kvm_sregs2 sregs2;
-    struct kvm_xsave xsave;
+    uint32_t xsave[1024]; /* struct kvm_xsave, which has no fixed end */
     struct kvm_fpu fpu;
     struct kvm_debugregs debug;
     struct kvm_vcpu_events events;
