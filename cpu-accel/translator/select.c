@@ -30,6 +30,8 @@ typedef enum Transfer {
     TR_CALL_E,
     TR_RET,
     TR_LOOP,
+    TR_FLDCW,
+    TR_STRING,
 } Transfer;
 
 /* clang-format off */
@@ -67,8 +69,8 @@ static bool direct(const Insn *in, int mode)
     return mode_segment(mode, in->seg) == MODE_SEG_FLAT && in->adsize == 4;
 }
 
-/* r8d = linear address of the memory operand. */
-static void emit_address(Code *c, const Insn *in, int mode, int32_t extra)
+/* r8d = offset of the memory operand. */
+static void emit_offset(Code *c, const Insn *in, int32_t extra)
 {
     int32_t disp = (int32_t)in->disp + extra;
     if (in->base == NO_REG && in->index == NO_REG) {
@@ -89,6 +91,12 @@ static void emit_address(Code *c, const Insn *in, int mode, int32_t extra)
         static const uint8_t movzx_r8d_r8w[] = {0x45, 0x0f, 0xb7, 0xc0};
         emit_bytes(c, movzx_r8d_r8w, sizeof(movzx_r8d_r8w));
     }
+}
+
+/* r8d = linear address of the memory operand. */
+static void emit_address(Code *c, const Insn *in, int mode, int32_t extra)
+{
+    emit_offset(c, in, extra);
     if (mode_segment(mode, in->seg) == MODE_SEG_BASED) {
         emit_load(c, R9, R15, segment_base(in->seg), SEG_BASE_SIZE);
         emit_lea_index(c, R8, R8, R9, 0, 0, 4);
@@ -216,8 +224,8 @@ static bool select_pass(Code *c, const Insn *in, int mode)
     }
     Opcode op = {
         .byte = in->opcode, .map_0f = row->map == MAP_0F, .lock = in->prefix & PREFIX_LOCK};
-    op.operand_16 =
-        in->opsize == 2 && (has_operand_size(row->operands) || row->operands[0] == '\0');
+    op.operand_16 = in->opsize == 2 && !(row->traits & (T_X87 | T_MMX | T_SSE)) &&
+                    (has_operand_size(row->operands) || row->operands[0] == '\0');
     op.mandatory = row->prefix < sizeof(mandatory) ? mandatory[row->prefix] : 0;
     if (row->operands[0] == 'O' || strstr(row->operands, ",O")) {
         return select_moffs(c, in, mode);
@@ -370,11 +378,95 @@ static void select_inc(Code *c, const Insn *in, unsigned digit)
     emit8(c, 0xc0 | digit << 3 | in->reg);
 }
 
+/* String instructions run on the host's as well, on host addresses: the windows' bases end in 32
+ * zero bits, so that the low halves of rsi and rdi are the guest's at every moment. */
+static bool select_string(Code *c, const Insn *in, int mode)
+{
+    const char *operands = op_rows[in->op].operands;
+    bool from = strchr(operands, 'X') != NULL, to = strchr(operands, 'Y') != NULL;
+    if (mode & MODE_DOWN || in->adsize == 2 ||
+        (from && mode_segment(mode, in->seg) != MODE_SEG_FLAT) ||
+        (to && mode_segment(mode, ES) != MODE_SEG_FLAT)) {
+        return false;
+    }
+    emit_load(c, R8, R15, scratch_at(SCRATCH_BASE), 8);
+    if (from) {
+        emit_lea_index(c, ESI, ESI, R8, 0, 0, 8);
+    }
+    if (to) {
+        emit_lea_index(c, EDI, EDI, R8, 0, 0, 8);
+    }
+    if (in->opsize == 2 && has_operand_size(operands)) {
+        emit8(c, OPERAND_16);
+    }
+    if (in->prefix & (PREFIX_REP | PREFIX_REPNE)) {
+        bool compares = op_rows[in->op].flags_written != 0; /* F2 means F3 to the others */
+        emit8(c, in->prefix & PREFIX_REPNE && compares ? 0xf2 : 0xf3);
+    }
+    emit8(c, in->opcode);
+    if (from) {
+        emit_mov(c, ESI, ESI, 4);
+    }
+    if (to) {
+        emit_mov(c, EDI, EDI, 4);
+    }
+    return true;
+}
+
+static bool is_control(const Insn *in)
+{
+    switch (in->op) {
+    case OP_FNSTCW:
+    case OP_FNSTSW_Mw:
+    case OP_FNSTSW_AX:
+    case OP_FNCLEX:
+    case OP_FWAIT:
+        return true;
+    default:
+        return false;
+    }
+}
+
+bool select_on_fpu(const Insn *in, int mode)
+{
+    uint32_t traits = op_rows[in->op].traits;
+    if (!(traits & (T_X87 | T_MMX | T_SSE)) ||
+        (transfer[in->op] != TR_PASS && transfer[in->op] != TR_FLDCW)) {
+        return false;
+    }
+    return mode & (traits & T_SSE ? MODE_SSE : MODE_X87);
+}
+
+bool select_notes(const Insn *in)
+{
+    return op_rows[in->op].traits & T_X87 && transfer[in->op] == TR_PASS && !is_control(in);
+}
+
+void select_offset(Code *c, const Insn *in)
+{
+    emit_offset(c, in, 0);
+}
+
+bool select_word(Code *c, const Insn *in, int mode)
+{
+    if (!reachable(in, mode)) {
+        return false;
+    }
+    emit_memory(c, &(Opcode){.byte = 0xb7, .map_0f = true}, R10, in, mode, 0);
+    return true;
+}
+
 bool select_insn(Code *c, const Insn *in, int mode)
 {
+    if (op_rows[in->op].traits & (T_X87 | T_MMX | T_SSE) && !select_on_fpu(in, mode)) {
+        return false;
+    }
     switch ((Transfer)transfer[in->op]) {
     case TR_PASS:
+    case TR_FLDCW: /* the caller has checked what it loads */
         return select_pass(c, in, mode);
+    case TR_STRING:
+        return select_string(c, in, mode);
     case TR_BT: /* in memory, the bit offset reaches beyond the operand */
         return !in->memory && select_pass(c, in, mode);
     case TR_INC_Z:

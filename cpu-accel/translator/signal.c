@@ -46,13 +46,25 @@ static bool step_instead(Translator *t, ucontext_t *u, const uint8_t *host)
     for (unsigned i = 0; i < insn; i++) {
         eip += unit->insn[i].length;
     }
-    if (!unit->dead) {
-        unit_note_slow(t, unit, insn);
-    }
-    t->count.faults++;
+    resident_note_up_to(t->cpu, unit, insn);
     leave_to(u, t->stub.step, eip);
     return true;
 }
+
+/* The same, and if that happens often, it will be called instead. */
+static bool stepped_for_good(Translator *t, ucontext_t *u, const uint8_t *host)
+{
+    unsigned insn;
+    Unit *unit = unit_at(t, host, &insn);
+    if (unit && !unit->dead) {
+        unit_note_slow(t, unit, insn);
+    }
+    t->count.faults++;
+    return unit && step_instead(t, u, host);
+}
+
+/* mov r9, [r9]: nothing else in the cache has it. */
+static const uint8_t poll_load[] = {0x4d, 0x8b, 0x09};
 
 static bool handle_fault(Translator *t, siginfo_t *info, ucontext_t *u)
 {
@@ -61,8 +73,7 @@ static bool handle_fault(Translator *t, siginfo_t *info, ucontext_t *u)
     if (!in_code(t, host)) {
         return false;
     }
-    if (info->si_addr == NULL && !t->cpu->scratch[SCRATCH_POLL] &&
-        u->uc_mcontext.gregs[REG_R9] == 0) {
+    if (memcmp(host, poll_load, sizeof(poll_load)) == 0) {
         leave_to(u, t->stub.poll, (uint32_t)u->uc_mcontext.gregs[REG_R8]);
         return true;
     }
@@ -71,7 +82,7 @@ static bool handle_fault(Translator *t, siginfo_t *info, ucontext_t *u)
         t->count.fills++;
         return true;
     }
-    return step_instead(t, u, host);
+    return stepped_for_good(t, u, host);
 }
 
 /* Not ours: what would have happened without us. */
@@ -89,7 +100,7 @@ static void on_fault(int number, siginfo_t *info, void *context)
     if (t && number == SIGSEGV) {
         handled = handle_fault(t, info, u);
     } else if (t && in_code(t, (const void *)(uintptr_t)u->uc_mcontext.gregs[REG_RIP])) {
-        handled = step_instead(t, u, (const uint8_t *)(uintptr_t)u->uc_mcontext.gregs[REG_RIP]);
+        handled = stepped_for_good(t, u, (const uint8_t *)(uintptr_t)u->uc_mcontext.gregs[REG_RIP]);
     }
     if (!handled) {
         pass_on(number);
@@ -97,14 +108,30 @@ static void on_fault(int number, siginfo_t *info, void *context)
     errno = saved_errno;
 }
 
+/* A repeated string instruction runs for as long as the guest likes. */
+static bool at_repeat(const uint8_t *host)
+{
+    if (host[0] == 0x66) {
+        host++;
+    }
+    return (host[0] == 0xf2 || host[0] == 0xf3) && host[1] >= 0xa4 && host[1] <= 0xaf;
+}
+
 static void on_alarm(int number, siginfo_t *info, void *context)
 {
     (void)number;
     (void)info;
-    (void)context;
-    if (current) {
-        atomic_store(&current->cpu->attention, true);
-        __atomic_store_n(&current->cpu->scratch[SCRATCH_POLL], 0, __ATOMIC_RELEASE);
+    Translator *t = current;
+    ucontext_t *u = context;
+    const uint8_t *host = (const uint8_t *)(uintptr_t)u->uc_mcontext.gregs[REG_RIP];
+    if (!t) {
+        return;
+    }
+    t->alarm_at = 0;
+    atomic_store(&t->cpu->attention, true);
+    __atomic_store_n(&t->cpu->scratch[SCRATCH_POLL], 0, __ATOMIC_RELEASE);
+    if (in_code(t, host) && at_repeat(host)) {
+        (void)step_instead(t, u, host); /* pauses between two iterations */
     }
 }
 

@@ -7,17 +7,25 @@ static void clear(Translator *t, Space *s)
 {
     for (unsigned i = 0; i < s->filled_count; i++) {
         s->jump[s->filled[i]] = t->stub.dispatch;
+        s->unit[s->filled[i]] = NULL;
     }
     s->filled_count = 0;
 }
 
 Space *space_find(Translator *t, const Window *w, int mode)
 {
+    uintptr_t window = (uintptr_t)(w - t->windows.window);
+    Space **recent = &t->recent[(window * 5 + (uintptr_t)mode * 0x9e3779b1u) % MAX_SPACES];
+    if (*recent && (*recent)->window == w && (*recent)->mode == mode) {
+        (*recent)->last_use = ++t->tick;
+        return *recent;
+    }
     unsigned oldest = 0;
     for (unsigned i = 0; i < MAX_SPACES; i++) {
         Space *s = t->space[i];
         if (s && s->window == w && s->mode == mode) {
             s->last_use = ++t->tick;
+            *recent = s;
             return s;
         }
         if (t->space[oldest] && (!s || s->last_use < t->space[oldest]->last_use)) {
@@ -38,6 +46,7 @@ Space *space_find(Translator *t, const Window *w, int mode)
     s->window = w;
     s->mode = mode;
     s->last_use = ++t->tick;
+    *recent = s;
     return s;
 }
 
@@ -46,7 +55,13 @@ static unsigned slot(uint32_t eip)
     return eip & (JUMP_ENTRIES - 1);
 }
 
-void space_enter(Space *s, const Unit *u)
+Unit *space_unit(const Space *s, uint32_t eip)
+{
+    Unit *u = s->unit[slot(eip)];
+    return u && u->eip == eip ? u : NULL;
+}
+
+void space_enter(Space *s, Unit *u)
 {
     unsigned i = slot(u->eip);
     if (s->filled_count < JUMP_ENTRIES) {
@@ -57,6 +72,7 @@ void space_enter(Space *s, const Unit *u)
         }
     }
     s->jump[i] = u->code;
+    s->unit[i] = u;
 }
 
 void spaces_forget(Translator *t, const Unit *u)
@@ -65,6 +81,7 @@ void spaces_forget(Translator *t, const Unit *u)
         Space *s = t->space[i];
         if (s && s->jump[slot(u->eip)] == u->code) {
             s->jump[slot(u->eip)] = t->stub.dispatch;
+            s->unit[slot(u->eip)] = NULL;
         }
     }
 }

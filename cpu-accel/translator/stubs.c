@@ -4,25 +4,45 @@
 
 #include "cpu-accel/translator/translator.h"
 
-static int32_t scratch(unsigned i)
-{
-    return (int32_t)(offsetof(Cpu, scratch) + i * sizeof(uintptr_t));
-}
-
 static int32_t reg(unsigned i)
 {
     return (int32_t)(offsetof(Cpu, reg) + 4 * i);
 }
 
-/* Registers and flags into Cpu. Changes eax and the flags. */
-static void emit_spill(Code *c)
+/* The guest's FPU state, if it is loaded, into the image. Changes r11 and the flags. */
+static void emit_save_fpu(Translator *t)
+{
+    static const uint8_t fxsave_r11[] = {0x41, 0x0f, 0xae, 0x03};
+    static const uint8_t ldmxcsr_r11[] = {0x41, 0x0f, 0xae, 0x93};
+    Code *c = &t->code;
+    emit8(c, 0x41); /* cmp dword [r15 + where it is], FPU_LOADED */
+    emit8(c, 0x83);
+    emit8(c, 0xbf);
+    emit32(c, (uint32_t)scratch_at(SCRATCH_FPU));
+    emit8(c, FPU_LOADED);
+    emit8(c, 0x75); /* jne */
+    uint8_t *skip = c->write + c->at;
+    emit8(c, 0);
+    size_t from = c->at;
+    emit_mov_imm64(c, R11, (uint64_t)(uintptr_t)&t->image);
+    emit_bytes(c, fxsave_r11, sizeof(fxsave_r11));
+    emit_bytes(c, ldmxcsr_r11, sizeof(ldmxcsr_r11));
+    emit32(c, offsetof(FpuImage, host_mxcsr));
+    emit_store_imm(c, R15, scratch_at(SCRATCH_FPU), FPU_IN_IMAGE);
+    *skip = (uint8_t)(c->at - from);
+}
+
+/* Registers, flags and FPU into Cpu and image. Changes eax, r11 and the flags. */
+static void emit_spill(Translator *t)
 {
     static const uint8_t lahf_seto_al[] = {0x9f, 0x0f, 0x90, 0xc0};
+    Code *c = &t->code;
     for (unsigned i = 0; i < 8; i++) {
         emit_store(c, i, R15, reg(i), 4);
     }
     emit_bytes(c, lahf_seto_al, sizeof(lahf_seto_al));
     emit_store(c, EAX, R15, offsetof(Cpu, arith), 2);
+    emit_save_fpu(t);
 }
 
 static void emit_fill(Code *c)
@@ -57,7 +77,7 @@ static void emit_pop(Code *c, unsigned r)
 static void emit_return(Code *c)
 {
     static const uint8_t add_rsp_8[] = {0x48, 0x83, 0xc4, 0x08};
-    emit_load(c, ESP, R15, scratch(SCRATCH_STACK), 8);
+    emit_load(c, ESP, R15, scratch_at(SCRATCH_STACK), 8);
     emit_mov(c, EAX, R10, 4);
     emit_bytes(c, add_rsp_8, sizeof(add_rsp_8));
     for (unsigned i = sizeof(saved); i-- > 0;) {
@@ -80,7 +100,7 @@ static void emit_enter(Translator *t)
     emit_mov(c, R13, EDX, 8);
     emit_mov(c, R14, ECX, 8);
     emit_mov_imm(c, R12, 32 - JUMP_BITS);
-    emit_store(c, ESP, R15, scratch(SCRATCH_STACK), 8);
+    emit_store(c, ESP, R15, scratch_at(SCRATCH_STACK), 8);
     emit_mov(c, R9, ESI, 8);
     emit_load(c, R8, R15, offsetof(Cpu, eip), 4); /* entries check it */
     emit_fill(c);
@@ -92,10 +112,10 @@ static const uint8_t *emit_leave(Translator *t, LeaveReason reason)
     Code *c = &t->code;
     const uint8_t *here = code_here(c);
     if (reason == LEAVE_LINK) {
-        emit_store(c, R11, R15, scratch(SCRATCH_LINK), 8);
+        emit_store(c, R11, R15, scratch_at(SCRATCH_LINK), 8);
     }
     emit_store(c, R8, R15, offsetof(Cpu, eip), 4);
-    emit_spill(c);
+    emit_spill(t);
     emit_mov_imm(c, R10, reason);
     emit_return(c);
     return here;
@@ -110,21 +130,21 @@ static void emit_call(Translator *t)
     static const uint8_t jrcxz_2_jmp[] = {0xe3, 0x05};
     Code *c = &t->code;
     t->stub.call = code_here(c);
-    emit_store(c, R8, R15, scratch(SCRATCH_INSN), 8);
-    emit_store(c, R9, R15, scratch(SCRATCH_RETURN), 8);
-    emit_spill(c);
-    emit_load(c, ESP, R15, scratch(SCRATCH_STACK), 8);
+    emit_store(c, R8, R15, scratch_at(SCRATCH_INSN), 8);
+    emit_store(c, R9, R15, scratch_at(SCRATCH_RETURN), 8);
+    emit_spill(t);
+    emit_load(c, ESP, R15, scratch_at(SCRATCH_STACK), 8);
     emit_mov(c, EDI, R15, 8);
     emit_mov(c, ESI, R8, 8);
     emit_bytes(c, call_r8_handler, sizeof(call_r8_handler));
     emit32(c, offsetof(Insn, handler));
     /* rcx = outcome | leave | attention: all must be 0 to go on */
-    emit_store(c, EAX, R15, scratch(SCRATCH_OUTCOME), 4);
+    emit_store(c, EAX, R15, scratch_at(SCRATCH_OUTCOME), 4);
     emit_mov(c, ECX, EAX, 4);
     emit8(c, 0x41); /* or ecx, [r15 + leave] */
     emit8(c, 0x0b);
     emit8(c, 0x8f);
-    emit32(c, (uint32_t)scratch(SCRATCH_LEAVE));
+    emit32(c, (uint32_t)scratch_at(SCRATCH_LEAVE));
     emit8(c, 0x41); /* or cl, [r15 + attention] */
     emit8(c, 0x0a);
     emit8(c, 0x8f);
@@ -136,18 +156,50 @@ static void emit_call(Translator *t)
     emit_return(c);
     skip[1] = (uint8_t)(c->at - from);
     emit_fill(c);
-    emit_load(c, R9, R15, scratch(SCRATCH_RETURN), 8);
+    emit_load(c, R9, R15, scratch_at(SCRATCH_RETURN), 8);
     emit_jump_reg(c, R9);
+}
+
+/* In: r10 = where to go on, r9 = rcx, ecx = where the FPU state is, which is not in the host. Loads
+ * it, and goes on with r9 = rcx. */
+static void emit_load_fpu(Translator *t)
+{
+    static const uint8_t lea_ecx_jrcxz_over_jump[] = {0x8d, 0x49, (uint8_t)-FPU_IN_IMAGE, 0xe3, 5};
+    static const uint8_t fxrstor_r11[] = {0x41, 0x0f, 0xae, 0x0b};
+    static const uint8_t call_rax[] = {0xff, 0xd0};
+    Code *c = &t->code;
+    t->stub.load_fpu = code_here(c);
+    emit_bytes(c, lea_ecx_jrcxz_over_jump, sizeof(lea_ecx_jrcxz_over_jump));
+    uint8_t *not_ready = emit_jump(c, code_here(c));
+    const uint8_t *ready = code_here(c);
+    emit_mov_imm64(c, R11, (uint64_t)(uintptr_t)&t->image);
+    emit_bytes(c, fxrstor_r11, sizeof(fxrstor_r11));
+    emit_store_imm(c, R15, scratch_at(SCRATCH_FPU), FPU_LOADED);
+    emit_jump_reg(c, R10);
+    patch32(not_ready, (int32_t)(c->write + c->at - not_ready) - 4);
+    emit_mov(c, ECX, R9, 8);
+    emit_store(c, R10, R15, scratch_at(SCRATCH_RETURN), 8);
+    emit_spill(t);
+    emit_load(c, ESP, R15, scratch_at(SCRATCH_STACK), 8);
+    emit_mov_imm64(c, EDI, (uint64_t)(uintptr_t)t);
+    emit_mov_imm64(c, EAX, (uint64_t)(uintptr_t)resident_prepare);
+    emit_bytes(c, call_rax, sizeof(call_rax));
+    emit_fill(c);
+    emit_load(c, R10, R15, scratch_at(SCRATCH_RETURN), 8);
+    emit_mov(c, R9, ECX, 8);
+    emit_jump(c, ready);
 }
 
 void stubs_emit(Translator *t)
 {
+    t->image = (FpuImage){.host_mxcsr = 0x1f80};
     emit_enter(t);
     t->stub.dispatch = emit_leave(t, LEAVE_DISPATCH);
     t->stub.link = emit_leave(t, LEAVE_LINK);
     t->stub.step = emit_leave(t, LEAVE_STEP);
     t->stub.poll = emit_leave(t, LEAVE_POLL);
     emit_call(t);
+    emit_load_fpu(t);
 }
 
 LeaveReason stubs_enter(Translator *t, const uint8_t *code)

@@ -30,13 +30,18 @@ static bool host_can(Err *err)
     return true;
 }
 
-static void set_gs(const uint8_t *base)
+static void set_gs(Translator *t, const uint8_t *base)
 {
-    if (getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE_BIT) {
+    if (t->gs_base == base) {
+        return;
+    }
+    if (t->has_wrgsbase) {
         __asm__ volatile("wrgsbase %0" : : "r"(base));
     } else {
         syscall(SYS_arch_prctl, ARCH_SET_GS_CODE, base);
     }
+    t->gs_base = base;
+    t->cpu->scratch[SCRATCH_BASE] = (uintptr_t)base;
 }
 
 static void code_gone(void *self, Window *w)
@@ -102,6 +107,8 @@ static bool translator_open(Accel *a, Err *err)
     t->windows.code_gone = code_gone;
     t->windows.self = t;
     t->valid_poll = 1;
+    t->has_wrgsbase = getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE_BIT;
+    a->cpu->scratch[SCRATCH_FPU] = FPU_IN_CPU;
     a->cpu->flushed = (CpuFlushed){flushed_all, flushed_page, t};
     return true;
 }
@@ -117,7 +124,7 @@ static unsigned segment_kind(const SegReg *s)
 }
 
 /* MODE_NONE for code that only the interpreter runs. */
-static int mode_of(const Cpu *cpu)
+int mode_of(const Cpu *cpu)
 {
     const SegReg *cs = &cpu->seg[CS];
     bool aligned = cpu->cpl == 3 && cpu->eflags & FL_AC && cpu->cr0 & CR0_AM;
@@ -130,7 +137,7 @@ static int mode_of(const Cpu *cpu)
         unsigned kind = i == CS ? MODE_SEG_OTHER : segment_kind(&cpu->seg[i]);
         mode |= kind << (MODE_SEG_SHIFT + 2 * i);
     }
-    return (int)mode;
+    return (int)mode | resident_mode(cpu);
 }
 
 /* The unit at EIP, known or made. NULL: step. */
@@ -138,6 +145,10 @@ static Unit *unit_here(Translator *t, int mode)
 {
     Cpu *cpu = t->cpu;
     uint64_t at;
+    Unit *known = space_unit(t->now, cpu->eip);
+    if (known) {
+        return known;
+    }
     if (!mem_code_page(cpu, cpu->eip, &at) || at == MEM_NO_RAM) {
         return NULL;
     }
@@ -147,10 +158,11 @@ static Unit *unit_here(Translator *t, int mode)
     }
     if (u) {
         Window *w = &t->windows.window[t->now->window - t->windows.window];
-        if (w->guard[cpu->eip >> RAM_PAGE_SHIFT] != (at >> RAM_PAGE_SHIFT) + 1) {
-            window_guard(&t->windows, w, cpu->eip, (uint32_t)(at >> RAM_PAGE_SHIFT));
+        uint32_t page = (uint32_t)(at >> RAM_PAGE_SHIFT);
+        if (w->guard[cpu->eip >> RAM_PAGE_SHIFT] == page + 1 ||
+            window_guard(&t->windows, w, cpu->eip, page)) {
+            space_enter(t->now, u); /* else it runs this once, as nothing would take it back */
         }
-        space_enter(t->now, u);
     }
     return u;
 }
@@ -168,6 +180,7 @@ static bool take_outcome(Translator *t)
     case X_REPEAT:
         return !cpu->scratch[SCRATCH_LEAVE];
     case X_FAULT:
+        resident_settle(t);
         int_deliver_fault(cpu);
         return false;
     default:
@@ -175,7 +188,7 @@ static bool take_outcome(Translator *t)
     }
 }
 
-static void run_units(Translator *t, int mode)
+static void run_space(Translator *t, int mode)
 {
     Cpu *cpu = t->cpu;
     Window *w = window_choose(&t->windows);
@@ -185,12 +198,13 @@ static void run_units(Translator *t, int mode)
         return;
     }
     t->now = space;
-    set_gs(w->base);
+    set_gs(t, w->base);
     cpu->scratch[SCRATCH_LINK] = 0;
     cpu->scratch[SCRATCH_LEAVE] = 0;
     for (;;) {
-        Unit *u = unit_here(t, mode);
-        if (!u || w->stale) {
+        Unit *u = w->stale ? NULL : unit_here(t, mode);
+        if (!u) {
+            resident_settle(t);
             interpreter_step(cpu);
             return;
         }
@@ -204,6 +218,7 @@ static void run_units(Translator *t, int mode)
         switch (stubs_enter(t, u->entry)) {
         case LEAVE_STEP:
             t->count.steps++;
+            resident_settle(t);
             interpreter_step(cpu);
             return;
         case LEAVE_POLL:
@@ -222,6 +237,31 @@ static void run_units(Translator *t, int mode)
     }
 }
 
+static void run_units(Translator *t, int mode)
+{
+    run_space(t, mode);
+    resident_settle(t);
+}
+
+/* Sees to it that this thread is called back at `until_ns`. False: it is past. */
+static bool set_alarm(Translator *t, const Clock *clock, int64_t until_ns)
+{
+    if (until_ns == CLOCK_NEVER) {
+        return true;
+    }
+    int64_t now = clock_now(clock);
+    units_cool(t, now);
+    if (until_ns <= now) {
+        t->alarm_at = 0;
+        return false;
+    }
+    if (t->alarm_at != until_ns) {
+        signals_alarm(t, until_ns - now);
+        t->alarm_at = until_ns;
+    }
+    return true;
+}
+
 static RunExit translator_run(Accel *a, int64_t until_ns)
 {
     Translator *t = a->self;
@@ -230,13 +270,10 @@ static RunExit translator_run(Accel *a, int64_t until_ns)
 
     signals_use(t);
     fpu_host_release();
+    t->gs_base = NULL;
     __atomic_store_n(&cpu->scratch[SCRATCH_POLL], (uintptr_t)&t->valid_poll, __ATOMIC_RELEASE);
-    if (until_ns != CLOCK_NEVER) {
-        int64_t left = until_ns - clock_now(clock);
-        if (left <= 0) {
-            return RUN_DUE;
-        }
-        signals_alarm(t, left);
+    if (!set_alarm(t, clock, until_ns)) {
+        return RUN_DUE;
     }
     for (;;) {
         if (int_waiting(cpu)) {

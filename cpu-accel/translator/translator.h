@@ -29,7 +29,9 @@ enum {
     UNIT_MAX_CODE = 64 << 10, /* host bytes that one unit surely does not exceed */
     CODE_CACHE_SIZE = 64 << 20,
     HASH_BITS = 16,
-    SLOW_BITS = 12,
+    SLOW_BITS = 16,
+    MAX_UNITS = 250000, /* and MAX_INSNS of them all bound what a guest can make us keep */
+    MAX_INSNS = 2000000,
     MAX_SPACES = 64,
 };
 
@@ -41,6 +43,9 @@ enum {
     MODE_SEG_FLAT = 0,  /* base 0, limit 4 GiB, readable and writable */
     MODE_SEG_BASED = 1, /* any base, limit 4 GiB, readable and writable */
     MODE_SEG_OTHER = 2, /* every access must be checked */
+    MODE_X87 =
+        1 << 14, /* x87 and MMX can run on the host: no trap, no exception unmasked or pending */
+    MODE_SSE = 1 << 15, /* the same of SSE, and MODE_X87 */
     MODE_NONE = -1,     /* code that is not translated: 16-bit, limits on CS ... */
 };
 
@@ -50,6 +55,12 @@ static inline unsigned mode_segment(int mode, unsigned seg)
 }
 
 typedef struct Unit Unit;
+
+/* Where an instruction's host code is. */
+typedef struct HostPlace {
+    uint32_t at; /* offset from the unit's code */
+    bool called; /* it calls the interpreter's handler */
+} HostPlace;
 
 /* Where a unit jumps on to another. While `to` is NULL it asks the run loop for the target. */
 typedef struct Link {
@@ -73,7 +84,7 @@ struct Unit {
     uint8_t *entry; /* behind the check */
     uint8_t *end;
     Insn *insn;
-    uint32_t *host; /* per instruction: offset of its code from `code` */
+    HostPlace *host; /* per instruction */
     Link link[2];
     Link *incoming;
     Unit *next_hash, *next_page;
@@ -87,6 +98,7 @@ typedef struct Space {
     unsigned filled_count;
     uint16_t filled[JUMP_ENTRIES];
     const uint8_t *jump[JUMP_ENTRIES]; /* by EIP: a unit's code, or the stub for a miss */
+    Unit *unit[JUMP_ENTRIES];          /* the same for the run loop, or NULL */
 } Space;
 
 /* Why translated code came back. */
@@ -106,11 +118,40 @@ enum {
     SCRATCH_POLL,
     SCRATCH_INSN,
     SCRATCH_OUTCOME,
-    SCRATCH_LEAVE
+    SCRATCH_LEAVE,
+    SCRATCH_FPU,  /* FPU_* */
+    SCRATCH_NOTE, /* resident.c: the last x87 instruction */
+    SCRATCH_DATA, /* the address of its last operand in memory */
+    SCRATCH_BASE, /* of the window */
 };
 
+/* Its offset in Cpu. */
+static inline int32_t scratch_at(unsigned i)
+{
+    return (int32_t)(offsetof(Cpu, scratch) + i * sizeof(uintptr_t));
+}
+
+/* Where the guest's x87, MMX and SSE state is. */
+enum { FPU_LOADED, FPU_IN_CPU, FPU_IN_IMAGE };
+
+/* What FXSAVE stores in 64-bit mode (SDM vol. 1, table 10-3). */
+typedef struct FpuImage {
+    uint16_t control, status;
+    uint8_t valid, reserved;
+    uint16_t opcode;
+    uint64_t ip, data;
+    uint32_t mxcsr, mxcsr_mask;
+    struct {
+        uint64_t mantissa;
+        uint16_t sign_exponent, reserved[3];
+    } st[8];
+    Xmm xmm[16];
+    uint8_t unused[96];
+    uint32_t host_mxcsr; /* behind the image: what C code runs with */
+} FpuImage;
+
 typedef struct Stubs {
-    const uint8_t *enter, *dispatch, *link, *step, *poll, *call;
+    const uint8_t *enter, *dispatch, *link, *step, *poll, *call, *load_fpu;
 } Stubs;
 
 typedef struct Counts {
@@ -118,6 +159,7 @@ typedef struct Counts {
 } Counts;
 
 typedef struct Translator {
+    _Alignas(16) FpuImage image;
     Accel *accel;
     Cpu *cpu;
     Interpreter *interpreter;
@@ -129,17 +171,21 @@ typedef struct Translator {
     uint8_t *heat;  /* by Ram page: writes beside translated code; hot pages are left to the
                        interpreter */
     Unit **by_code; /* in order of code address */
-    unsigned unit_count, unit_room;
+    unsigned unit_count, unit_room, insn_count;
     Space *space[MAX_SPACES];
-    Space *now; /* the space that runs */
+    Space *recent[MAX_SPACES]; /* by a hash of window and mode: where to look first */
+    Space *now;                /* the space that runs */
     uint64_t tick;
     uint8_t slow[1 << SLOW_BITS]; /* by hash of Ram offset: exits of one instruction; past a limit
                                      it is called */
     uintptr_t valid_poll;
+    const uint8_t *gs_base;    /* what gs is known to be set to */
+    bool warm;                 /* heat or slow has something that may cool */
+    int64_t cool_at, alarm_at; /* guest ns */
     Counts count;
     void *signal_stack;
     timer_t alarm; /* of this thread */
-    bool alarm_made;
+    bool alarm_made, has_wrgsbase;
 } Translator;
 
 /* units.c */
@@ -160,10 +206,15 @@ bool unit_is_slow(const Translator *t, uint32_t ram_at);
 
 /* space.c */
 Space *space_find(Translator *t, const Window *w, int mode);
-void space_enter(Space *s, const Unit *u);
+void space_enter(Space *s, Unit *u);
+/* The unit entered at this EIP, or NULL. */
+Unit *space_unit(const Space *s, uint32_t eip);
 void spaces_forget(Translator *t, const Unit *u);
 void spaces_forget_window(Translator *t, const Window *w);
 void spaces_clear(Translator *t);
+
+/* Forgets, from time to time, what counters hold against pages and instructions. */
+void units_cool(Translator *t, int64_t now);
 
 /* stubs.c */
 void stubs_emit(Translator *t);
@@ -185,11 +236,38 @@ SelectEnd select_end(const Insn *in);
 /* select.c: host code for one guest instruction that goes on to the next. False, and nothing
  * emitted: it must be called. */
 bool select_insn(Code *c, const Insn *in, int mode);
+/* Does the host's own unit run it in this mode? */
+bool select_on_fpu(const Insn *in, int mode);
+/* Has it left its mark in FIP and FOP, and in FDP, when it is done? */
+bool select_notes(const Insn *in);
+/* r8d = offset of the memory operand within its segment. */
+void select_offset(Code *c, const Insn *in);
+/* movzx r10d, word of the memory operand. */
+bool select_word(Code *c, const Insn *in, int mode);
 /* r8d = the target of an indirect jump or call. False: cannot. */
 bool select_target(Code *c, const Insn *in, int mode);
 /* Pushes a return address, pops one into r8d. */
 void select_push_imm(Code *c, uint32_t value);
 void select_pop_target(Code *c, uint32_t release);
+
+/* resident.c */
+int resident_mode(const Cpu *cpu);
+/* Brings the state into Cpu, and leaves the host's unit to C. */
+void resident_settle(Translator *t);
+/* Builds the image that the stub then loads. */
+void resident_prepare(Translator *t);
+/* What SCRATCH_NOTE is when `in` is the last x87 instruction, and the high half of SCRATCH_DATA
+ * when it is the last one with a memory operand. */
+uint64_t resident_note(const Insn *in, uint32_t eip);
+uint32_t resident_note_data(const Insn *in);
+/* The notes that a unit has not made yet when it is left before instruction `insn`. */
+void resident_note_up_to(Cpu *cpu, const Unit *u, unsigned insn);
+/* The handler to call for it in this mode: one that settles, and leaves when the mode changes,
+ * where that matters. */
+InsnHandler resident_handler(const Insn *in, int mode);
+
+/* translator.c */
+int mode_of(const Cpu *cpu);
 
 /* signal.c */
 bool signals_open(Translator *t, Err *err);

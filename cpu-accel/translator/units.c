@@ -4,13 +4,15 @@
 #include <string.h>
 
 #include "cpu-accel/translator/translator.h"
+#include "cpu-accel/x86/fpu.h"
 #include "cpu-accel/x86/mem.h"
 #include "cpu-accel/x86/ops.h"
 
 enum {
     NO_GUARD = 0x7fffffff, /* what no guard entry is */
     SLOW_LIMIT = 6,        /* exits before an instruction is called instead */
-    HEAT_LIMIT = 250, /* writes beside translated code before its page is left to the interpreter */
+    HEAT_LIMIT = 200,      /* invalidations of a page's code before it is left to the interpreter */
+    COOL_EVERY = 500000000, /* guest ns */
 };
 
 bool units_open(Translator *t, Err *err)
@@ -71,7 +73,7 @@ Unit *unit_at(const Translator *t, const uint8_t *host, unsigned *insn)
     }
     uint32_t offset = (uint32_t)(host - u->code);
     unsigned i = u->count;
-    while (i > 0 && u->host[i - 1] > offset) {
+    while (i > 0 && u->host[i - 1].at > offset) {
         i--;
     }
     if (i == 0) {
@@ -86,7 +88,7 @@ Unit *unit_at(const Translator *t, const uint8_t *host, unsigned *insn)
 static void emit_poll(Code *c)
 {
     static const uint8_t mov_r9_at_r9[] = {0x4d, 0x8b, 0x09};
-    emit_load(c, R9, R15, (int32_t)(offsetof(Cpu, scratch) + SCRATCH_POLL * sizeof(uintptr_t)), 8);
+    emit_load(c, R9, R15, scratch_at(SCRATCH_POLL), 8);
     emit_bytes(c, mov_r9_at_r9, sizeof(mov_r9_at_r9));
 }
 
@@ -157,10 +159,104 @@ static void emit_indirect(Code *c)
     emit_bytes(c, cut, sizeof(cut));
 }
 
-static void emit_handler_call(Translator *t, const Unit *u, const Insn *in, uint32_t eip)
+/* rcx = 0 if ecx is; goes on behind it then, else through `miss`. Returns where to put the number
+ * of bytes in between. */
+static uint8_t *emit_skip_if_ecx_zero(Code *c)
+{
+    emit8(c, 0xe3);
+    uint8_t *distance = c->write + c->at;
+    emit8(c, 0);
+    return distance;
+}
+
+static void end_skip(const Code *c, uint8_t *distance)
+{
+    *distance = (uint8_t)(c->write + c->at - distance - 1);
+}
+
+/* The FPU state is in the host from here on. */
+static void emit_want_fpu(Translator *t)
 {
     Code *c = &t->code;
-    (void)u;
+    emit_mov(c, R9, ECX, 8);
+    emit_load(c, ECX, R15, scratch_at(SCRATCH_FPU), 4);
+    uint8_t *loaded = emit_skip_if_ecx_zero(c);
+    emit_lea_code(c, R10, code_here(c) + 7 + 5); /* behind this lea and the jump */
+    emit_jump(c, t->stub.load_fpu);
+    end_skip(c, loaded);
+    emit_mov(c, ECX, R9, 8);
+}
+
+/* FLDCW is the host's own while it masks all exceptions. */
+static bool emit_control_check(Translator *t, const Unit *u, const Insn *in, uint32_t eip)
+{
+    static const uint8_t pext_ecx_r10d_ecx[] = {0xc4, 0xe2, 0x2a, 0xf5, 0xc9};
+    static const uint8_t lea_ecx[] = {0x8d, 0x49, (uint8_t)-FCW_MASKS};
+    Code *c = &t->code;
+    if (!select_word(c, in, u->mode)) {
+        return false;
+    }
+    emit_mov(c, R9, ECX, 8);
+    emit_mov_imm(c, ECX, FCW_MASKS);
+    emit_bytes(c, pext_ecx_r10d_ecx, sizeof(pext_ecx_r10d_ecx));
+    emit_bytes(c, lea_ecx, sizeof(lea_ecx));
+    uint8_t *masked = emit_skip_if_ecx_zero(c);
+    emit_mov(c, ECX, R9, 8);
+    emit_mov_imm(c, R8, eip);
+    emit_jump(c, t->stub.step);
+    end_skip(c, masked);
+    emit_mov(c, ECX, R9, 8);
+    return true;
+}
+
+/* What of the FPU is known while a unit is made. */
+typedef struct FpuNotes {
+    bool loaded;               /* the state is in the host */
+    const Insn *last, *memory; /* x87 instructions not noted yet: the last, and with an operand */
+    uint32_t eip;              /* of the last */
+} FpuNotes;
+
+static void emit_note(Translator *t, FpuNotes *notes)
+{
+    Code *c = &t->code;
+    if (notes->last) {
+        emit_mov_imm64(c, R8, resident_note(notes->last, notes->eip));
+        emit_store(c, R8, R15, scratch_at(SCRATCH_NOTE), 8);
+    }
+    if (notes->memory) {
+        emit_store_imm(c, R15, scratch_at(SCRATCH_DATA) + 4, resident_note_data(notes->memory));
+    }
+    notes->last = notes->memory = NULL;
+}
+
+/* An instruction in the middle of a unit, on the host. */
+static bool emit_native(Translator *t, const Unit *u, const Insn *in, uint32_t eip, FpuNotes *notes)
+{
+    Code *c = &t->code;
+    bool fpu = select_on_fpu(in, u->mode);
+    if (fpu && !notes->loaded) {
+        emit_want_fpu(t);
+    }
+    if ((in->op == OP_FLDCW && fpu && !emit_control_check(t, u, in, eip)) ||
+        !select_insn(c, in, u->mode)) {
+        return false;
+    }
+    notes->loaded |= fpu;
+    if (fpu && select_notes(in)) {
+        notes->last = in;
+        notes->eip = eip;
+        if (in->memory) {
+            notes->memory = in;
+            select_offset(c, in);
+            emit_store(c, R8, R15, scratch_at(SCRATCH_DATA), 4);
+        }
+    }
+    return true;
+}
+
+static void emit_handler_call(Translator *t, const Insn *in, uint32_t eip)
+{
+    Code *c = &t->code;
     emit_store_imm(c, R15, offsetof(Cpu, eip), eip);
     emit_mov_imm64(c, R8, (uint64_t)(uintptr_t)in);
     emit_lea_code(c, R9, code_here(c) + 7 + 5); /* behind this lea and the jump */
@@ -262,17 +358,26 @@ static void emit_unit(Translator *t, Unit *u, SelectEnd end)
 {
     Code *c = &t->code;
     uint32_t eip = u->eip;
+    FpuNotes notes = {0};
     emit_entry_check(t, u);
     for (unsigned i = 0; i < u->count; i++) {
-        const Insn *in = &u->insn[i];
-        size_t start = c->at;
+        Insn *in = &u->insn[i];
         bool last = end != END_NONE && i == u->count - 1U;
-        u->host[i] = (uint32_t)(code_here(c) - u->code);
+        if (last) {
+            emit_note(t, &notes);
+        }
+        size_t start = c->at;
+        u->host[i].at = (uint32_t)(code_here(c) - u->code);
         bool slow = unit_is_slow(t, u->ram_at + (eip - u->eip));
-        bool done = !slow && (last ? emit_end(t, u, in, eip, end) : select_insn(c, in, u->mode));
+        bool done =
+            !slow && (last ? emit_end(t, u, in, eip, end) : emit_native(t, u, in, eip, &notes));
         if (!done) {
             c->at = start;
-            emit_handler_call(t, u, in, eip);
+            emit_note(t, &notes);
+            notes = (FpuNotes){0};
+            u->host[i].called = true;
+            in->handler = resident_handler(in, u->mode);
+            emit_handler_call(t, in, eip);
             if (last) { /* not taken, or mode changed: the run loop looks */
                 emit_mov_imm(c, R8, eip + in->length);
                 emit_jump(c, t->stub.dispatch);
@@ -281,6 +386,7 @@ static void emit_unit(Translator *t, Unit *u, SelectEnd end)
         eip += in->length;
     }
     if (end == END_NONE) {
+        emit_note(t, &notes);
         emit_link(t, u, &u->link[0], eip);
     }
     u->end = code_here(c);
@@ -307,6 +413,7 @@ static bool remember(Translator *t, Unit *u)
     t->hash[hash] = u;
     u->next_page = t->page[page];
     t->page[page] = u;
+    t->insn_count += u->count;
     if (!(t->cpu->ram->flags[page] & RAM_TRANSLATED)) {
         ram_flag_set(t->cpu->ram, page, 1, RAM_TRANSLATED);
     }
@@ -323,13 +430,14 @@ Unit *unit_make(Translator *t, uint32_t ram_at, uint32_t eip, int mode)
     if (count == 0) {
         return NULL;
     }
-    if (t->code.size - t->code.at < UNIT_MAX_CODE) {
+    if (t->code.size - t->code.at < UNIT_MAX_CODE || t->unit_count >= MAX_UNITS ||
+        t->insn_count >= MAX_INSNS) {
         units_flush(t);
     }
     Unit *u = calloc(1, sizeof(*u));
     if (u) {
         u->insn = malloc(count * sizeof(*u->insn));
-        u->host = malloc(count * sizeof(*u->host));
+        u->host = calloc(count, sizeof(*u->host));
     }
     if (!u || !u->insn || !u->host) {
         return NULL; /* the interpreter needs nothing */
@@ -422,16 +530,21 @@ void units_changed(Translator *t, uint32_t at, uint32_t length)
         if (!t->page[page]) {
             continue;
         }
-        if (t->heat[page] < HEAT_LIMIT) {
-            t->heat[page]++;
-        }
+        bool any = false;
         for (Unit *u = t->page[page], *next; u; u = next) {
             next = u->next_page;
             bool hit = u->ram_at < (uint64_t)at + length && (uint64_t)u->ram_at + u->size > at;
-            if (hit || t->heat[page] >= HEAT_LIMIT) {
+            if (hit) {
                 unit_kill(t, u);
+                any = true;
             }
         }
+        if (any && t->heat[page] < HEAT_LIMIT && ++t->heat[page] == HEAT_LIMIT) {
+            while (t->page[page]) {
+                unit_kill(t, t->page[page]);
+            }
+        }
+        t->warm |= any;
     }
 }
 
@@ -445,7 +558,7 @@ void units_flush(Translator *t)
         }
         unit_free(u);
     }
-    t->unit_count = 0;
+    t->unit_count = t->insn_count = 0;
     memset(t->hash, 0, sizeof(*t->hash) << HASH_BITS);
     spaces_clear(t);
     t->code.at = t->code.start;
@@ -471,7 +584,19 @@ void unit_note_slow(Translator *t, Unit *u, unsigned insn)
         at += u->insn[i].length;
     }
     uint8_t *slow = &t->slow[slow_slot(at)];
+    t->warm = true;
     if (*slow < SLOW_LIMIT && ++*slow == SLOW_LIMIT) {
         unit_kill(t, u);
     }
+}
+
+void units_cool(Translator *t, int64_t now)
+{
+    if (!t->warm || now - t->cool_at < COOL_EVERY) {
+        return;
+    }
+    memset(t->heat, 0, RAM_LIMIT >> RAM_PAGE_SHIFT);
+    memset(t->slow, 0, sizeof(t->slow));
+    t->cool_at = now;
+    t->warm = false;
 }

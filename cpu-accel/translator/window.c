@@ -15,8 +15,9 @@
 
 enum {
     LINEAR_PAGES = 1 << 20,
-    MAP_LIMIT = 40000, /* mapped pages in all windows: the host allows about 65000 mappings */
-    BATCH = 64,        /* pages mapped at once where they are known to belong together */
+    MAP_LIMIT = 40000, /* pieces in all windows: the host allows about 65000 mappings */
+    LARGE_PAGES = 1024,
+    BATCH = 64, /* pages mapped at once where they are known to belong together */
 };
 
 static void *sparse(size_t size)
@@ -26,14 +27,15 @@ static void *sparse(size_t size)
     return p == MAP_FAILED ? NULL : p;
 }
 
-/* Finds address space far from where the host puts its own mappings. A page mapped behind it claims
- * it. */
+/* Finds address space far from where the host puts its own mappings, at a multiple of 4 GiB (string
+ * instructions count on it). A page mapped behind it claims it. */
 static bool find_hole(Windows *ws, Err *err)
 {
     const uint64_t first = UINT64_C(0x200000000000), span = WINDOW_COUNT * WINDOW_STEP;
     for (unsigned i = 0; i < 64; i++) {
         uint8_t *hole =
-            (uint8_t *)(uintptr_t)(first + i * (span + RAM_PAGE)); // NOLINT: an address is chosen
+            (uint8_t *)(uintptr_t)(first +
+                                   i * (span + WINDOW_SPAN)); // NOLINT: an address is chosen
         void *claim =
             mmap(hole + span, RAM_PAGE, PROT_NONE,
                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | MAP_NORESERVE, -1, 0);
@@ -118,6 +120,34 @@ static WindowPage *find_page(const Window *w, uint32_t linear_page)
     return place ? &w->pages[place - 1] : NULL;
 }
 
+static void move_page(Window *w, unsigned from, unsigned to)
+{
+    if (from != to) {
+        w->pages[to] = w->pages[from];
+        w->place[w->pages[to].linear] = to + 1;
+    }
+}
+
+/* The host's count of mappings may have grown by that many. */
+static void note_pieces(Windows *ws, Window *w, unsigned more)
+{
+    w->pieces += more;
+    ws->pieces += more;
+}
+
+/* Adds a page; there is room. */
+static void add_page(Window *w, const WindowPage *page)
+{
+    unsigned at = w->count++;
+    if (!page->global) { /* the first global page makes room */
+        move_page(w, w->locals, at);
+        at = w->locals++;
+    }
+    w->pages[at] = *page;
+    w->place[page->linear] = at + 1;
+    w->large |= page->large;
+}
+
 /* Forgets a page without unmapping it. */
 static void forget(Windows *ws, Window *w, WindowPage *page)
 {
@@ -128,16 +158,23 @@ static void forget(Windows *ws, Window *w, WindowPage *page)
         w->guard[linear] = 0;
         ws->code_gone(ws->self, w);
     }
-    *page = w->pages[--w->count];
-    if (page != &w->pages[w->count]) {
-        w->place[page->linear] = (uint32_t)(page - w->pages) + 1;
+    unsigned at = (unsigned)(page - w->pages);
+    if (at < w->locals) {
+        move_page(w, --w->locals, at);
+        at = w->locals;
     }
-    ws->mapped--;
+    move_page(w, --w->count, at);
 }
+
+static void drop_all(Windows *ws, Window *w);
 
 static void drop(Windows *ws, Window *w, WindowPage *page)
 {
-    munmap(w->base + ((uint64_t)page->linear << RAM_PAGE_SHIFT), RAM_PAGE);
+    if (munmap(w->base + ((uint64_t)page->linear << RAM_PAGE_SHIFT), RAM_PAGE) < 0) {
+        drop_all(ws, w); /* it would have split a mapping, and there are too many */
+        return;
+    }
+    note_pieces(ws, w, 1);
     forget(ws, w, page);
 }
 
@@ -149,6 +186,9 @@ static void drop_all(Windows *ws, Window *w)
             forget(ws, w, &w->pages[w->count - 1]);
         }
     }
+    ws->pieces -= w->pieces;
+    w->pieces = 0;
+    w->large = false;
     w->stale = w->stale_globals = false;
 }
 
@@ -190,11 +230,10 @@ static bool still_so(const Windows *ws, const Window *w, const WindowPage *page)
 
 static void revalidate(Windows *ws, Window *w)
 {
-    for (unsigned i = w->count; i-- > 0;) {
-        WindowPage *page = &w->pages[i];
-        bool spared = page->global && !w->user && !w->stale_globals;
-        if (!spared && !still_so(ws, w, page)) {
-            drop(ws, w, page);
+    unsigned end = w->user || w->stale_globals ? w->count : w->locals;
+    for (unsigned i = end; i-- > 0;) { /* what takes a dropped one's place comes from behind it */
+        if (i < w->count && !still_so(ws, w, &w->pages[i])) {
+            drop(ws, w, &w->pages[i]);
         }
     }
     w->stale = w->stale_globals = false;
@@ -202,10 +241,14 @@ static void revalidate(Windows *ws, Window *w)
 
 static Window *user_window(Windows *ws, uint32_t cr3)
 {
-    Window *oldest = NULL;
+    Window *oldest = NULL, *last = &ws->window[ws->recent];
+    if (last->used && last->user && last->cr3 == cr3) {
+        return last;
+    }
     for (unsigned i = 1; i < WINDOW_COUNT; i++) {
         Window *w = &ws->window[i];
         if (w->used && w->cr3 == cr3) {
+            ws->recent = i;
             return w;
         }
         if (!oldest || !w->used || (oldest->used && w->last_use < oldest->last_use)) {
@@ -218,6 +261,7 @@ static Window *user_window(Windows *ws, uint32_t cr3)
     }
     oldest->user = true;
     oldest->cr3 = cr3;
+    ws->recent = (unsigned)(oldest - ws->window);
     return oldest;
 }
 
@@ -225,7 +269,7 @@ Window *window_choose(Windows *ws)
 {
     Cpu *cpu = ws->cpu;
     bool user = cpu->cpl == 3 && cpu->cr0 & CR0_PG;
-    if (ws->mapped > MAP_LIMIT) {
+    if (ws->pieces > MAP_LIMIT) {
         for (unsigned i = 0; i < WINDOW_COUNT; i++) {
             drop_all(ws, &ws->window[i]);
         }
@@ -271,12 +315,13 @@ static bool show(Windows *ws, Window *w, uint32_t linear, uint32_t ram, unsigned
         return false;
     }
     for (unsigned i = 0; i < count; i++) {
-        w->pages[w->count] =
-            (WindowPage){linear + i, ram + i, like->write, like->dirty, like->global};
-        w->place[linear + i] = ++w->count;
+        WindowPage page = *like;
+        page.linear = linear + i;
+        page.ram = ram + i;
+        add_page(w, &page);
         node_add(ws, (unsigned)(w - ws->window), linear + i, ram + i);
     }
-    ws->mapped += count;
+    note_pieces(ws, w, 1);
     return true;
 }
 
@@ -327,17 +372,25 @@ bool window_fill(Windows *ws, Window *w, uint32_t linear, bool write)
         ram_written(cpu->ram, at.ram_read, 1); /* only marks of cleanness can be there: they go */
     }
     WindowPage like = {
-        .write = dirty && !cpu->ram->flags[ram], .dirty = dirty, .global = at.rights & TLB_GLOBAL};
+        .write = dirty && !cpu->ram->flags[ram],
+        .dirty = dirty,
+        .global = at.rights & TLB_GLOBAL,
+        .large = at.rights & TLB_LARGE,
+    };
     WindowPage *old = find_page(w, number);
-    if (old && old->ram == ram) {
-        old->global = like.global;
+    if (old && old->ram == ram && old->global == like.global) {
         old->dirty = dirty;
         if (old->write == like.write) {
             return true; /* the host's own first touch, or a change on the way */
         }
         old->write = like.write;
-        return mprotect(w->base + ((uint64_t)number << RAM_PAGE_SHIFT), RAM_PAGE,
-                        PROT_READ | (like.write ? PROT_WRITE : 0)) == 0;
+        note_pieces(ws, w, 2);
+        if (mprotect(w->base + ((uint64_t)number << RAM_PAGE_SHIFT), RAM_PAGE,
+                     PROT_READ | (like.write ? PROT_WRITE : 0)) == 0) {
+            return true;
+        }
+        drop_all(ws, w);
+        return window_fill(ws, w, linear, write);
     }
     if (old) {
         drop(ws, w, old);
@@ -346,13 +399,18 @@ bool window_fill(Windows *ws, Window *w, uint32_t linear, bool write)
     return show(ws, w, number, ram, count, &like);
 }
 
-void window_guard(Windows *ws, Window *w, uint32_t linear, uint32_t ram_page)
+bool window_guard(Windows *ws, Window *w, uint32_t linear, uint32_t ram_page)
 {
     uint32_t number = linear >> RAM_PAGE_SHIFT;
     WindowPage *page = find_page(w, number);
-    if ((page && page->ram == ram_page) || window_fill(ws, w, linear, false)) {
-        w->guard[number] = ram_page + 1;
+    if (!page || page->ram != ram_page) {
+        page = window_fill(ws, w, linear, false) ? find_page(w, number) : NULL;
     }
+    if (!page || page->ram != ram_page) {
+        return false;
+    }
+    w->guard[number] = ram_page + 1;
+    return true;
 }
 
 void windows_flush(Windows *ws, bool globals_too)
@@ -380,24 +438,58 @@ void windows_flush_page(Windows *ws, uint32_t linear)
         if (!w->used || (i != 0 && w->cr3 != ws->cpu->cr3)) {
             continue;
         }
-        WindowPage *page = find_page(w, linear >> RAM_PAGE_SHIFT);
-        if (page && !still_so(ws, w, page)) {
-            drop(ws, w, page);
+        uint32_t first = linear >> RAM_PAGE_SHIFT, count = 1;
+        if (w->large) { /* pieces of a large page go together; 4 MiB covers both sizes */
+            first &= ~(uint32_t)(LARGE_PAGES - 1);
+            count = LARGE_PAGES;
+        }
+        for (uint32_t number = first; number < first + count; number++) {
+            WindowPage *page = find_page(w, number);
+            bool meant = page && (page->large || number == linear >> RAM_PAGE_SHIFT);
+            if (meant && !still_so(ws, w, page)) {
+                drop(ws, w, page);
+            }
         }
     }
 }
 
+/* A run of pages in one window that lose write access together. */
+typedef struct Shut {
+    Window *w;
+    uint32_t linear, count;
+} Shut;
+
+static bool shut(Windows *ws, const Shut *run)
+{
+    if (run->count == 0) {
+        return true;
+    }
+    note_pieces(ws, run->w, 2);
+    return mprotect(run->w->base + ((uint64_t)run->linear << RAM_PAGE_SHIFT),
+                    (size_t)run->count << RAM_PAGE_SHIFT, PROT_READ) == 0;
+}
+
 void windows_protect(Windows *ws, uint32_t first_page, uint32_t pages)
 {
+    Shut run = {0};
+    bool done = true;
     for (uint32_t ram = first_page; ram - first_page < pages; ram++) {
         for (uint32_t at = ws->by_ram[ram]; at; at = ws->nodes[at - 1].next) {
             const WindowNode *node = &ws->nodes[at - 1];
             Window *w = &ws->window[node->window];
             WindowPage *page = find_page(w, node->linear);
-            if (page->write) {
-                page->write = false;
-                mprotect(w->base + ((uint64_t)node->linear << RAM_PAGE_SHIFT), RAM_PAGE, PROT_READ);
+            if (!page->write) {
+                continue;
             }
+            page->write = false;
+            if (run.count == 0 || w != run.w || node->linear != run.linear + run.count) {
+                done &= shut(ws, &run);
+                run = (Shut){w, node->linear, 0};
+            }
+            run.count++;
         }
+    }
+    if (!shut(ws, &run) || !done) { /* too many mappings */
+        windows_drop(ws);
     }
 }

@@ -24,6 +24,7 @@ typedef struct WindowPage {
     bool write;      /* mapped writable */
     bool dirty;      /* may be mapped writable without asking the page tables again */
     bool global;
+    bool large; /* a piece of a large page: they are forgotten together */
 } WindowPage;
 
 typedef struct Window {
@@ -36,6 +37,9 @@ typedef struct Window {
     uint32_t *place; /* by linear page: index + 1 in pages, else 0 */
     WindowPage *pages;
     unsigned count, room;
+    unsigned locals; /* pages[0 .. locals) are not global */
+    unsigned pieces; /* host mappings at most */
+    bool large;      /* some page is */
     uint64_t last_use;
 } Window;
 
@@ -51,7 +55,8 @@ typedef struct Windows {
     uint8_t *hole;               /* the address space that the windows lie in */
     Window window[WINDOW_COUNT]; /* [0] is the supervisor's */
     uint64_t tick;
-    unsigned mapped;  /* pages in all windows */
+    unsigned pieces;  /* host mappings at most, of all windows */
+    unsigned recent;  /* the user window chosen last */
     uint32_t *by_ram; /* by Ram page: index + 1 in nodes */
     WindowNode *nodes;
     unsigned node_count, node_room;
@@ -70,8 +75,8 @@ Window *window_of(Windows *ws, const void *host, uint32_t *linear);
 /* Maps the page for an access that missed. False: this access cannot be made directly. */
 bool window_fill(Windows *ws, Window *w, uint32_t linear, bool write);
 /* Notes that code from `ram_page` runs at this linear page (and keeps watch over its translation).
- */
-void window_guard(Windows *ws, Window *w, uint32_t linear, uint32_t ram_page);
+ * False: it cannot be kept watch over. */
+bool window_guard(Windows *ws, Window *w, uint32_t linear, uint32_t ram_page);
 /* As a TLB forgets: after a CR3 load, or after what spares no global page. */
 void windows_flush(Windows *ws, bool globals_too);
 /* All of them show nothing: the physical memory map has changed. */

@@ -257,7 +257,7 @@ typedef struct Cpu {
         int64_t since, nap_ns;  /* guest ns */
     } idle;                     /* idle.h */
     CpuFlushed flushed;
-    uintptr_t scratch[8]; /* the running engine's */
+    uintptr_t scratch[12]; /* the running engine's */
     bool step_trap;       /* debug_begin saw TF: a trap follows the instruction */
 } Cpu;
 
