@@ -11,15 +11,15 @@ const JudgeSegment judge_segments[SEGMENT_COUNT] = {
     [SEGMENT_CODE16_HIGH]  = {JUDGE_CODE - 0xe000,   0xffff, .code = true},
     [SEGMENT_FLAT]         = {0,                     0xfffff, .pages = true, .big = true},
     [SEGMENT_SMALL]        = {JUDGE_DATA,            0x17fd, .big = true},
-    [SEGMENT_DATA16]       = {JUDGE_DATA - 0x4003,   0xffff},
+    [SEGMENT_DATA16]       = {JUDGE_DATA - 0x4003,   0xffff, .pages = false},
     [SEGMENT_DOWN32]       = {JUDGE_DATA - 0x10000,  0x107fe, .big = true, .down = true},
     [SEGMENT_DOWN16]       = {JUDGE_DATA,            0x7ff, .down = true},
     [SEGMENT_READ_ONLY]    = {0,                     0xfffff, .pages = true, .big = true, .fixed = true},
     [SEGMENT_EXECUTE_ONLY] = {0,                     0xfffff, .pages = true, .big = true, .code = true, .fixed = true},
     [SEGMENT_ABSENT]       = {0,                     0xfffff, .pages = true, .big = true, .absent = true},
     [SEGMENT_STACK32]      = {JUDGE_STACK,           0xdff, .big = true},
-    [SEGMENT_STACK16]      = {JUDGE_STACK,           0xdff},
-    [SEGMENT_STACK16_HIGH] = {JUDGE_STACK - 0xf000,  0xffff},
+    [SEGMENT_STACK16]      = {JUDGE_STACK,           0xdff, .pages = false},
+    [SEGMENT_STACK16_HIGH] = {JUDGE_STACK - 0xf000,  0xffff, .pages = false},
     [SEGMENT_STACK_DOWN]   = {JUDGE_STACK - 0x10000, 0x101ff, .big = true, .down = true},
 };
 /* clang-format on */

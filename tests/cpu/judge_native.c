@@ -217,7 +217,7 @@ static void begin(ucontext_t *u, const JudgeCase *c)
 }
 
 /* NOLINTNEXTLINE: one way in and out */
-__attribute__((optimize("no-stack-protector"))) static void trapped(int number, siginfo_t *info,
+__attribute__((no_stack_protector)) static void trapped(int number, siginfo_t *info,
                                                                     void *context)
 {
     ucontext_t *u = context;
