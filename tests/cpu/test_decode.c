@@ -99,7 +99,7 @@ static const Case cases[] = {
     {true, B("\xf1"), "icebp"},
     {true, B("\x63\xc8"), "arpl ax, cx"},
     {true, B("\xc7\xc0\x01\x00\x00\x00"), "mov eax, 0x1"},
-    {true, B("\xc7\xc8"), NULL},
+    {true, B("\xc7\xc8\x00\x00\x00\x00"), NULL},
     {true, B("\x8f\xc0"), "pop eax"},
     {true, B("\x8f\xc8"), NULL},
     {true, B("\xfe\xd0"), NULL},

@@ -54,7 +54,7 @@ static const Case cases[] = {
     {"cmpxchg8b", BYTES("\x0f\xc7\x0b"), WRITE, HOLE, .ebx = EDGE},
     {"bound", BYTES("\x62\x03"), READ, HOLE, .ebx = HOLE - 4, .then = ELSEWHERE},
     {"xlat", BYTES("\xd7"), READ, HOLE + 0x11, .ebx = HOLE},
-    {"arpl", BYTES("\x63\x03"), WRITE, HOLE, .ebx = HOLE - 1},
+    {"arpl", BYTES("\x63\x03"), READ, HOLE, .ebx = HOLE - 1},
     {"push", BYTES("\x50"), WRITE, ABOVE - 4, .esp = ABOVE},
     {"push imm", BYTES("\x68\x11\x22\x33\x44"), WRITE, ABOVE - 4, .esp = ABOVE},
     {"push [m], read", BYTES("\xff\x33"), READ, HOLE, .ebx = EDGE},
