@@ -253,8 +253,12 @@ static uint8_t read_register(IdeChannel *c, unsigned reg)
         }
         return status;
     }
-    /* Device 0 shows its own registers in place of an absent device 1's. */
-    const IdeRegisters *r = u->kind != IDE_NONE ? &u->g.r : &c->unit[1 - c->g.selected].g.r;
+    /* Device 0 answers for an absent device 1: its own device register, else zeros. QUIRK: real
+     * ones may show more of their own, and ATAPICDD.SYS takes a signature there for a second CD-ROM
+     * drive. */
+    static const IdeRegisters zeros = {0};
+    const IdeRegisters *other = &c->unit[1 - c->g.selected].g.r;
+    const IdeRegisters *r = u->kind != IDE_NONE ? &u->g.r : reg == REG_DEVICE ? other : &zeros;
     switch (reg) {
     case REG_ERROR:
         return hob ? r->old_feature : r->error;

@@ -310,6 +310,10 @@ static void absent_slave_answers_with_zero_status(void **state)
     assert_int_equal(in(f, STATUS), 0);
     assert_int_equal(in(f, CONTROL), 0);
     assert_int_equal(in(f, DEVICE), 0xb0); /* device 0 shows its register */
+    out(f, MID, 0x14);
+    out(f, HIGH, 0xeb);
+    assert_int_equal(in(f, MID) | in(f, HIGH),
+                     0); /* no signature that drivers could take for a drive */
     out(f, STATUS, 0xec);
     step(f);
     assert_int_equal(in(f, STATUS), 0);
