@@ -13,6 +13,7 @@
 #include "machine/engine.h"
 #include "machine/host/host_time.h"
 #include "machine/info.h"
+#include "machine/machine_internal.h"
 #include "machine/pc.h"
 
 LOG_TAG("machine");
@@ -55,6 +56,7 @@ struct Machine {
     bool reset_wanted, shutdown_wanted, by_guest;
     bool quit;
     int exit_status;
+    atomic_bool in_snapshot; /* one is being saved or loaded */
     int64_t lead; /* counted clock: host time minus guest time when it last began to run */
 };
 
@@ -522,6 +524,29 @@ struct Mixer *machine_mixer(Machine *m)
     return pc_mixer(m->pc);
 }
 
+MachineParts machine_parts(Machine *m)
+{
+    return (MachineParts){m->board, m->pc, &m->accel, &m->config};
+}
+
+bool machine_snapshot_enter(Machine *m)
+{
+    return !atomic_exchange(&m->in_snapshot, true);
+}
+
+void machine_snapshot_leave(Machine *m)
+{
+    atomic_store(&m->in_snapshot, false);
+}
+
+void machine_was_loaded(Machine *m, bool broken)
+{
+    m->shutdown_wanted = false;
+    m->reset_wanted = broken;
+    m->by_guest = false;
+    set_running(m, RUN_STATE_PAUSED);
+}
+
 typedef struct TextCall {
     char *text;
     size_t room;
@@ -563,10 +588,17 @@ unsigned machine_block_query(Machine *m, BlockInfo *info, unsigned room)
     return call.count;
 }
 
+static bool media_free(const Machine *m, Err *err)
+{
+    return !atomic_load(&m->in_snapshot) ||
+           err_set(err, "a snapshot is being saved; try again when it is done");
+}
+
 static void do_change_medium(Machine *m, void *argument)
 {
     MediaCall *call = argument;
-    call->done = pc_change_medium(m->pc, call->id, call->file, call->format, call->flag, call->err);
+    call->done = media_free(m, call->err) &&
+                 pc_change_medium(m->pc, call->id, call->file, call->format, call->flag, call->err);
     if (call->done) {
         tell(m, &(MachineEvent){.kind = MACHINE_TRAY_MOVED, .device = call->id, .open = false});
     }
@@ -583,7 +615,7 @@ bool machine_change_medium(Machine *m, const char *id, const char *file, const c
 static void do_eject(Machine *m, void *argument)
 {
     MediaCall *call = argument;
-    call->done = pc_eject(m->pc, call->id, call->flag, call->err);
+    call->done = media_free(m, call->err) && pc_eject(m->pc, call->id, call->flag, call->err);
     if (call->done) {
         tell(m, &(MachineEvent){.kind = MACHINE_TRAY_MOVED, .device = call->id, .open = true});
     }

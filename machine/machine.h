@@ -151,6 +151,25 @@ bool machine_change_medium(Machine *m, const char *id, const char *file, const c
                            bool read_only, Err *err);
 bool machine_eject(Machine *m, const char *id, bool force, Err *err);
 
+/* Snapshots: memory, devices and disks at one instant, in a qcow2 disk or in a file beside the first
+ * image; machine/snapshot.h tells more. Saving goes on beside the running guest, and the call waits
+ * for it; one at a time. `name` is a tag, or a path that holds a slash or ends in ".vsnap". */
+typedef struct SnapshotInfo {
+    char name[64], note[256];
+    char id[32];      /* in a qcow2 image; else empty */
+    char place[1024]; /* the image or file */
+    int64_t time_s;   /* since 1970 */
+    int64_t guest_ns; /* guest time */
+    uint64_t size;    /* bytes, without disks in qcow2 images */
+    bool machine;     /* can be loaded; false: a disk's alone, or another program's */
+} SnapshotInfo;
+bool machine_snapshot_save(Machine *m, const char *name, const char *note, Err *err);
+/* On failure the machine is as it was, or, where err says so, reset and paused. */
+bool machine_snapshot_load(Machine *m, const char *name, Err *err);
+bool machine_snapshot_delete(Machine *m, const char *name, Err *err);
+/* Oldest first; at most `room`. */
+unsigned machine_snapshot_query(Machine *m, SnapshotInfo *list, unsigned room);
+
 /* A view for people, as text: "registers", "pic", "mem", "mtree", "timers", "engine". Calls line
  * for each line. False: no such view. */
 bool machine_info(Machine *m, const char *what, void (*line)(void *self, const char *text),

@@ -462,6 +462,16 @@ bool pc_eject(Pc *pc, const char *id, bool force, Err *err)
     return drives_eject(&pc->drives, id, force, err);
 }
 
+BlockQueue *pc_disks(Pc *pc)
+{
+    return pc->drives.queue;
+}
+
+Block *pc_medium(Pc *pc, unsigned bay, BlockInfo *info)
+{
+    return drives_medium(&pc->drives, bay, info);
+}
+
 void pc_drain(Pc *pc)
 {
     block_queue_drain(pc->drives.queue);

@@ -6,6 +6,7 @@
 #include "machine/core/device.h"
 #include "machine/core/err.h"
 #include "machine/machine.h"
+#include "storage/block_queue.h"
 
 /* What the board asks of whoever runs it. Calls come on the machine's thread. */
 typedef struct PcHost {
@@ -37,6 +38,9 @@ unsigned pc_block_query(Pc *pc, BlockInfo *info, unsigned room);
 bool pc_change_medium(Pc *pc, const char *id, const char *file, const char *format, bool read_only,
                       Err *err);
 bool pc_eject(Pc *pc, const char *id, bool force, Err *err);
+/* For snapshots: the disks' queue, and the medium in a bay (NULL: none). */
+BlockQueue *pc_disks(Pc *pc);
+Block *pc_medium(Pc *pc, unsigned bay, BlockInfo *info);
 /* All disks: waits until nothing is in flight, and flushes. */
 void pc_drain(Pc *pc);
 /* After an I/O error: failed requests are tried again. */

@@ -145,7 +145,7 @@ void drives_describe(const Drives *d, RtcSetup *setup)
     }
 }
 
-static const Block *medium_of(const Drives *d, const Bay *bay, BlockInfo *info)
+static Block *medium_of(const Drives *d, const Bay *bay, BlockInfo *info)
 {
     if (bay->bus == DRIVE_FLOPPY) {
         return fdc_medium(d->fdc, bay->index);
@@ -157,24 +157,28 @@ static const Block *medium_of(const Drives *d, const Bay *bay, BlockInfo *info)
     return drive.medium;
 }
 
+Block *drives_medium(const Drives *d, unsigned index, BlockInfo *info)
+{
+    const Bay *bay = &d->bay[index];
+    *info = (BlockInfo){.removable = bay->removable};
+    snprintf(info->id, sizeof(info->id), "%s", bay->id);
+    Block *medium = bay->present ? medium_of(d, bay, info) : NULL;
+    if (medium) {
+        snprintf(info->file, sizeof(info->file), "%s", block_path(medium));
+        snprintf(info->format, sizeof(info->format), "%s", block_format_name(medium));
+        info->size = block_size(medium);
+        info->read_only = block_read_only(medium);
+        info->snapshot = block_is_snapshot(medium);
+    }
+    return medium;
+}
+
 unsigned drives_query(const Drives *d, BlockInfo *info, unsigned room)
 {
     unsigned count = 0;
     for (unsigned i = 0; i < MACHINE_MAX_DRIVES && count < room; i++) {
-        const Bay *bay = &d->bay[i];
-        if (!bay->present) {
-            continue;
-        }
-        BlockInfo *out = &info[count++];
-        *out = (BlockInfo){.removable = bay->removable};
-        snprintf(out->id, sizeof(out->id), "%s", bay->id);
-        const Block *medium = medium_of(d, bay, out);
-        if (medium) {
-            snprintf(out->file, sizeof(out->file), "%s", block_path(medium));
-            snprintf(out->format, sizeof(out->format), "%s", block_format_name(medium));
-            out->size = block_size(medium);
-            out->read_only = block_read_only(medium);
-            out->snapshot = block_is_snapshot(medium);
+        if (d->bay[i].present) {
+            drives_medium(d, i, &info[count++]);
         }
     }
     return count;

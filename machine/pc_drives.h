@@ -40,6 +40,9 @@ bool drives_build(Drives *d, Board *b, const MachineConfig *config, const Drives
                   Err *err);
 /* Drive types and geometries for the CMOS. */
 void drives_describe(const Drives *d, RtcSetup *setup);
+/* The medium in bay `index` (below MACHINE_MAX_DRIVES), lent, with what there is to know of it. NULL:
+ * none. */
+Block *drives_medium(const Drives *d, unsigned index, BlockInfo *info);
 unsigned drives_query(const Drives *d, BlockInfo *info, unsigned room);
 bool drives_change(Drives *d, const char *id, const char *file, const char *format, bool read_only,
                    Err *err);

@@ -49,6 +49,13 @@ typedef struct BlockWork {
     struct BlockWork *next;
 } BlockWork;
 
+struct BlockTrack {
+    const Block *image;
+    uint64_t parts, written;
+    uint8_t *mark; /* a byte a part */
+    struct BlockTrack *next;
+};
+
 struct BlockQueue {
     Device dev;
     BlockQueueConfig config;
@@ -58,6 +65,8 @@ struct BlockQueue {
     pthread_t thread[MAX_WORKERS];
     unsigned threads;
     bool stopping;
+    unsigned holds;
+    BlockTrack *tracks;
     uint64_t last_id;
     BlockWork *first; /* submitted and not yet delivered, in order of submission */
 };
@@ -149,12 +158,29 @@ static void post_end(BlockQueue *q, uint64_t id)
     }
 }
 
+/* Before a job runs and after it, so that whoever reads the image meanwhile reads it again. */
+static void note_written(BlockQueue *q, const BlockWork *w)
+{
+    if (w->closing || w->job.length == 0 ||
+        (w->job.op != BLOCK_WRITE && w->job.op != BLOCK_DISCARD)) {
+        return;
+    }
+    for (BlockTrack *t = q->tracks; t; t = t->next) {
+        uint64_t part = w->job.offset / BLOCK_TRACK_BYTES;
+        uint64_t last = (w->job.offset + w->job.length - 1) / BLOCK_TRACK_BYTES;
+        for (; t->image == w->image && part <= last && part < t->parts; part++) {
+            t->written += !t->mark[part];
+            t->mark[part] = 1;
+        }
+    }
+}
+
 static void *worker(void *self)
 {
     BlockQueue *q = self;
     pthread_mutex_lock(&q->lock);
     for (;;) {
-        BlockWork *w = next_runnable(q);
+        BlockWork *w = q->holds ? NULL : next_runnable(q);
         if (!w) {
             if (q->stopping) {
                 break;
@@ -163,9 +189,11 @@ static void *worker(void *self)
             continue;
         }
         w->stage = WORK_RUNNING;
+        note_written(q, w);
         pthread_mutex_unlock(&q->lock);
         int error = perform(w);
         pthread_mutex_lock(&q->lock);
+        note_written(q, w);
         w->job.error = error;
         w->stage = WORK_ENDED;
         uint64_t id = w->id;
@@ -446,6 +474,102 @@ void block_queue_quiesce(BlockQueue *q)
         pthread_cond_wait(&q->work_ended, &q->lock);
     }
     pthread_mutex_unlock(&q->lock);
+}
+
+void block_queue_hold(BlockQueue *q)
+{
+    pthread_mutex_lock(&q->lock);
+    q->holds++;
+    pthread_mutex_unlock(&q->lock);
+}
+
+void block_queue_release(BlockQueue *q)
+{
+    pthread_mutex_lock(&q->lock);
+    q->holds--;
+    pthread_cond_broadcast(&q->work_came);
+    pthread_mutex_unlock(&q->lock);
+}
+
+static bool any_running(const BlockQueue *q)
+{
+    for (const BlockWork *w = q->first; w; w = w->next) {
+        if (w->stage == WORK_RUNNING) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void block_queue_wait_running(BlockQueue *q)
+{
+    pthread_mutex_lock(&q->lock);
+    while (any_running(q)) {
+        pthread_cond_wait(&q->work_ended, &q->lock);
+    }
+    pthread_mutex_unlock(&q->lock);
+}
+
+BlockTrack *block_track_begin(BlockQueue *q, Block *image)
+{
+    BlockTrack *t = calloc(1, sizeof(*t));
+    uint64_t parts = (block_size(image) + BLOCK_TRACK_BYTES - 1) / BLOCK_TRACK_BYTES;
+    if (!t || !(t->mark = calloc(1, (size_t)parts + 1))) {
+        free(t);
+        return NULL;
+    }
+    t->image = image;
+    t->parts = parts;
+    pthread_mutex_lock(&q->lock);
+    t->next = q->tracks;
+    q->tracks = t;
+    for (const BlockWork *w = q->first; w; w = w->next) {
+        if (w->stage == WORK_RUNNING) {
+            note_written(q, w); /* it began before, and ends after */
+        }
+    }
+    pthread_mutex_unlock(&q->lock);
+    return t;
+}
+
+void block_track_end(BlockQueue *q, BlockTrack *track)
+{
+    if (!track) {
+        return;
+    }
+    pthread_mutex_lock(&q->lock);
+    for (BlockTrack **at = &q->tracks; *at; at = &(*at)->next) {
+        if (*at == track) {
+            *at = track->next;
+            break;
+        }
+    }
+    pthread_mutex_unlock(&q->lock);
+    free(track->mark);
+    free(track);
+}
+
+bool block_track_next(BlockQueue *q, BlockTrack *track, uint64_t *part)
+{
+    pthread_mutex_lock(&q->lock);
+    const uint8_t *mark = track->written && *part < track->parts
+                              ? memchr(track->mark + *part, 1, (size_t)(track->parts - *part))
+                              : NULL;
+    if (mark) {
+        *part = (uint64_t)(mark - track->mark);
+        track->mark[*part] = 0;
+        track->written--;
+    }
+    pthread_mutex_unlock(&q->lock);
+    return mark != NULL;
+}
+
+uint64_t block_track_count(BlockQueue *q, const BlockTrack *track)
+{
+    pthread_mutex_lock(&q->lock);
+    uint64_t written = track->written;
+    pthread_mutex_unlock(&q->lock);
+    return written;
 }
 
 bool block_queue_drain(BlockQueue *q)

@@ -91,6 +91,24 @@ void block_queue_retry(BlockQueue *q);
 /* Machine's thread. Waits until no worker is busy; delivers nothing. Before images or state are
  * saved. */
 void block_queue_quiesce(BlockQueue *q);
+/* From any thread. No job begins any more until it is released; those that run go on. Snapshots
+ * keep images still with it while the guest runs on. Holds are counted. */
+void block_queue_hold(BlockQueue *q);
+void block_queue_release(BlockQueue *q);
+/* Waits until no worker runs a job; while the queue is held, or others may begin. */
+void block_queue_wait_running(BlockQueue *q);
+
+/* Which parts of an image are written, for a snapshot that copies it meanwhile. */
+#define BLOCK_TRACK_BYTES 65536u /* a part */
+typedef struct BlockTrack BlockTrack;
+/* From any thread. NULL: no memory. End it before the image is retired. */
+BlockTrack *block_track_begin(BlockQueue *q, Block *image);
+void block_track_end(BlockQueue *q, BlockTrack *track);
+/* The first written part from *part on, which counts as unwritten from now. False: there is none.
+ */
+bool block_track_next(BlockQueue *q, BlockTrack *track, uint64_t *part);
+uint64_t block_track_count(BlockQueue *q, const BlockTrack *track);
+
 /* Machine's thread. Waits for and delivers everything, whatever its guest time. False when jobs are
  * left that on_error keeps. */
 bool block_queue_drain(BlockQueue *q);

@@ -60,6 +60,8 @@ int qcow2_snapshot_apply(Block *b, unsigned index);
 /* The machine state area behind the disk: bytes from its start, any offset and length. */
 int qcow2_vm_state_write(Block *b, uint64_t offset, const void *data, size_t length);
 int qcow2_vm_state_read(Block *b, uint64_t offset, void *data, size_t length);
+/* Gives back what was written there and no snapshot keeps. */
+int qcow2_vm_state_drop(Block *b);
 /* A new disk size, a multiple of 512; growing reads as zeros. Refused (EBUSY) while there are
  * snapshots. */
 int qcow2_resize(Block *b, uint64_t size);

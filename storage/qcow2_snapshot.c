@@ -288,7 +288,7 @@ static uint64_t vm_state_base(const Block *b)
 }
 
 /* The running image has no machine state of its own. */
-static int drop_vm_state(Block *b)
+int qcow2_vm_state_drop(Block *b)
 {
     Qcow2 *q = b->data;
     uint64_t first = vm_state_base(b) / (q->cluster_size << q->l2_bits);
@@ -362,7 +362,7 @@ int qcow2_snapshot_create(Block *b, const Qcow2Snapshot *info)
         free(list); /* counts may stay too high: lost room that a check gives back */
         return error;
     }
-    return drop_vm_state(b);
+    return qcow2_vm_state_drop(b);
 }
 
 static int release_l1(Block *b, uint64_t offset, uint32_t size)
@@ -479,7 +479,7 @@ int qcow2_resize(Block *b, uint64_t size)
     if (q->snapshots) {
         return EBUSY;
     }
-    int error = drop_vm_state(b);
+    int error = qcow2_vm_state_drop(b);
     if (!error && size < b->size && !(q->version < 3 && b->base)) {
         /* what is cut off must not come back when it grows again */
         uint64_t from = (size + q->cluster_size - 1) & ~(q->cluster_size - 1);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "ui/keymap.h"
 #include "ui/qmp_internal.h"
@@ -47,6 +48,13 @@ static void say_error(Hmp *h, const QmpError *e)
     say(h, line);
 }
 
+static void say_failure(Hmp *h, const Err *err)
+{
+    char line[sizeof(err->text) + 16];
+    snprintf(line, sizeof(line), "Error: %s", err->text);
+    say(h, line);
+}
+
 static void info_block(Hmp *h)
 {
     BlockInfo blocks[QMP_MAX_BLOCKS];
@@ -79,14 +87,16 @@ static void command_info(Hmp *h)
         say(h, machine_name(m));
     } else if (strcmp(what, "block") == 0) {
         info_block(h);
+    } else if (strcmp(what, "snapshots") == 0) {
+        qmp_list_snapshots(h->q, say_line, h);
     } else if (strcmp(what, "kvm") == 0) {
         say(h, strcmp(machine_accel(m), "kvm") == 0 ? "kvm support: enabled"
                                                     : "kvm support: disabled");
     } else if (!what[0] || !machine_info(m, what, say_line, h)) {
         snprintf(line, sizeof(line),
-                 "info: there is no '%.60s'; try status, version, name, block, kvm,", what);
+                 "info: there is no '%.60s'; try status, version, name, block, snapshots,", what);
         say(h, line);
-        say(h, "registers, pic, mem, mtree, timers, engine");
+        say(h, "kvm, registers, pic, mem, mtree, timers, engine");
     }
 }
 
@@ -174,6 +184,41 @@ static void command_mouse_button(Hmp *h)
                   &(InputEvent){.kind = INPUT_MOUSE_BUTTONS, .buttons = h->q->buttons});
 }
 
+static void command_savevm(Hmp *h)
+{
+    Err err = {""};
+    char name[64];
+    const char *tag = h->words > 1 ? h->word[1] : name;
+    time_t now = time(NULL);
+    struct tm when;
+    if (h->words < 2 &&
+        (!localtime_r(&now, &when) || !strftime(name, sizeof(name), "vm-%Y%m%d%H%M%S", &when))) {
+        say(h, "savevm: name the snapshot");
+    } else if (!machine_snapshot_save(h->q->machine, tag, NULL, &err)) {
+        say_failure(h, &err);
+    }
+}
+
+static void command_loadvm(Hmp *h)
+{
+    Err err = {""};
+    if (h->words < 2) {
+        say(h, "loadvm: name a snapshot");
+    } else if (!machine_snapshot_load(h->q->machine, h->word[1], &err)) {
+        say_failure(h, &err);
+    }
+}
+
+static void command_delvm(Hmp *h)
+{
+    Err err = {""};
+    if (h->words < 2) {
+        say(h, "delvm: name a snapshot");
+    } else if (!machine_snapshot_delete(h->q->machine, h->word[1], &err)) {
+        say_failure(h, &err);
+    }
+}
+
 static void command_stop(Hmp *h)
 {
     machine_pause(h->q->machine);
@@ -205,7 +250,11 @@ static const struct {
     const char *name, *help;
     void (*run)(Hmp *h);
 } commands[] = {
-    {"info", "status|version|name|block|kvm|registers|pic|mem|mtree|timers|engine", command_info},
+    {"savevm", "[NAME]: keep the machine as it now is", command_savevm},
+    {"loadvm", "NAME: go back to how it was", command_loadvm},
+    {"delvm", "NAME: forget a snapshot", command_delvm},
+    {"info", "status|version|name|block|snapshots|kvm|registers|pic|mem|mtree|timers|engine",
+     command_info},
     {"stop", "pause the machine", command_stop},
     {"cont", "go on", command_cont},
     {"c", NULL, command_cont},

@@ -131,6 +131,13 @@ bool qmp_change(Qmp *q, const char *id, const char *file, const char *format, bo
                 QmpError *e);
 bool qmp_eject_id(Qmp *q, const char *id, bool force, QmpError *e);
 
+/* qmp_snapshot.c */
+json_t *qmp_snapshot_save(Qmp *q, json_t *arguments, QmpError *e);
+json_t *qmp_snapshot_load(Qmp *q, json_t *arguments, QmpError *e);
+json_t *qmp_snapshot_delete(Qmp *q, json_t *arguments, QmpError *e);
+json_t *qmp_snapshot_query(Qmp *q, json_t *arguments, QmpError *e);
+void qmp_list_snapshots(Qmp *q, void (*line)(void *self, const char *text), void *self);
+
 /* qmp_hmp.c */
 json_t *qmp_human_monitor(Qmp *q, json_t *arguments, QmpError *e);
 

@@ -1,0 +1,77 @@
+/* Shared by the files that save and load snapshots.
+ */
+#ifndef MACHINE_SNAPSHOT_INTERNAL_H
+#define MACHINE_SNAPSHOT_INTERNAL_H
+
+#include "machine/snapshot.h"
+#include "storage/snapshot.h"
+#include "storage/snapshot_place.h"
+
+enum {
+    META_LIMIT = 65536, /* bytes of the sections */
+    THUMB_LIMIT = 1 << 20,
+    DEVICES_LIMIT = 64 << 20,
+    MAX_BLOCKS = 16, /* of memory */
+};
+/* A larger disk that is no qcow2 image would need too large a table. */
+#define DISK_LIMIT (UINT64_C(64) << 30)
+
+typedef enum DiskKind {
+    DISK_ABSENT,
+    DISK_FIXED, /* read-only: must be there again */
+    DISK_PAGES, /* copied into the snapshot */
+    DISK_IMAGE, /* keeps an internal snapshot */
+} DiskKind;
+
+typedef struct SnapshotDisk {
+    unsigned kind; /* DiskKind */
+    char id[32];
+    char file[256]; /* without its folder */
+    uint64_t size;  /* bytes */
+    Block *image;   /* lent; not saved */
+    BlockTrack *track;
+    uint64_t first; /* its first page */
+} SnapshotDisk;
+
+/* What a snapshot says of its machine. */
+typedef struct SnapshotMeta {
+    char name[64], note[256];
+    uint64_t time_s, guest_ns;
+    uint32_t ram_mib;
+    char cpu[32];
+    struct {
+        char name[32];
+        uint32_t size; /* bytes */
+        uint32_t at;   /* in Ram; not saved */
+        uint64_t first;
+    } block[MAX_BLOCKS];
+    unsigned blocks;
+    SnapshotDisk disk[MACHINE_MAX_DRIVES];
+    uint64_t pages;   /* of all */
+    char folder[900]; /* not saved: where files of this machine's snapshots lie, "" or ends in / */
+    char stem[256];   /* and how their names begin */
+    int home;         /* the disk whose image keeps the state, -1: none */
+} SnapshotMeta;
+
+/* The machine as it now is, disks included; on the machine's thread. */
+bool snapshot_describe(const SnapshotHost *host, SnapshotMeta *meta, Err *err);
+/* The same, carried there. */
+bool snapshot_ask(const SnapshotHost *host, SnapshotMeta *meta, Err *err);
+void snapshot_meta_state(SnapshotMeta *meta, StateIo *io);
+/* Is `name` a path; else it must be a sound tag. */
+bool snapshot_name_check(const char *name, bool *is_path, Err *err);
+void snapshot_file_path(const SnapshotMeta *now, const char *name, char *path, size_t room);
+
+/* One that is there. */
+typedef struct SnapshotSource {
+    SnapshotPlace *place;
+    SnapshotReader *reader;
+    SnapshotMeta meta;
+} SnapshotSource;
+bool snapshot_source_open(SnapshotSource *s, const SnapshotMeta *now, const char *name, Err *err);
+void snapshot_source_close(SnapshotSource *s);
+
+/* The machine's picture, at most 160 x 120, as PNG; NULL: there is none. */
+uint8_t *snapshot_picture(Screen *screen, size_t *size);
+
+#endif
