@@ -60,6 +60,9 @@ static bool session_open(Session *s, Err *err)
     if (!s->machine) {
         return false;
     }
+    if (ui->resume && !machine_snapshot_load(s->machine, ui->resume, err)) {
+        return false;
+    }
     for (unsigned i = 0; i < OPTIONS_MAX_SOCKETS && ui->qmp[i]; i++) {
         s->qmp[i] = qmp_open(s->machine, ui->qmp[i], err);
         if (!s->qmp[i]) {

@@ -25,6 +25,7 @@ typedef struct UiConfig {
     ScalingMode scaling;
     bool full_screen;
     bool window_close;              /* closing the window ends the program */
+    bool window_suspend;            /* but saves the machine first, as "suspended" */
     bool show_cursor;               /* keep the host's pointer visible over the picture */
     char *host_key;                 /* SDL's name of a key, "none", or NULL: right Ctrl */
     char *screenshot_dir;           /* NULL: where the program was started */
@@ -32,6 +33,7 @@ typedef struct UiConfig {
     char *log;                      /* --log */
     char *log_file;                 /* -D */
     char *pid_file;
+    char *resume; /* a snapshot to start from */
 } UiConfig;
 
 /* What `-drive if=none` and `-chardev` name for later options. */

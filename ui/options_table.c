@@ -68,12 +68,13 @@ const OptionDef option_table[] = {
     STORE("kernel", "FILE", MACHINE(kernel), "Linux or Multiboot kernel, started directly"),
     STORE("initrd", "FILE", MACHINE(initrd), "initial RAM disk; Multiboot modules, parted by commas"),
     STORE("append", "TEXT", MACHINE(append), "the kernel's command line"),
+    STORE("resume", "NAME|FILE", UI(resume), "goes on from a snapshot: a name, or a .vsnap file (also -loadvm)"),
     FLAG("S", MACHINE(start_paused), "start paused"),
     FLAG("no-reboot", MACHINE(no_reboot), "end instead of rebooting"),
     FLAG("no-shutdown", MACHINE(no_shutdown), "pause instead of ending when the guest powers off"),
 
     HEADING("Window"),
-    OPTION("display", "sdl|none[,KEY=VALUE]...", display, "scaling=crisp|smooth, full-screen=on, window-close=off, show-cursor=on,\n"
+    OPTION("display", "sdl|none[,KEY=VALUE]...", display, "scaling=crisp|smooth, full-screen=on, window-close=off|suspend, show-cursor=on,\n"
         "host-key=KEY"),
     FLAG("full-screen", UI(full_screen), "start in full screen"),
     STORE("host-key", "KEY", UI(host_key), "key that commands the window (default: Right Ctrl), or none"),
@@ -113,6 +114,7 @@ const OptionDef option_table[] = {
     ALSO("hdachs", "C,H,S", hdachs, 0, NULL),
     ALSO("soundhw", "CARDS", soundhw, 0, NULL),
     ALSO("no-quit", NULL, window_close_off, 0, NULL),
+    ALSO("loadvm", "NAME", string, UI(resume), NULL),
     ALSO("monitor", "PORT", monitor, 0, NULL),
 
     IGNORED("usb", NULL, "there is no USB here; keyboard and mouse are PS/2"),

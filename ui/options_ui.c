@@ -42,7 +42,9 @@ OPTION_TAKE(display)
     if (grab) {
         option_store(&ui->host_key, strcmp(grab, "rctrl") == 0 ? "Right Ctrl" : ui->host_key);
     }
-    ok = ok && value_switch(&kv, "window-close", &ui->window_close, err) &&
+    const char *close = value_find(&kv, "window-close");
+    ui->window_suspend = close && strcmp(close, "suspend") == 0;
+    ok = ok && (ui->window_suspend || value_switch(&kv, "window-close", &ui->window_close, err)) &&
          value_switch(&kv, "window_close", &ui->window_close, err) &&
          value_switch(&kv, "full-screen", &ui->full_screen, err) &&
          value_switch(&kv, "show-cursor", &ui->show_cursor, err) && display_scaling(&kv, ui, err) &&

@@ -106,13 +106,26 @@ static bool open_window(Window *w, Err *err)
     return true;
 }
 
+/* A machine that is to be suspended but cannot be saved stays. */
+static void window_close_machine(Window *w)
+{
+    Err err = {""};
+    if (!w->options->ui.window_suspend || w->ended ||
+        machine_state(w->machine) == RUN_STATE_SHUTDOWN ||
+        machine_snapshot_save(w->machine, "suspended", NULL, &err)) {
+        machine_quit(w->machine, 0);
+    } else {
+        window_notice(w, "not closed: %s", err.text);
+    }
+}
+
 static void take_window_event(Window *w, const SDL_WindowEvent *e)
 {
     w->redraw = true;
     if (e->event == SDL_WINDOWEVENT_FOCUS_LOST) {
         window_release(w);
     } else if (e->event == SDL_WINDOWEVENT_CLOSE && w->options->ui.window_close) {
-        machine_quit(w->machine, 0);
+        window_close_machine(w);
     }
 }
 
