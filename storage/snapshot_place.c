@@ -92,7 +92,9 @@ SnapshotPlace *snapshot_place_create(const char *path, bool replace, const DiskF
     p->fresh = true;
     p->replace = replace;
     DiskFileOptions options = {.write = true, .faults = faults};
+    unlink(temporary); /* of a process of this number that was killed */
     if (!disk_file_create(&p->file, temporary, &options, err)) {
+        unlink(temporary);
         snapshot_place_close(p);
         return NULL;
     }
