@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "machine/core/bytes.h"
 #include "machine/core/log.h"
 
 LOG_TAG("fw_cfg");
@@ -85,19 +86,6 @@ static void select_key(FwCfg *f, uint16_t key)
 
 /* --- DMA interface --- */
 
-static uint32_t load_be32(const uint8_t *p)
-{
-    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
-
-static void store_be32(uint8_t *p, uint32_t v)
-{
-    p[0] = (uint8_t)(v >> 24);
-    p[1] = (uint8_t)(v >> 16);
-    p[2] = (uint8_t)(v >> 8);
-    p[3] = (uint8_t)v;
-}
-
 /* Copies `length` bytes of the item to the guest. False when there is no memory, or too many zeros
  * are asked for. */
 static bool dma_read(FwCfg *f, uint64_t address, uint32_t length)
@@ -129,9 +117,9 @@ static void dma_request_at(FwCfg *f, uint64_t request)
         log_guest("request at 0x%llx is not in memory", (unsigned long long)request);
         return;
     }
-    uint32_t control = load_be32(raw);
-    uint32_t length = load_be32(raw + 4);
-    uint64_t address = (uint64_t)load_be32(raw + 8) << 32 | load_be32(raw + 12);
+    uint32_t control = bytes_be32(raw);
+    uint32_t length = bytes_be32(raw + 4);
+    uint64_t address = (uint64_t)bytes_be32(raw + 8) << 32 | bytes_be32(raw + 12);
     if (control & DMA_SELECT) {
         select_key(f, (uint16_t)(control >> 16));
     }
@@ -144,7 +132,7 @@ static void dma_request_at(FwCfg *f, uint64_t request)
         uint64_t next = (uint64_t)f->g.offset + length;
         f->g.offset = next > UINT32_MAX ? UINT32_MAX : (uint32_t)next;
     }
-    store_be32(raw, ok ? 0 : DMA_ERROR);
+    bytes_put_be32(raw, ok ? 0 : DMA_ERROR);
     bus_dma(memory, request, raw, 4, true);
 }
 
@@ -239,11 +227,11 @@ static bool write_directory(FwCfg *f, Err *err)
     if (!dir) {
         return err_set(err, "out of memory for the firmware directory");
     }
-    store_be32(dir, f->files);
+    bytes_put_be32(dir, f->files);
     for (unsigned i = 0; i < f->files; i++) {
         const Item *item = &f->generic[FW_CFG_FILE_FIRST + i];
         uint8_t *entry = dir + 4 + (size_t)i * DIR_ENTRY;
-        store_be32(entry, (uint32_t)item->size);
+        bytes_put_be32(entry, (uint32_t)item->size);
         entry[4] = (uint8_t)((FW_CFG_FILE_FIRST + i) >> 8);
         entry[5] = (uint8_t)(FW_CFG_FILE_FIRST + i);
         memcpy(entry + 8, item->name, strlen(item->name));

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "machine/core/bytes.h"
 #include "machine/host/file.h"
 #include "machine/kernel_multiboot.h"
 
@@ -33,18 +34,6 @@ enum { KERNEL_LIMIT = 256 << 20, CMDLINE_LIMIT = 4096 };
 #define INITRD_LIMIT ((size_t)2048 << 20)
 #define TOP_RESERVE (1u << 20) /* of RAM, for the firmware's tables */
 
-static uint32_t load32(const uint8_t *p)
-{
-    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-}
-
-static void store32(uint8_t *p, uint32_t v)
-{
-    for (unsigned i = 0; i < 4; i++) {
-        p[i] = (uint8_t)(v >> (8 * i));
-    }
-}
-
 static bool is_linux(const uint8_t *data, size_t size)
 {
     return size > 0x400 && data[HDR_BOOT_FLAG] == 0x55 && data[HDR_BOOT_FLAG + 1] == 0xaa;
@@ -52,7 +41,7 @@ static bool is_linux(const uint8_t *data, size_t size)
 
 static bool has_header(const uint8_t *data)
 {
-    return load32(data + HDR_MAGIC) == 0x53726448; /* "HdrS" */
+    return bytes_le32(data + HDR_MAGIC) == 0x53726448; /* "HdrS" */
 }
 
 bool kernel_recognise(const uint8_t *data, size_t size)
@@ -107,7 +96,7 @@ static bool place_initrd(Kernel *k, const char *path, uint8_t *setup, unsigned v
         return err_set(err, "-initrd %s: this kernel is too old to take one; leave -initrd away",
                        path);
     }
-    uint64_t top = version >= 0x203 ? (uint64_t)load32(setup + HDR_INITRD_MAX) + 1 : 0x38000000;
+    uint64_t top = version >= 0x203 ? (uint64_t)bytes_le32(setup + HDR_INITRD_MAX) + 1 : 0x38000000;
     uint64_t ram_top = ((uint64_t)ram_mib << 20) - TOP_RESERVE;
     if (top > ram_top) {
         top = ram_top;
@@ -117,8 +106,8 @@ static bool place_initrd(Kernel *k, const char *path, uint8_t *setup, unsigned v
                        path, ram_mib);
     }
     k->initrd.address = (uint32_t)(top - k->initrd.size) & ~0xfffu;
-    store32(setup + HDR_RAMDISK_IMAGE, k->initrd.address);
-    store32(setup + HDR_RAMDISK_SIZE, (uint32_t)k->initrd.size);
+    bytes_put_le32(setup + HDR_RAMDISK_IMAGE, k->initrd.address);
+    bytes_put_le32(setup + HDR_RAMDISK_SIZE, (uint32_t)k->initrd.size);
     return true;
 }
 
@@ -156,7 +145,7 @@ static bool load_linux(Kernel *k, const char *path, const uint8_t *data, size_t 
     }
     uint8_t *setup = k->setup.data;
     if (version >= 0x202) {
-        store32(setup + HDR_CMD_LINE_PTR, cmdline_address);
+        bytes_put_le32(setup + HDR_CMD_LINE_PTR, cmdline_address);
     } else {
         uint32_t offset = cmdline_address - setup_address;
         setup[OLD_CMDLINE_MAGIC] = 0x3f;

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "machine/core/bytes.h"
 #include "machine/host/file.h"
 
 enum {
@@ -31,29 +32,12 @@ enum {
     ELF_MACHINE_386 = 3,
 };
 
-static uint32_t load32(const uint8_t *p)
-{
-    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-}
-
-static uint32_t load16(const uint8_t *p)
-{
-    return (uint32_t)p[0] | (uint32_t)p[1] << 8;
-}
-
-static void store32(uint8_t *p, uint32_t v)
-{
-    for (unsigned i = 0; i < 4; i++) {
-        p[i] = (uint8_t)(v >> (8 * i));
-    }
-}
-
 long multiboot_find(const uint8_t *data, size_t size)
 {
     size_t end = size < HEADER_SEARCH ? size : HEADER_SEARCH;
     for (size_t at = 0; at + 12 <= end; at += 4) {
-        uint32_t magic = load32(data + at), flags = load32(data + at + 4),
-                 sum = load32(data + at + 8);
+        uint32_t magic = bytes_le32(data + at), flags = bytes_le32(data + at + 4),
+                 sum = bytes_le32(data + at + 8);
         if (magic == HEADER_MAGIC && magic + flags + sum == 0) {
             return (long)at;
         }
@@ -106,9 +90,9 @@ static bool load_by_header(Kernel *k, const char *path, const uint8_t *data, siz
     if (at + 32 > size) {
         return err_set(err, "-kernel %s: the Multiboot header is cut off", path);
     }
-    uint32_t header = load32(data + at + 12), load = load32(data + at + 16),
-             load_end = load32(data + at + 20), bss_end = load32(data + at + 24);
-    k->entry = load32(data + at + 28);
+    uint32_t header = bytes_le32(data + at + 12), load = bytes_le32(data + at + 16),
+             load_end = bytes_le32(data + at + 20), bss_end = bytes_le32(data + at + 24);
+    k->entry = bytes_le32(data + at + 28);
     if (header < load || header - load > at) {
         return err_set(err, "-kernel %s: the Multiboot header's addresses contradict each other",
                        path);
@@ -126,29 +110,31 @@ static bool load_elf(Kernel *k, const char *path, const uint8_t *data, size_t si
     enum { MAX_SPANS = 64 };
     Span spans[MAX_SPANS];
     unsigned used = 0;
-    if (size < 52 || memcmp(data, "\177ELF\1\1", 6) != 0 || load16(data + 18) != ELF_MACHINE_386) {
+    if (size < 52 || memcmp(data, "\177ELF\1\1", 6) != 0 ||
+        bytes_le16(data + 18) != ELF_MACHINE_386) {
         return err_set(err,
                        "-kernel %s: a Multiboot image must be 32-bit x86 ELF or give its addresses",
                        path);
     }
-    uint32_t table = load32(data + 28), entry_size = load16(data + 42), count = load16(data + 44);
-    k->entry = load32(data + 24);
+    uint32_t table = bytes_le32(data + 28), entry_size = bytes_le16(data + 42),
+             count = bytes_le16(data + 44);
+    k->entry = bytes_le32(data + 24);
     for (uint32_t i = 0; i < count; i++) {
         uint64_t at = table + (uint64_t)i * entry_size;
         if (entry_size < 32 || at + 32 > size) {
             return err_set(err, "-kernel %s: the ELF program headers are cut off", path);
         }
         const uint8_t *p = data + at;
-        if (load32(p) != ELF_PT_LOAD) {
+        if (bytes_le32(p) != ELF_PT_LOAD) {
             continue;
         }
         if (used == MAX_SPANS) {
             return err_set(err, "-kernel %s: more than %d segments", path, MAX_SPANS);
         }
-        spans[used++] = (Span){.address = load32(p + 12),
-                               .file_offset = load32(p + 4),
-                               .file_size = load32(p + 16),
-                               .memory_size = load32(p + 20)};
+        spans[used++] = (Span){.address = bytes_le32(p + 12),
+                               .file_offset = bytes_le32(p + 4),
+                               .file_size = bytes_le32(p + 16),
+                               .memory_size = bytes_le32(p + 20)};
     }
     return gather(k, path, data, size, spans, used, ram_mib, err);
 }
@@ -203,9 +189,9 @@ static bool append_module(KernelPart *part, const char *item, size_t length, uns
     if (ok) {
         memcpy(part->data + at, data, size);
         uint8_t *entry = part->data + INFO_SIZE + index * MODULE_ENTRY;
-        store32(entry, part->address + (uint32_t)at);
-        store32(entry + 4, part->address + (uint32_t)(at + size));
-        store32(entry + 8, string);
+        bytes_put_le32(entry, part->address + (uint32_t)at);
+        bytes_put_le32(entry + 4, part->address + (uint32_t)(at + size));
+        bytes_put_le32(entry + 8, string);
     }
     free(data);
     return ok;
@@ -255,11 +241,11 @@ static bool build_info(Kernel *k, const char *path, const char *modules, const c
         return err_set(err, "-initrd: kernel and modules do not fit into -m %u; give more memory",
                        ram_mib);
     }
-    store32(part->data, INFO_CMDLINE | INFO_MODULES | INFO_LOADER_NAME);
-    store32(part->data + INFO_OFFSET_CMDLINE, cmdline);
-    store32(part->data + INFO_OFFSET_MODS_COUNT, count);
-    store32(part->data + INFO_OFFSET_MODS_ADDR, part->address + INFO_SIZE);
-    store32(part->data + INFO_OFFSET_LOADER_NAME, loader);
+    bytes_put_le32(part->data, INFO_CMDLINE | INFO_MODULES | INFO_LOADER_NAME);
+    bytes_put_le32(part->data + INFO_OFFSET_CMDLINE, cmdline);
+    bytes_put_le32(part->data + INFO_OFFSET_MODS_COUNT, count);
+    bytes_put_le32(part->data + INFO_OFFSET_MODS_ADDR, part->address + INFO_SIZE);
+    bytes_put_le32(part->data + INFO_OFFSET_LOADER_NAME, loader);
     return true;
 }
 
@@ -268,7 +254,7 @@ bool multiboot_load(Kernel *k, const char *path, const uint8_t *data, size_t siz
 {
     long at = multiboot_find(data, size);
     k->multiboot = true;
-    bool loaded = load32(data + at + 4) & HEADER_ADDRESSES
+    bool loaded = bytes_le32(data + at + 4) & HEADER_ADDRESSES
                       ? load_by_header(k, path, data, size, (size_t)at, ram_mib, err)
                       : load_elf(k, path, data, size, ram_mib, err);
     return loaded && build_info(k, path, modules, append, ram_mib, err);

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "machine/core/bytes.h"
 #include "machine/core/log.h"
 #include "storage/cd.h"
 #include "storage/ide_internal.h"
@@ -39,23 +40,6 @@ enum {
 uint32_t atapi_blocks(const IdeUnit *u)
 {
     return u->medium ? (uint32_t)((block_size(u->medium) + CD_BLOCK - 1) / CD_BLOCK) : 0;
-}
-
-static uint32_t be16(const uint8_t *p)
-{
-    return (uint32_t)p[0] << 8 | p[1];
-}
-
-static uint32_t be32(const uint8_t *p)
-{
-    return be16(p) << 16 | be16(p + 2);
-}
-
-static void put_be32(uint8_t *p, uint32_t value)
-{
-    for (unsigned i = 0; i < 4; i++) {
-        p[i] = (uint8_t)(value >> (24 - 8 * i));
-    }
 }
 
 void atapi_good(IdeUnit *u)
@@ -376,8 +360,8 @@ static void start_stop(IdeUnit *u)
 
 static void read_capacity(IdeUnit *u)
 {
-    put_be32(u->buffer, atapi_blocks(u) - 1);
-    put_be32(u->buffer + 4, CD_BLOCK);
+    bytes_put_be32(u->buffer, atapi_blocks(u) - 1);
+    bytes_put_be32(u->buffer + 4, CD_BLOCK);
     atapi_reply(u, 8, 8);
 }
 
@@ -461,16 +445,16 @@ static bool reading_command(IdeUnit *u)
     const uint8_t *p = u->g.cd.packet;
     switch (p[0]) {
     case 0x08:
-        start_read(u, be32(p) & 0x1fffff, p[4] ? p[4] : 256, FORM_USER);
+        start_read(u, bytes_be32(p) & 0x1fffff, p[4] ? p[4] : 256, FORM_USER);
         return true;
     case 0x28:
-        start_read(u, be32(p + 2), be16(p + 7), FORM_USER);
+        start_read(u, bytes_be32(p + 2), bytes_be16(p + 7), FORM_USER);
         return true;
     case 0xa8:
-        start_read(u, be32(p + 2), be32(p + 6), FORM_USER);
+        start_read(u, bytes_be32(p + 2), bytes_be32(p + 6), FORM_USER);
         return true;
     case 0xbe: /* READ CD */
-        read_cd(u, be32(p + 2), be32(p + 5) & 0xffffff);
+        read_cd(u, bytes_be32(p + 2), bytes_be32(p + 5) & 0xffffff);
         return true;
     case 0xb9: { /* READ CD MSF */
         uint32_t from = cd_lba(p + 3), to = cd_lba(p + 6);
@@ -482,10 +466,10 @@ static bool reading_command(IdeUnit *u)
         return true;
     }
     case 0x0b: /* SEEK (6, 10) */
-        seek(u, be32(p) & 0x1fffff);
+        seek(u, bytes_be32(p) & 0x1fffff);
         return true;
     case 0x2b:
-        seek(u, be32(p + 2));
+        seek(u, bytes_be32(p + 2));
         return true;
     case 0x25:
         read_capacity(u);

@@ -6,6 +6,7 @@
  */
 #include <string.h>
 
+#include "machine/core/bytes.h"
 #include "storage/cd.h"
 #include "storage/ide_internal.h"
 
@@ -24,18 +25,6 @@ enum {
 static uint32_t be16(const uint8_t *p)
 {
     return (uint32_t)p[0] << 8 | p[1];
-}
-
-static uint32_t be32(const uint8_t *p)
-{
-    return be16(p) << 16 | be16(p + 2);
-}
-
-static void put32(uint8_t *p, uint32_t value)
-{
-    for (unsigned i = 0; i < 4; i++) {
-        p[i] = (uint8_t)(value >> (24 - 8 * i));
-    }
 }
 
 #define SECTOR_NS (CLOCK_NS_PER_S / FRAMES)
@@ -234,8 +223,8 @@ static void put_position(const IdeUnit *u, const CdToc *toc, uint8_t *r, bool ms
         time[2] = (uint8_t)(relative % FRAMES);
         memcpy(r + 9, time, 3);
     } else {
-        put32(r + 4, at);
-        put32(r + 8, relative);
+        bytes_put_be32(r + 4, at);
+        bytes_put_be32(r + 8, relative);
     }
 }
 
@@ -283,10 +272,10 @@ bool atapi_audio(IdeUnit *u)
         read_subchannel(u);
         return true;
     case 0x45:
-        play_length(u, be32(p + 2), be16(p + 7));
+        play_length(u, bytes_be32(p + 2), be16(p + 7));
         return true;
     case 0xa5:
-        play_length(u, be32(p + 2), be32(p + 6));
+        play_length(u, bytes_be32(p + 2), bytes_be32(p + 6));
         return true;
     case 0x47:
         play_msf(u);

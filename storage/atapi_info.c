@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "machine/core/bytes.h"
 #include "storage/cd.h"
 #include "storage/ide_internal.h"
 
@@ -21,25 +22,13 @@ static uint32_t be16(const uint8_t *p)
     return (uint32_t)p[0] << 8 | p[1];
 }
 
-static void put16(uint8_t *p, uint32_t value)
-{
-    p[0] = (uint8_t)(value >> 8);
-    p[1] = (uint8_t)value;
-}
-
-static void put32(uint8_t *p, uint32_t value)
-{
-    put16(p, value >> 16);
-    put16(p + 2, value);
-}
-
 static void put_address(uint8_t *p, uint32_t lba, bool msf)
 {
     if (msf) {
         p[0] = 0;
         cd_msf(lba, p + 1);
     } else {
-        put32(p, lba);
+        bytes_put_be32(p, lba);
     }
 }
 
@@ -146,7 +135,7 @@ static void read_toc(IdeUnit *u)
         bad_field(u);
         return;
     }
-    put16(r, size - 2);
+    bytes_put_be16(r, (uint16_t)(size - 2));
     atapi_reply(u, size, be16(p + 7));
 }
 
@@ -185,10 +174,10 @@ static uint32_t mode_page(const IdeUnit *u, uint8_t *r, uint8_t page, bool chang
             r[5] = 0x03; /* CD-DA reads, accurate */
             r[6] = (uint8_t)(0x29 | (u->g.cd.locked ? 0x02 : 0)); /* tray, eject, lock */
             r[7] = 0x03; /* volume and mute for each channel */
-            put16(r + 8, READ_KB);
-            put16(r + 10, 256); /* volume levels */
-            put16(r + 12, 512); /* KiB of buffer */
-            put16(r + 14, READ_KB);
+            bytes_put_be16(r + 8, READ_KB);
+            bytes_put_be16(r + 10, 256); /* volume levels */
+            bytes_put_be16(r + 12, 512); /* KiB of buffer */
+            bytes_put_be16(r + 14, READ_KB);
         }
         return 20;
     default:
@@ -236,7 +225,7 @@ static void mode_sense(IdeUnit *u, bool ten)
         return;
     }
     if (ten) {
-        put16(r, size - 2);
+        bytes_put_be16(r, (uint16_t)(size - 2));
         r[2] = medium_type(u);
     } else {
         r[0] = (uint8_t)(size - 1);
@@ -294,7 +283,7 @@ void atapi_mode_select(IdeUnit *u)
 
 static uint32_t put_feature(uint8_t *r, unsigned code, bool current, uint8_t length)
 {
-    put16(r, code);
+    bytes_put_be16(r, (uint16_t)code);
     r[2] = (uint8_t)((current ? 1 : 0) | (code == 0 || code == 1 || code == 3 ? 2 : 0));
     r[3] = length;
     memset(r + 4, 0, length);
@@ -318,7 +307,7 @@ static void get_configuration(IdeUnit *u)
         return;
     }
     memset(r, 0, 8);
-    put16(r + 6, disc ? 0x0008 : 0); /* current profile: CD-ROM */
+    bytes_put_be16(r + 6, disc ? 0x0008 : 0); /* current profile: CD-ROM */
     for (unsigned i = 0; i < sizeof(features) / sizeof(features[0]); i++) {
         unsigned code = features[i].code;
         bool on_disc = code == 0x10 || code == 0x1e || code == 0x103;
@@ -330,28 +319,28 @@ static void get_configuration(IdeUnit *u)
         size += put_feature(f, code, current, features[i].length);
         switch (code) {
         case 0x0000: /* profile list */
-            put16(f + 4, 0x0008);
+            bytes_put_be16(f + 4, 0x0008);
             f[6] = disc ? 1 : 0;
             break;
         case 0x0001: /* core: ATAPI */
-            put32(f + 4, 2);
+            bytes_put_be32(f + 4, 2);
             break;
         case 0x0003: /* removable: tray, eject, lock */
             f[4] = 0x29;
             break;
         case 0x0010: /* random readable */
-            put32(f + 4, CD_BLOCK);
-            put16(f + 8, 1);
+            bytes_put_be32(f + 4, CD_BLOCK);
+            bytes_put_be16(f + 8, 1);
             break;
         case 0x0103: /* audio: volumes apart */
             f[4] = 0x03;
-            put16(f + 6, 256);
+            bytes_put_be16(f + 6, 256);
             break;
         default:
             break;
         }
     }
-    put32(r, size - 4);
+    bytes_put_be32(r, size - 4);
     atapi_reply(u, size, be16(p + 7));
 }
 
@@ -385,7 +374,7 @@ static void disc_information(IdeUnit *u)
     CdToc toc;
     cd_toc(u->medium, &toc);
     memset(r, 0, 34);
-    put16(r, 32);
+    bytes_put_be16(r, 32);
     r[2] = 0x0e; /* last session complete, disc complete */
     r[3] = r[4] = r[5] = 1;
     r[6] = (uint8_t)toc.tracks;
@@ -418,13 +407,13 @@ static void track_information(IdeUnit *u)
     const CdTrack *track = &toc.track[n - 1];
     uint32_t end = n < toc.tracks ? toc.track[n].start : toc.lead_out;
     memset(r, 0, 36);
-    put16(r, 34);
+    bytes_put_be16(r, 34);
     r[2] = (uint8_t)n;
     r[3] = 1;
     r[5] = track->control;
     r[6] = track->mode ? track->mode : 0x0f; /* data mode */
-    put32(r + 8, track->start);
-    put32(r + 24, end - track->start);
+    bytes_put_be32(r + 8, track->start);
+    bytes_put_be32(r + 24, end - track->start);
     atapi_reply(u, 36, be16(p + 7));
 }
 
@@ -463,10 +452,10 @@ static void get_performance(IdeUnit *u)
         return;
     }
     memset(r, 0, 24);
-    put32(r, 20);
-    put32(r + 12, READ_KB); /* from the first to the last sector, the same speed */
-    put32(r + 16, atapi_blocks(u) - 1);
-    put32(r + 20, READ_KB);
+    bytes_put_be32(r, 20);
+    bytes_put_be32(r + 12, READ_KB); /* from the first to the last sector, the same speed */
+    bytes_put_be32(r + 16, atapi_blocks(u) - 1);
+    bytes_put_be32(r + 20, READ_KB);
     uint32_t descriptors = be16(p + 8);
     atapi_reply(u, descriptors ? 24 : 8, 24);
 }

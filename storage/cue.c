@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "machine/core/bytes.h"
 #include "storage/block_format.h"
 #include "storage/cd.h"
 #include "storage/image_path.h"
@@ -129,11 +130,6 @@ static long frames_of(const char *text)
     return (long)(m * 60 + s) * 75 + (long)f;
 }
 
-static uint32_t le32(const uint8_t *p)
-{
-    return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-}
-
 /* Finds the samples of a WAVE file: 16 bits, stereo, 44100 Hz. */
 static bool find_samples(CueFile *f, const char *path, Err *err)
 {
@@ -148,10 +144,11 @@ static bool find_samples(CueFile *f, const char *path, Err *err)
         if (disk_file_read(&f->file, at, chunk, 8) != 0) {
             break;
         }
-        uint32_t size = le32(chunk + 4);
+        uint32_t size = bytes_le32(chunk + 4);
         if (memcmp(chunk, "fmt ", 4) == 0 && size >= 16 &&
             disk_file_read(&f->file, at + 8, chunk, 16) == 0) {
-            format = chunk[0] == 1 && chunk[2] == 2 && le32(chunk + 4) == 44100 && chunk[14] == 16;
+            format =
+                chunk[0] == 1 && chunk[2] == 2 && bytes_le32(chunk + 4) == 44100 && chunk[14] == 16;
         } else if (memcmp(chunk, "data", 4) == 0) {
             uint64_t room = f->size - at - 8;
             f->start = at + 8;

@@ -38,7 +38,7 @@ bool qcow2_is(const Block *b)
 static int qcow2_probe(const BlockProbe *p)
 {
     bool magic = p->head_size >= QCOW2_HEADER_V2 && memcmp(p->head, "QFI\xfb", 4) == 0;
-    uint32_t version = magic ? qcow2_be32(p->head + 4) : 0;
+    uint32_t version = magic ? bytes_be32(p->head + 4) : 0;
     return version == 2 || version == 3 ? 100 : 0;
 }
 
@@ -72,20 +72,20 @@ static bool inside(const Qcow2 *q, uint64_t offset, uint64_t bytes, uint64_t fil
 static bool read_header(Block *b, const uint8_t *h, Err *err)
 {
     Qcow2 *q = b->data;
-    q->version = qcow2_be32(h + 4);
-    q->cluster_bits = qcow2_be32(h + 20);
-    b->size = qcow2_be64(h + 24) & ~UINT64_C(511);
+    q->version = bytes_be32(h + 4);
+    q->cluster_bits = bytes_be32(h + 20);
+    b->size = bytes_be64(h + 24) & ~UINT64_C(511);
     q->refcount_order = 4;
     if (q->version != 2 && q->version != 3) {
         return err_set(err, "'%s': qcow2 version %u is unknown; convert it with qemu-img", b->path,
                        q->version);
     }
     if (q->version == 3) {
-        q->incompatible = qcow2_be64(h + 72);
-        q->compatible = qcow2_be64(h + 80);
-        q->autoclear = qcow2_be64(h + 88);
-        q->refcount_order = qcow2_be32(h + 96);
-        uint32_t length = qcow2_be32(h + 100);
+        q->incompatible = bytes_be64(h + 72);
+        q->compatible = bytes_be64(h + 80);
+        q->autoclear = bytes_be64(h + 88);
+        q->refcount_order = bytes_be32(h + 96);
+        uint32_t length = bytes_be32(h + 100);
         if (length < QCOW2_HEADER_V3 || length % 8 || length > 4096 - 8) {
             return bad(b, err, "its header length is wrong");
         }
@@ -94,7 +94,7 @@ static bool read_header(Block *b, const uint8_t *h, Err *err)
             return err_set(err, "'%s': its compression (type %u) is unknown", b->path, h[104]);
         }
     }
-    if (qcow2_be32(h + 32) != 0) {
+    if (bytes_be32(h + 32) != 0) {
         return err_set(err, "'%s' is encrypted, which is not supported; convert it with qemu-img",
                        b->path);
     }
@@ -128,7 +128,7 @@ static int read_words(Block *b, uint64_t offset, size_t count, uint64_t **out)
     int error = !bytes || !words ? ENOMEM : 0;
     error = error || !count ? error : disk_file_read(&b->file, offset, bytes, count * 8);
     for (size_t i = 0; i < count && !error; i++) {
-        words[i] = qcow2_be64(bytes + 8 * i);
+        words[i] = bytes_be64(bytes + 8 * i);
     }
     free(bytes);
     if (error) {
@@ -170,10 +170,10 @@ static int note_metadata(Block *b)
 static bool read_tables(Block *b, const uint8_t *h, uint64_t file_size, Err *err)
 {
     Qcow2 *q = b->data;
-    uint64_t clusters = qcow2_be32(h + 56), span = l2_span(q);
-    q->l1_size = qcow2_be32(h + 36);
-    q->l1_offset = qcow2_be64(h + 40);
-    q->counts_offset = qcow2_be64(h + 48);
+    uint64_t clusters = bytes_be32(h + 56), span = l2_span(q);
+    q->l1_size = bytes_be32(h + 36);
+    q->l1_offset = bytes_be64(h + 40);
+    q->counts_offset = bytes_be64(h + 48);
     uint64_t needed = b->size / span + (b->size % span != 0);
     if (q->l1_size > QCOW2_MAX_L1_BYTES / 8 || needed > q->l1_size ||
         !inside(q, q->l1_offset, 8ull * q->l1_size, file_size)) {
@@ -223,7 +223,7 @@ static void backing_format(const uint8_t *h, size_t size, size_t at, char *forma
 {
     format[0] = '\0';
     while (at + 8 <= size) {
-        uint32_t type = qcow2_be32(h + at), length = qcow2_be32(h + at + 4);
+        uint32_t type = bytes_be32(h + at), length = bytes_be32(h + at + 4);
         if (type == EXTENSION_END || length > size - at - 8) {
             return;
         }
@@ -238,8 +238,8 @@ static void backing_format(const uint8_t *h, size_t size, size_t at, char *forma
 static bool open_backing(Block *b, const uint8_t *h, size_t size, const BlockOptions *options,
                          Err *err)
 {
-    uint64_t at = qcow2_be64(h + 8);
-    uint32_t length = qcow2_be32(h + 16);
+    uint64_t at = bytes_be64(h + 8);
+    uint32_t length = bytes_be32(h + 16);
     char name[MAX_BACKING_NAME + 1], path[PATH_MAX], format[32];
     if (at == 0) {
         return true;
@@ -249,8 +249,8 @@ static bool open_backing(Block *b, const uint8_t *h, size_t size, const BlockOpt
     }
     memcpy(name, h + at, length);
     name[length] = '\0';
-    unsigned version = qcow2_be32(h + 4);
-    backing_format(h, (size_t)at, version == 3 ? qcow2_be32(h + 100) : QCOW2_HEADER_V2, format,
+    unsigned version = bytes_be32(h + 4);
+    backing_format(h, (size_t)at, version == 3 ? bytes_be32(h + 100) : QCOW2_HEADER_V2, format,
                    sizeof(format));
     if (!image_path_beside(b->path, name, options->any_backing, path, sizeof(path), err)) {
         return false;
@@ -335,7 +335,7 @@ static bool qcow2_open(Block *b, const BlockOptions *options, Err *err)
     }
     Qcow2 *q = b->data;
     if (!read_header(b, h, err) || !read_tables(b, h, file_size, err) || !make_caches(b, err) ||
-        !qcow2_load_snapshots(b, qcow2_be64(h + 64), qcow2_be32(h + 60), err) ||
+        !qcow2_load_snapshots(b, bytes_be64(h + 64), bytes_be32(h + 60), err) ||
         !open_backing(b, h, size < q->cluster_size ? size : (size_t)q->cluster_size, options,
                       err) ||
         !make_ready(b, err)) {
@@ -366,7 +366,7 @@ static uint64_t l2_index(const Qcow2 *q, uint64_t offset)
 
 static uint64_t l2_entry(const Qcow2 *q, const Qcow2Table *table, uint64_t offset)
 {
-    return table ? qcow2_be64(table->data + 8 * l2_index(q, offset)) : 0;
+    return table ? bytes_be64(table->data + 8 * l2_index(q, offset)) : 0;
 }
 
 typedef enum ClusterKind { CLUSTER_NONE, CLUSTER_ZERO, CLUSTER_DATA, CLUSTER_PACKED } ClusterKind;
@@ -606,7 +606,7 @@ static int release_entry(Block *b, uint64_t entry)
 
 static void set_entry(Qcow2 *q, Qcow2Table *table, uint64_t offset, uint64_t entry)
 {
-    qcow2_put64(table->data + 8 * l2_index(q, offset), entry);
+    bytes_put_be64(table->data + 8 * l2_index(q, offset), entry);
     table->dirty = true;
 }
 

@@ -20,17 +20,17 @@ int qcow2_write_header(Block *b)
     if (error) {
         return error;
     }
-    qcow2_put64(h + 24, b->size);
-    qcow2_put32(h + 36, q->l1_size);
-    qcow2_put64(h + 40, q->l1_offset);
-    qcow2_put64(h + 48, q->counts_offset);
-    qcow2_put32(h + 56, (uint32_t)(q->counts_size / (q->cluster_size / 8)));
-    qcow2_put32(h + 60, q->snapshots);
-    qcow2_put64(h + 64, q->snapshots ? q->snapshots_offset : 0);
+    bytes_put_be64(h + 24, b->size);
+    bytes_put_be32(h + 36, q->l1_size);
+    bytes_put_be64(h + 40, q->l1_offset);
+    bytes_put_be64(h + 48, q->counts_offset);
+    bytes_put_be32(h + 56, (uint32_t)(q->counts_size / (q->cluster_size / 8)));
+    bytes_put_be32(h + 60, q->snapshots);
+    bytes_put_be64(h + 64, q->snapshots ? q->snapshots_offset : 0);
     if (q->version == 3) {
-        qcow2_put64(h + 72, q->incompatible);
-        qcow2_put64(h + 80, q->compatible);
-        qcow2_put64(h + 88, 0); /* what others keep beside the data no longer fits them */
+        bytes_put_be64(h + 72, q->incompatible);
+        bytes_put_be64(h + 80, q->compatible);
+        bytes_put_be64(h + 88, 0); /* what others keep beside the data no longer fits them */
     }
     return disk_file_write(&b->file, 0, h, size);
 }
@@ -81,7 +81,7 @@ static int refer_l1(Block *b, Census *c, const uint64_t *l1, uint32_t size, bool
             return error;
         }
         for (uint64_t j = 0; j < q->cluster_size / 8; j++) {
-            uint64_t entry = qcow2_be64(table->data + 8 * j), offset, length;
+            uint64_t entry = bytes_be64(table->data + 8 * j), offset, length;
             if (entry & QCOW2_COMPRESSED) {
                 qcow2_packed_place(q, entry, &offset, &length);
                 refer_bytes(q, c, offset, length);
@@ -186,7 +186,7 @@ static int compare_flags(Block *b, bool repair, Qcow2Check *result)
         for (uint64_t j = 0; j < q->cluster_size / 8 && !error; j++) {
             Qcow2Table *table;
             error = qcow2_table_load(b, &q->l2, l2, false, &table);
-            uint64_t entry = error ? 0 : qcow2_be64(table->data + 8 * j);
+            uint64_t entry = error ? 0 : bytes_be64(table->data + 8 * j);
             if (entry & QCOW2_COMPRESSED || !(entry & QCOW2_OFFSET)) {
                 continue;
             }
@@ -195,7 +195,7 @@ static int compare_flags(Block *b, bool repair, Qcow2Check *result)
                 result->corruptions++;
                 if (repair) {
                     entry = (entry & ~QCOW2_COPIED) | (count == 1 ? QCOW2_COPIED : 0);
-                    qcow2_put64(table->data + 8 * j, entry);
+                    bytes_put_be64(table->data + 8 * j, entry);
                     table->dirty = true;
                     result->fixed++;
                 }
@@ -274,18 +274,18 @@ static bool put_header(uint8_t *h, const Layout *l, uint64_t size, const Qcow2Op
 {
     size_t at = version == 3 ? (o->zstd ? 112 : QCOW2_HEADER_V3) : QCOW2_HEADER_V2;
     memcpy(h, "QFI\xfb", 4);
-    qcow2_put32(h + 4, version);
-    qcow2_put32(h + 20, cluster_bits);
-    qcow2_put64(h + 24, size);
-    qcow2_put32(h + 36, (uint32_t)l->l1_entries);
-    qcow2_put64(h + 40, (1 + l->table_clusters + l->blocks) * l->cluster);
-    qcow2_put64(h + 48, l->cluster);
-    qcow2_put32(h + 56, (uint32_t)l->table_clusters);
+    bytes_put_be32(h + 4, version);
+    bytes_put_be32(h + 20, cluster_bits);
+    bytes_put_be64(h + 24, size);
+    bytes_put_be32(h + 36, (uint32_t)l->l1_entries);
+    bytes_put_be64(h + 40, (1 + l->table_clusters + l->blocks) * l->cluster);
+    bytes_put_be64(h + 48, l->cluster);
+    bytes_put_be32(h + 56, (uint32_t)l->table_clusters);
     if (version == 3) {
-        qcow2_put64(h + 72, o->zstd ? QCOW2_COMPRESSION : 0);
-        qcow2_put64(h + 80, o->lazy_refcounts ? 1 : 0);
-        qcow2_put32(h + 96, l->order);
-        qcow2_put32(h + 100, (uint32_t)at);
+        bytes_put_be64(h + 72, o->zstd ? QCOW2_COMPRESSION : 0);
+        bytes_put_be64(h + 80, o->lazy_refcounts ? 1 : 0);
+        bytes_put_be32(h + 96, l->order);
+        bytes_put_be32(h + 100, (uint32_t)at);
         h[104] = o->zstd;
     }
     if (o->backing) {
@@ -295,15 +295,15 @@ static bool put_header(uint8_t *h, const Layout *l, uint64_t size, const Qcow2Op
             return false;
         }
         if (format) {
-            qcow2_put32(h + at, 0xe2792aca);
-            qcow2_put32(h + at + 4, (uint32_t)format);
+            bytes_put_be32(h + at, 0xe2792aca);
+            bytes_put_be32(h + at + 4, (uint32_t)format);
             memcpy(h + at + 8, o->backing_format, format);
             at += 8 + (format + 7) / 8 * 8;
         }
         at += 8; /* the end of the extensions: zeros */
         memcpy(h + at, o->backing, name);
-        qcow2_put64(h + 8, at);
-        qcow2_put32(h + 16, (uint32_t)name);
+        bytes_put_be64(h + 8, at);
+        bytes_put_be32(h + 16, (uint32_t)name);
     }
     return true;
 }
@@ -352,7 +352,7 @@ bool qcow2_create(const char *path, uint64_t size, const Qcow2Options *options, 
     good = good && disk_file_create(&file, path, &(DiskFileOptions){.write = true}, err);
     if (good) {
         for (uint64_t i = 0; i < l.blocks; i++) {
-            qcow2_put64(image + l.cluster + 8 * i, (1 + l.table_clusters + i) * l.cluster);
+            bytes_put_be64(image + l.cluster + 8 * i, (1 + l.table_clusters + i) * l.cluster);
         }
         put_counts(image + (1 + l.table_clusters) * l.cluster, &l);
         int error = disk_file_write(&file, 0, image, bytes);

@@ -3,6 +3,7 @@
 #ifndef STORAGE_QCOW2_INTERNAL_H
 #define STORAGE_QCOW2_INTERNAL_H
 
+#include "machine/core/bytes.h"
 #include "storage/block_format.h"
 #include "storage/qcow2.h"
 
@@ -82,34 +83,6 @@ typedef struct Qcow2 {
     unsigned snapshots;
     uint64_t snapshots_offset, snapshots_size; /* bytes */
 } Qcow2;
-
-static inline uint64_t qcow2_be64(const uint8_t *p)
-{
-    uint64_t value = 0;
-    for (unsigned i = 0; i < 8; i++) {
-        value = value << 8 | p[i];
-    }
-    return value;
-}
-
-static inline uint32_t qcow2_be32(const uint8_t *p)
-{
-    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
-
-static inline void qcow2_put64(uint8_t *p, uint64_t value)
-{
-    for (unsigned i = 0; i < 8; i++) {
-        p[i] = (uint8_t)(value >> (56 - 8 * i));
-    }
-}
-
-static inline void qcow2_put32(uint8_t *p, uint32_t value)
-{
-    for (unsigned i = 0; i < 4; i++) {
-        p[i] = (uint8_t)(value >> (24 - 8 * i));
-    }
-}
 
 /* qcow2_meta.c: caches, reference counts, allocation, ordered write-back */
 int qcow2_table_load(Block *b, Qcow2Cache *cache, uint64_t offset, bool fresh, Qcow2Table **out);

@@ -456,7 +456,7 @@ static int write_words(Block *b, uint64_t offset, const uint64_t *words, size_t 
         return ENOMEM;
     }
     for (size_t i = 0; i < count; i++) {
-        qcow2_put64(bytes + 8 * i, words[i]);
+        bytes_put_be64(bytes + 8 * i, words[i]);
     }
     int error = disk_file_write(&b->file, offset, bytes, count * 8);
     free(bytes);

@@ -37,17 +37,17 @@ static size_t parse_entry(const Block *b, const uint8_t *p, size_t size, Qcow2Sn
     if (size < ENTRY_HEAD) {
         return 0;
     }
-    uint32_t id = be16(p + 12), name = be16(p + 14), extra = qcow2_be32(p + 36);
+    uint32_t id = be16(p + 12), name = be16(p + 14), extra = bytes_be32(p + 36);
     uint64_t length = ENTRY_HEAD + (uint64_t)extra + id + name;
     if (extra > 1024 || length > size) {
         return 0;
     }
-    *s = (Qcow2SnapshotEntry){.l1_offset = qcow2_be64(p), .l1_size = qcow2_be32(p + 8)};
-    s->info.date_s = qcow2_be32(p + 16);
-    s->info.date_ns = qcow2_be32(p + 20);
-    s->info.vm_clock_ns = qcow2_be64(p + 24);
-    s->info.vm_state_size = extra >= 8 ? qcow2_be64(p + ENTRY_HEAD) : qcow2_be32(p + 32);
-    s->info.disk_size = extra >= 16 ? qcow2_be64(p + ENTRY_HEAD + 8) : b->size;
+    *s = (Qcow2SnapshotEntry){.l1_offset = bytes_be64(p), .l1_size = bytes_be32(p + 8)};
+    s->info.date_s = bytes_be32(p + 16);
+    s->info.date_ns = bytes_be32(p + 20);
+    s->info.vm_clock_ns = bytes_be64(p + 24);
+    s->info.vm_state_size = extra >= 8 ? bytes_be64(p + ENTRY_HEAD) : bytes_be32(p + 32);
+    s->info.disk_size = extra >= 16 ? bytes_be64(p + ENTRY_HEAD + 8) : b->size;
     take_text(s->info.id, sizeof(s->info.id), p + ENTRY_HEAD + extra, id);
     take_text(s->info.name, sizeof(s->info.name), p + ENTRY_HEAD + extra + id, name);
     length = (length + 7) & ~UINT64_C(7);
@@ -125,18 +125,18 @@ static uint8_t *pack_table(const Qcow2SnapshotEntry *list, unsigned count, size_
         const Qcow2Snapshot *s = &list[i].info;
         uint8_t *p = table + at;
         size_t id = strlen(s->id), name = strlen(s->name);
-        qcow2_put64(p, list[i].l1_offset);
-        qcow2_put32(p + 8, list[i].l1_size);
+        bytes_put_be64(p, list[i].l1_offset);
+        bytes_put_be32(p + 8, list[i].l1_size);
         put16(p + 12, id);
         put16(p + 14, name);
-        qcow2_put32(p + 16, s->date_s);
-        qcow2_put32(p + 20, s->date_ns);
-        qcow2_put64(p + 24, s->vm_clock_ns);
-        qcow2_put32(p + 32, s->vm_state_size > UINT32_MAX ? 0 : (uint32_t)s->vm_state_size);
-        qcow2_put32(p + 36, ENTRY_EXTRA);
-        qcow2_put64(p + ENTRY_HEAD, s->vm_state_size);
-        qcow2_put64(p + ENTRY_HEAD + 8, s->disk_size);
-        qcow2_put64(p + ENTRY_HEAD + 16, UINT64_MAX); /* no instruction count */
+        bytes_put_be32(p + 16, s->date_s);
+        bytes_put_be32(p + 20, s->date_ns);
+        bytes_put_be64(p + 24, s->vm_clock_ns);
+        bytes_put_be32(p + 32, s->vm_state_size > UINT32_MAX ? 0 : (uint32_t)s->vm_state_size);
+        bytes_put_be32(p + 36, ENTRY_EXTRA);
+        bytes_put_be64(p + ENTRY_HEAD, s->vm_state_size);
+        bytes_put_be64(p + ENTRY_HEAD + 8, s->disk_size);
+        bytes_put_be64(p + ENTRY_HEAD + 16, UINT64_MAX); /* no instruction count */
         memcpy(p + ENTRY_HEAD + ENTRY_EXTRA, s->id, id);
         memcpy(p + ENTRY_HEAD + ENTRY_EXTRA + id, s->name, name);
         at += (ENTRY_HEAD + ENTRY_EXTRA + id + name + 7) & ~(size_t)7;
@@ -222,7 +222,7 @@ static int change_references(Block *b, const uint64_t *l1, uint32_t size, bool m
         for (uint64_t j = 0; j < q->cluster_size / 8 && !error; j++) {
             Qcow2Table *table;
             error = qcow2_table_load(b, &q->l2, l2, false, &table);
-            uint64_t entry = error ? 0 : qcow2_be64(table->data + 8 * j);
+            uint64_t entry = error ? 0 : bytes_be64(table->data + 8 * j);
             if (entry & QCOW2_COMPRESSED) {
                 uint64_t offset, length;
                 qcow2_packed_place(q, entry, &offset, &length);
@@ -252,13 +252,13 @@ static int renew_flags(Block *b)
         for (uint64_t j = 0; j < q->cluster_size / 8 && !error; j++) {
             Qcow2Table *table;
             error = qcow2_table_load(b, &q->l2, l2, false, &table);
-            uint64_t entry = error ? 0 : qcow2_be64(table->data + 8 * j), right = entry;
+            uint64_t entry = error ? 0 : bytes_be64(table->data + 8 * j), right = entry;
             if (!error && !(entry & QCOW2_COMPRESSED) && entry & QCOW2_OFFSET) {
                 error = qcow2_count(b, (entry & QCOW2_OFFSET) >> q->cluster_bits, &count);
                 right = (entry & ~QCOW2_COPIED) | (count == 1 ? QCOW2_COPIED : 0);
             }
             if (!error && right != entry) {
-                qcow2_put64(table->data + 8 * j, right);
+                bytes_put_be64(table->data + 8 * j, right);
                 table->dirty = true;
             }
         }
@@ -322,7 +322,7 @@ static int copy_l1(Block *b, uint64_t *place)
     uint8_t *copy = malloc(bytes ? bytes : 1);
     int error = copy ? qcow2_allocate(b, clusters_of(q, bytes ? bytes : 1), place) : ENOMEM;
     for (uint32_t i = 0; i < q->l1_size && !error; i++) {
-        qcow2_put64(copy + 8ull * i, q->l1[i] & ~QCOW2_COPIED);
+        bytes_put_be64(copy + 8ull * i, q->l1[i] & ~QCOW2_COPIED);
     }
     if (!error) {
         error = disk_file_write(&b->file, *place, copy, bytes);

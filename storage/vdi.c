@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "machine/core/bytes.h"
 #include "storage/block_format.h"
 
 enum {
@@ -39,21 +40,9 @@ typedef struct Vdi {
     uint32_t *map;
 } Vdi;
 
-static uint32_t le32(const uint8_t *p)
-{
-    return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-}
-
-static void put32(uint8_t *p, uint32_t value)
-{
-    for (unsigned i = 0; i < 4; i++) {
-        p[i] = (uint8_t)(value >> (8 * i));
-    }
-}
-
 static int vdi_probe(const BlockProbe *p)
 {
-    return p->head_size >= HEADER && le32(p->head + AT_SIGNATURE) == SIGNATURE ? 100 : 0;
+    return p->head_size >= HEADER && bytes_le32(p->head + AT_SIGNATURE) == SIGNATURE ? 100 : 0;
 }
 
 static bool bad(const Block *b, Err *err, const char *what)
@@ -73,7 +62,7 @@ static bool read_map(Block *b, uint64_t file_size, Err *err)
         return err_set(err, "'%s': its block map cannot be read: %s", b->path, strerror(error));
     }
     for (uint32_t i = 0; i < v->blocks; i++) {
-        uint32_t entry = v->map[i] = le32((const uint8_t *)&v->map[i]);
+        uint32_t entry = v->map[i] = bytes_le32((const uint8_t *)&v->map[i]);
         if (entry < LEAST_SPECIAL) {
             if (entry >= v->blocks) {
                 return bad(b, err, "a block lies outside the file");
@@ -96,15 +85,15 @@ static bool read_header(Block *b, Err *err)
     if (error) {
         return err_set(err, "'%s' cannot be read: %s", b->path, strerror(error));
     }
-    uint32_t type = le32(h + AT_TYPE), extra = le32(h + AT_BLOCK_EXTRA);
-    b->size = le32(h + AT_DISK_SIZE) | (uint64_t)le32(h + AT_DISK_SIZE + 4) << 32;
+    uint32_t type = bytes_le32(h + AT_TYPE), extra = bytes_le32(h + AT_BLOCK_EXTRA);
+    b->size = bytes_le32(h + AT_DISK_SIZE) | (uint64_t)bytes_le32(h + AT_DISK_SIZE + 4) << 32;
     /* QEMU rounds odd sizes up, as the blocks do */
     b->size = (b->size + BLOCK_SECTOR - 1) & ~(uint64_t)(BLOCK_SECTOR - 1);
-    v->map_at = le32(h + AT_MAP);
-    v->data_at = le32(h + AT_DATA);
-    v->block_bytes = le32(h + AT_BLOCK_SIZE);
-    v->blocks = le32(h + AT_BLOCKS);
-    if (le32(h + AT_SIGNATURE) != SIGNATURE || le32(h + AT_VERSION) != 0x00010001) {
+    v->map_at = bytes_le32(h + AT_MAP);
+    v->data_at = bytes_le32(h + AT_DATA);
+    v->block_bytes = bytes_le32(h + AT_BLOCK_SIZE);
+    v->blocks = bytes_le32(h + AT_BLOCKS);
+    if (bytes_le32(h + AT_SIGNATURE) != SIGNATURE || bytes_le32(h + AT_VERSION) != 0x00010001) {
         return err_set(err, "'%s' is no VDI image of version 1.1; convert it with qemu-img",
                        b->path);
     }
@@ -116,7 +105,7 @@ static bool read_header(Block *b, Err *err)
     }
     if (v->block_bytes < BLOCK_SECTOR || v->block_bytes > MAX_BLOCK_BYTES ||
         v->block_bytes & (v->block_bytes - 1) || extra != 0 ||
-        le32(h + AT_SECTOR_SIZE) != BLOCK_SECTOR) {
+        bytes_le32(h + AT_SECTOR_SIZE) != BLOCK_SECTOR) {
         return bad(b, err, "its block or sector size is out of range");
     }
     if (v->blocks == 0 || v->blocks > MAX_BLOCKS || b->size == 0 ||
@@ -198,10 +187,10 @@ static int add_block(Block *b, uint32_t index, uint32_t in, const uint8_t *data,
     memcpy(whole + in, data, length);
     int error = disk_file_write(&b->file, place(v, v->allocated), whole, v->block_bytes);
     free(whole);
-    put32(word, v->allocated + 1);
+    bytes_put_le32(word, v->allocated + 1);
     error = error ? error : disk_file_write(&b->file, AT_ALLOCATED, word, 4);
     error = error ? error : disk_file_sync(&b->file);
-    put32(word, v->allocated);
+    bytes_put_le32(word, v->allocated);
     error = error ? error : disk_file_write(&b->file, v->map_at + 4ull * index, word, 4);
     if (!error) {
         v->map[index] = v->allocated++;

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "machine/core/bytes.h"
 #include "storage/block_format.h"
 #include "storage/image_path.h"
 
@@ -39,23 +40,6 @@ typedef struct Vhd {
     uint32_t bitmap_of;
 } Vhd;
 
-static uint32_t be32(const uint8_t *p)
-{
-    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
-
-static uint64_t be64(const uint8_t *p)
-{
-    return (uint64_t)be32(p) << 32 | be32(p + 4);
-}
-
-static void put32(uint8_t *p, uint32_t value)
-{
-    for (unsigned i = 0; i < 4; i++) {
-        p[i] = (uint8_t)(value >> (24 - 8 * i));
-    }
-}
-
 /* Ones' complement of the sum of all bytes but the checksum's own four. */
 static bool checksum_good(const uint8_t *p, size_t size, size_t at)
 {
@@ -63,7 +47,7 @@ static bool checksum_good(const uint8_t *p, size_t size, size_t at)
     for (size_t i = 0; i < size; i++) {
         sum += i >= at && i < at + 4 ? 0 : p[i];
     }
-    return be32(p + at) == ~sum;
+    return bytes_be32(p + at) == ~sum;
 }
 
 static int vhd_probe(const BlockProbe *p)
@@ -97,7 +81,7 @@ static bool read_footer(Block *b, uint64_t file_size, Err *err)
     if (!error && !good) {
         error = disk_file_read(&b->file, 0, v->footer, FOOTER);
         good = !error && memcmp(v->footer, "conectix", 8) == 0 &&
-               checksum_good(v->footer, FOOTER, 64) && be32(v->footer + 60) != TYPE_FIXED;
+               checksum_good(v->footer, FOOTER, 64) && bytes_be32(v->footer + 60) != TYPE_FIXED;
         v->footer_at = (file_size + 511) & ~UINT64_C(511); /* it was cut off: make it anew there */
     }
     if (error) {
@@ -109,7 +93,7 @@ static bool read_footer(Block *b, uint64_t file_size, Err *err)
 /* Virtual PC made the geometry the size; everybody else means the size field. */
 static uint64_t disk_size(const uint8_t *footer)
 {
-    uint64_t size = be64(footer + 48);
+    uint64_t size = bytes_be64(footer + 48);
     uint64_t cylinders = (uint32_t)footer[56] << 8 | footer[57];
     uint64_t chs = cylinders * footer[58] * footer[59] * BLOCK_SECTOR;
     bool by_geometry = memcmp(footer + 28, "vpc ", 4) == 0 || memcmp(footer + 28, "vs  ", 4) == 0 ||
@@ -124,8 +108,8 @@ static bool parent_path(Block *b, const uint8_t *header, uint64_t file_size, cha
 {
     for (unsigned i = 0; i < 8; i++) {
         const uint8_t *locator = header + 576 + 24 * i;
-        uint32_t length = be32(locator + 8);
-        uint64_t at = be64(locator + 16);
+        uint32_t length = bytes_be32(locator + 8);
+        uint64_t at = bytes_be64(locator + 16);
         uint8_t text[2048];
         if (memcmp(locator, "W2ru", 4) != 0 || length == 0 || length > sizeof(text) ||
             at > file_size || length > file_size - at ||
@@ -186,15 +170,15 @@ static bool read_table(Block *b, uint64_t file_size, const BlockOptions *options
 {
     Vhd *v = b->data;
     uint8_t header[HEADER];
-    uint64_t at = be64(v->footer + 16);
+    uint64_t at = bytes_be64(v->footer + 16);
     if (at > file_size || file_size - at < HEADER ||
         disk_file_read(&b->file, at, header, HEADER) != 0 || memcmp(header, "cxsparse", 8) != 0 ||
         !checksum_good(header, HEADER, 36)) {
         return bad(b, err, "its header is missing or wrong");
     }
-    v->table_at = be64(header + 16);
-    v->blocks = be32(header + 28);
-    v->block_bytes = be32(header + 32);
+    v->table_at = bytes_be64(header + 16);
+    v->blocks = bytes_be32(header + 28);
+    v->block_bytes = bytes_be32(header + 32);
     if (v->block_bytes < BLOCK_SECTOR || v->block_bytes > MAX_BLOCK_BYTES ||
         v->block_bytes & (v->block_bytes - 1)) {
         return bad(b, err, "its block size is out of range");
@@ -213,7 +197,7 @@ static bool read_table(Block *b, uint64_t file_size, const BlockOptions *options
     }
     int error = disk_file_read(&b->file, v->table_at, v->table, 4ull * v->blocks);
     for (uint32_t i = 0; i < v->blocks && !error; i++) {
-        v->table[i] = be32((const uint8_t *)&v->table[i]);
+        v->table[i] = bytes_be32((const uint8_t *)&v->table[i]);
         uint64_t from = (uint64_t)v->table[i] * BLOCK_SECTOR;
         uint64_t end = from + v->bitmap_bytes + v->block_bytes;
         if (v->table[i] != UNUSED_BLOCK && end > v->footer_at) {
@@ -248,7 +232,7 @@ static bool vhd_open(Block *b, const BlockOptions *options, Err *err)
     }
     bool good = read_footer(b, file_size, err);
     if (good) {
-        v->type = be32(v->footer + 60);
+        v->type = bytes_be32(v->footer + 60);
         b->size = disk_size(v->footer);
         if (b->size == 0 || b->size % BLOCK_SECTOR || b->size > UINT64_C(1) << 41) {
             good = bad(b, err, "its disk size is out of range");
@@ -374,7 +358,7 @@ static int add_block(Block *b, uint32_t block)
     error = error ? error : disk_file_write(&b->file, place, empty, v->bitmap_bytes);
     free(empty);
     error = error ? error : disk_file_sync(&b->file);
-    put32(entry, (uint32_t)(place / BLOCK_SECTOR));
+    bytes_put_be32(entry, (uint32_t)(place / BLOCK_SECTOR));
     error = error ? error : disk_file_write(&b->file, v->table_at + 4ull * block, entry, 4);
     if (!error) {
         v->table[block] = (uint32_t)(place / BLOCK_SECTOR);

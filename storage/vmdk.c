@@ -14,6 +14,7 @@
 #include <string.h>
 #include <zlib.h>
 
+#include "machine/core/bytes.h"
 #include "storage/block_format.h"
 #include "storage/image_path.h"
 
@@ -58,23 +59,6 @@ typedef struct Vmdk {
     uint32_t unpacked;       /* this sector is in `grain`; 0: none */
 } Vmdk;
 
-static uint32_t le32(const uint8_t *p)
-{
-    return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-}
-
-static uint64_t le64(const uint8_t *p)
-{
-    return le32(p) | (uint64_t)le32(p + 4) << 32;
-}
-
-static void put32(uint8_t *p, uint32_t value)
-{
-    for (unsigned i = 0; i < 4; i++) {
-        p[i] = (uint8_t)(value >> (8 * i));
-    }
-}
-
 static int vmdk_probe(const BlockProbe *p)
 {
     if (p->head_size >= HEADER && memcmp(p->head, "KDMV", 4) == 0) {
@@ -92,7 +76,7 @@ static int read_table(const Extent *e, uint64_t sector, uint32_t *table, uint32_
 {
     int error = disk_file_read(&e->file, sector * BLOCK_SECTOR, table, 4ull * entries);
     for (uint32_t i = 0; i < entries && !error; i++) {
-        table[i] = le32((const uint8_t *)&table[i]);
+        table[i] = bytes_le32((const uint8_t *)&table[i]);
     }
     return error;
 }
@@ -124,17 +108,17 @@ static bool open_sparse(Extent *e, const char *path, uint64_t want, Err *err)
     uint8_t h[HEADER];
     int error = disk_file_size(&e->file, &e->end);
     error = error ? error : e->end < HEADER ? EIO : disk_file_read(&e->file, 0, h, HEADER);
-    if (!error && le64(h + 56) == GD_AT_END && e->end >= 3 * HEADER) {
+    if (!error && bytes_le64(h + 56) == GD_AT_END && e->end >= 3 * HEADER) {
         error = disk_file_read(&e->file, e->end - 2 * HEADER, h, HEADER); /* the footer */
     }
     if (error) {
         return err_set(err, "'%s' cannot be read: %s", path, strerror(error));
     }
-    uint64_t capacity = le64(h + 12), grain = le64(h + 20);
-    uint32_t version = le32(h + 4);
+    uint64_t capacity = bytes_le64(h + 12), grain = bytes_le64(h + 20);
+    uint32_t version = bytes_le32(h + 4);
     e->kind = EXTENT_SPARSE;
-    e->flags = le32(h + 8);
-    e->table_size = le32(h + 44);
+    e->flags = bytes_le32(h + 8);
+    e->table_size = bytes_le32(h + 44);
     e->table_of = UINT32_MAX;
     if (memcmp(h, "KDMV", 4) != 0 || version < 1 || version > 3) {
         return err_set(
@@ -153,7 +137,7 @@ static bool open_sparse(Extent *e, const char *path, uint64_t want, Err *err)
     e->size = want ? want : e->size;
     e->directory_size = (uint32_t)tables;
     e->end = (e->end + BLOCK_SECTOR - 1) & ~(uint64_t)(BLOCK_SECTOR - 1);
-    return read_directories(e, path, le64(h + 56), le64(h + 48), err);
+    return read_directories(e, path, bytes_le64(h + 56), bytes_le64(h + 48), err);
 }
 
 /* One line of the descriptor: "RW 8192 SPARSE "disk-s001.vmdk"". */
@@ -304,9 +288,9 @@ static bool open_all(Block *b, const BlockOptions *options, Err *err)
                            "snapshot=on, or convert it with qemu-img",
                            b->path);
         }
-        at = le64(h + 28) * BLOCK_SECTOR;
-        text_there = at && at < size && le64(h + 36) <= MAX_DESCRIPTOR / BLOCK_SECTOR;
-        uint64_t room = text_there ? size - at : 0, length = le64(h + 36) * BLOCK_SECTOR;
+        at = bytes_le64(h + 28) * BLOCK_SECTOR;
+        text_there = at && at < size && bytes_le64(h + 36) <= MAX_DESCRIPTOR / BLOCK_SECTOR;
+        uint64_t room = text_there ? size - at : 0, length = bytes_le64(h + 36) * BLOCK_SECTOR;
         size = length < room ? length : room;
     }
     if (text_there) {
@@ -404,7 +388,7 @@ static int unpack(Vmdk *v, Extent *e, uint32_t sector)
     v->unpacked = 0;
     uint64_t at = (uint64_t)sector * BLOCK_SECTOR;
     int error = disk_file_read(&e->file, at, marker, sizeof(marker));
-    uint32_t length = le32(marker + 8);
+    uint32_t length = bytes_le32(marker + 8);
     if (error || length > 2 * e->grain) {
         return error ? error : EIO;
     }
@@ -500,7 +484,7 @@ static int add_table(Extent *e, uint32_t index)
     int error = zeros ? disk_file_write(&e->file, e->end, zeros, bytes) : ENOMEM;
     free(zeros);
     error = error ? error : disk_file_sync(&e->file);
-    put32(word, (uint32_t)(e->end / BLOCK_SECTOR));
+    bytes_put_le32(word, (uint32_t)(e->end / BLOCK_SECTOR));
     error = error ? error
                   : disk_file_write(&e->file, e->directory_at + 4ull * index, word, sizeof(word));
     if (!error) {
@@ -515,7 +499,7 @@ static int enter_grain(Extent *e, uint64_t number, uint32_t sector)
 {
     uint32_t index = (uint32_t)(number / e->table_size), in = (uint32_t)(number % e->table_size);
     uint8_t word[4];
-    put32(word, sector);
+    bytes_put_le32(word, sector);
     int error = disk_file_sync(&e->file);
     if (!error && e->second && e->second[index]) {
         error = disk_file_write(&e->file, (uint64_t)e->second[index] * BLOCK_SECTOR + 4ull * in,

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "machine/core/bytes.h"
+
 /* Stream: "VITRSTA1", sections, CRC-32 of all before it.
  * Section: u8 tag length, tag, u32 version, u32 length of its fields.
  * Field: u8 name length, name, u32 size, bytes. */
@@ -80,11 +82,6 @@ static void put_u32(StateIo *io, uint32_t value)
     put(io, bytes, 4);
 }
 
-static uint32_t load_u32(const uint8_t *p)
-{
-    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-}
-
 static const uint8_t *take(StateIo *io, size_t size)
 {
     size_t end = io->in_section ? io->section_end : io->size;
@@ -116,7 +113,7 @@ StateIo *state_loader_new(const void *data, size_t size, Err *err)
         err_set(err, "machine state: this is no state file of this program");
         return NULL;
     }
-    if (load_u32(bytes + size - 4) != crc32_of(bytes, size - 4)) {
+    if (bytes_le32(bytes + size - 4) != crc32_of(bytes, size - 4)) {
         err_set(err, "machine state: the checksum is wrong; the file is damaged or cut off");
         return NULL;
     }
@@ -218,8 +215,8 @@ bool state_begin(StateIo *io, const char *tag, unsigned version)
     if (!head) {
         return false;
     }
-    io->version = load_u32(head);
-    uint32_t length = load_u32(head + 4);
+    io->version = bytes_le32(head);
+    uint32_t length = bytes_le32(head + 4);
     if (io->version == 0 || io->version > version) {
         fail(io, "version %u is newer than this program knows (%u); use a newer vitrine",
              io->version, version);
@@ -269,8 +266,8 @@ static const uint8_t *field_head(StateIo *io, const char *field, size_t size)
     if (!head) {
         return NULL;
     }
-    if (load_u32(head) != size) {
-        fail(io, "has %u bytes, not %zu", load_u32(head), size);
+    if (bytes_le32(head) != size) {
+        fail(io, "has %u bytes, not %zu", bytes_le32(head), size);
         return NULL;
     }
     return take(io, size);
