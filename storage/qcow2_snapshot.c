@@ -359,7 +359,9 @@ int qcow2_snapshot_create(Block *b, const Qcow2Snapshot *info)
     error = error ? error : settle(b);
     error = error ? error : set_list(b, list, q->snapshots + 1);
     if (error) {
-        free(list); /* counts may stay too high: lost room that a check gives back */
+        Qcow2Check check;
+        free(list);
+        (void)qcow2_check(b, true, &check); /* takes back what has been counted in vain */
         return error;
     }
     return qcow2_vm_state_drop(b);

@@ -166,6 +166,36 @@ static void snapshots_keep_and_bring_back(void **state)
     unlink(path);
 }
 
+/* Counts of one or two bits cannot share clusters for long: refused, and nothing is lost by it. */
+static void narrow_counts_bound_the_snapshots(void **state)
+{
+    char path[128];
+    (void)state;
+    for (unsigned bits = 1; bits <= 2; bits++) {
+        Block *b =
+            fresh(path, sizeof(path), &(Qcow2Options){.cluster_bits = 10, .refcount_bits = bits});
+        write_pattern(b, 0, 300 * 512, 1);
+        Qcow2Snapshot info = {.name = "x"};
+        int error = 0;
+        unsigned made = 0;
+        while (!error && made < 10) {
+            error = qcow2_snapshot_create(b, &info);
+            made += !error;
+        }
+        assert_int_equal(error, EOVERFLOW);
+        assert_int_equal(made, bits == 1 ? 0 : 2);
+        check_clean(b);
+        write_pattern(b, 1024, 100 * 512, 2);
+        check_clean(b);
+        check_pattern(b, 1024, 100 * 512, 2);
+        block_close(b);
+        if (image_have_qemu()) {
+            image_command("qemu-img check -q %s", path);
+        }
+        unlink(path);
+    }
+}
+
 static void snapshots_of_qemu_are_known(void **state)
 {
     char path[128];
@@ -345,6 +375,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(compressed_images_of_qemu_are_read),
         cmocka_unit_test(snapshots_keep_and_bring_back),
+        cmocka_unit_test(narrow_counts_bound_the_snapshots),
         cmocka_unit_test(snapshots_of_qemu_are_known),
         cmocka_unit_test(dirty_images_are_repaired_on_opening),
         cmocka_unit_test(resizing_keeps_and_clears),
