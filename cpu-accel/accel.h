@@ -40,6 +40,8 @@ typedef struct AccelOps {
     /* The memory map, the A20 gate or SMRAM changed: drop everything learnt from physical
      * addresses. */
     void (*map_changed)(Accel *a);
+    /* Counters, for `info engine`; may be NULL. */
+    void (*describe)(Accel *a, void (*line)(void *self, const char *text), void *self);
 } AccelOps;
 
 struct Accel {

@@ -662,6 +662,9 @@ static void do_info(Machine *m, void *argument)
     m->accel.ops->pull(&m->accel);
     call->known =
         info_view(call->what, pc_cpu(m->pc), m->board, machine_accel(m), call->line, call->self);
+    if (strcmp(call->what, "engine") == 0 && m->accel.ops->describe) {
+        m->accel.ops->describe(&m->accel, call->line, call->self);
+    }
 }
 
 bool machine_info(Machine *m, const char *what, void (*line)(void *self, const char *text),

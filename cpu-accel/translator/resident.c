@@ -152,10 +152,9 @@ static Outcome watched(Cpu *cpu, const Insn *in)
 InsnHandler resident_handler(const Insn *in, int mode)
 {
     uint32_t traits = op_rows[in->op].traits;
-    bool changes_df = in->op == OP_CLD || in->op == OP_STD;
     bool on_fpu = traits & (T_X87 | T_MMX | T_SSE);
     bool loads_segment = (traits & (T_STOP | T_END | T_PRIV)) == T_STOP;
-    if (changes_df || loads_segment || (on_fpu && !select_on_fpu(in, mode))) {
+    if (loads_segment || (on_fpu && !select_on_fpu(in, mode))) {
         return watched;
     }
     return on_fpu || traits & T_STOP ? settled : plain_handler(in);

@@ -378,14 +378,28 @@ static void select_inc(Code *c, const Insn *in, unsigned digit)
     emit8(c, 0xc0 | digit << 3 | in->reg);
 }
 
+/* DF is kept in both places: C code wants the host's clear. */
+static void select_direction(Code *c, const Insn *in)
+{
+    static const uint8_t pext_pdep_r9d_by_r8d[] = {0xc4, 0x42, 0x32, 0xf5, 0xc8,
+                                                   0xc4, 0x42, 0x33, 0xf5, 0xc8};
+    emit_load(c, R9, R15, offsetof(Cpu, eflags), 4);
+    emit_mov_imm(c, R8, ~(uint32_t)FL_DF);
+    emit_bytes(c, pext_pdep_r9d_by_r8d, sizeof(pext_pdep_r9d_by_r8d));
+    if (in->op == OP_STD) {
+        emit_lea(c, R9, R9, FL_DF, 4);
+    }
+    emit_store(c, R9, R15, offsetof(Cpu, eflags), 4);
+    emit8(c, in->opcode);
+}
+
 /* String instructions run on the host's as well, on host addresses: the windows' bases end in 32
  * zero bits, so that the low halves of rsi and rdi are the guest's at every moment. */
 static bool select_string(Code *c, const Insn *in, int mode)
 {
     const char *operands = op_rows[in->op].operands;
     bool from = strchr(operands, 'X') != NULL, to = strchr(operands, 'Y') != NULL;
-    if (mode & MODE_DOWN || in->adsize == 2 ||
-        (from && mode_segment(mode, in->seg) != MODE_SEG_FLAT) ||
+    if (in->adsize == 2 || (from && mode_segment(mode, in->seg) != MODE_SEG_FLAT) ||
         (to && mode_segment(mode, ES) != MODE_SEG_FLAT)) {
         return false;
     }
@@ -474,9 +488,9 @@ bool select_insn(Code *c, const Insn *in, int mode)
         select_inc(c, in, transfer[in->op] == TR_DEC_Z);
         return true;
     case TR_CLD:
-        return !(mode & MODE_DOWN);
     case TR_STD:
-        return mode & MODE_DOWN;
+        select_direction(c, in);
+        return true;
     case TR_PUSH_Z:
         emit_stack_store(c, in->reg, -(int32_t)in->opsize, in->opsize);
         emit_stack_move(c, -(int32_t)in->opsize);
@@ -532,6 +546,5 @@ SelectEnd select_end(const Insn *in)
     default:
         break;
     }
-    bool mode_may_change = in->op == OP_CLD || in->op == OP_STD || in->op == OP_POPF;
-    return op_rows[in->op].traits & T_END || mode_may_change ? END_CALLED : END_NONE;
+    return op_rows[in->op].traits & T_END ? END_CALLED : END_NONE;
 }

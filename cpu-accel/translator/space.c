@@ -8,6 +8,7 @@ static void clear(Translator *t, Space *s)
     for (unsigned i = 0; i < s->filled_count; i++) {
         s->jump[s->filled[i]] = t->stub.dispatch;
         s->unit[s->filled[i]] = NULL;
+        s->listed[s->filled[i]] = false;
     }
     s->filled_count = 0;
 }
@@ -64,12 +65,9 @@ Unit *space_unit(const Space *s, uint32_t eip)
 void space_enter(Space *s, Unit *u)
 {
     unsigned i = slot(u->eip);
-    if (s->filled_count < JUMP_ENTRIES) {
+    if (!s->listed[i]) {
+        s->listed[i] = true;
         s->filled[s->filled_count++] = (uint16_t)i;
-    } else { /* a slot stands in the list more than once: from now on all do, once each */
-        for (unsigned j = 0; j < JUMP_ENTRIES; j++) {
-            s->filled[j] = (uint16_t)j;
-        }
     }
     s->jump[i] = u->code;
     s->unit[i] = u;

@@ -42,12 +42,20 @@ static void emit_spill(Translator *t)
     }
     emit_bytes(c, lahf_seto_al, sizeof(lahf_seto_al));
     emit_store(c, EAX, R15, offsetof(Cpu, arith), 2);
+    emit8(c, 0xfc); /* cld */
     emit_save_fpu(t);
 }
 
 static void emit_fill(Code *c)
 {
     static const uint8_t add_al_7f_sahf[] = {0x04, 0x7f, 0x9e};
+    static const uint8_t jz_std[] = {0x74, 0x01, 0xfd};
+    emit8(c, 0x41); /* test dword [r15 + eflags], DF */
+    emit8(c, 0xf7);
+    emit8(c, 0x87);
+    emit32(c, offsetof(Cpu, eflags));
+    emit32(c, FL_DF);
+    emit_bytes(c, jz_std, sizeof(jz_std));
     emit_load(c, EAX, R15, offsetof(Cpu, arith), 2);
     emit_bytes(c, add_al_7f_sahf, sizeof(add_al_7f_sahf));
     for (unsigned i = 0; i < 8; i++) {

@@ -6,6 +6,7 @@
 #include <cpuid.h>
 #include <immintrin.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
@@ -71,6 +72,9 @@ static void translator_close(Accel *a)
     }
     t->cpu->flushed = (CpuFlushed){0};
     memset(t->cpu->scratch, 0, sizeof(t->cpu->scratch));
+    if (t->perf_map) {
+        fclose(t->perf_map);
+    }
     signals_close(t);
     units_close(t);
     for (unsigned i = 0; i < MAX_SPACES; i++) {
@@ -81,6 +85,22 @@ static void translator_close(Accel *a)
     interpreter_free(t->interpreter);
     free(t);
     a->self = NULL;
+}
+
+/* VITRINE_PERF_MAP in the environment asks for names of translated code for `perf report`. */
+static void open_perf_map(Translator *t)
+{
+    char name[64];
+    if (!getenv("VITRINE_PERF_MAP")) {
+        return;
+    }
+    snprintf(name, sizeof(name), "/tmp/perf-%d.map", (int)getpid());
+    t->perf_map = fopen(name, "we");
+    if (t->perf_map) {
+        setvbuf(t->perf_map, NULL, _IOLBF, 0);
+        fprintf(t->perf_map, "%lx %zx translator_stubs\n", (unsigned long)(uintptr_t)t->code.run,
+                t->code.at);
+    }
 }
 
 static bool translator_open(Accel *a, Err *err)
@@ -103,6 +123,7 @@ static bool translator_open(Accel *a, Err *err)
         return false;
     }
     stubs_emit(t);
+    open_perf_map(t);
     t->code.start = t->code.at;
     t->windows.code_gone = code_gone;
     t->windows.self = t;
@@ -132,12 +153,23 @@ int mode_of(const Cpu *cpu)
         aligned || !cpu_stack32(cpu) || segment_kind(&cpu->seg[SS]) != MODE_SEG_FLAT) {
         return MODE_NONE;
     }
-    unsigned mode = (cpu->cpl == 3 ? MODE_USER : 0u) | (cpu->eflags & FL_DF ? MODE_DOWN : 0u);
+    unsigned mode = cpu->cpl == 3 ? MODE_USER : 0u;
     for (unsigned i = ES; i <= GS; i++) {
         unsigned kind = i == CS ? MODE_SEG_OTHER : segment_kind(&cpu->seg[i]);
         mode |= kind << (MODE_SEG_SHIFT + 2 * i);
     }
     return (int)mode | resident_mode(cpu);
+}
+
+/* Code of this unit lies on a second page: keep watch over that one too. */
+static void guard_tail(Translator *t, const Unit *u)
+{
+    Window *w = &t->windows.window[t->now->window - t->windows.window];
+    uint32_t linear = ((u->eip >> RAM_PAGE_SHIFT) + 1) << RAM_PAGE_SHIFT;
+    uint64_t at;
+    if (mem_code_page(t->cpu, linear, &at) && at >> RAM_PAGE_SHIFT == u->tail_page) {
+        (void)window_guard(&t->windows, w, linear, u->tail_page);
+    }
 }
 
 /* The unit at EIP, known or made. NULL: step. */
@@ -161,6 +193,9 @@ static Unit *unit_here(Translator *t, int mode)
         uint32_t page = (uint32_t)(at >> RAM_PAGE_SHIFT);
         if (w->guard[cpu->eip >> RAM_PAGE_SHIFT] == page + 1 ||
             window_guard(&t->windows, w, cpu->eip, page)) {
+            if (u->tail) {
+                guard_tail(t, u);
+            }
             space_enter(t->now, u); /* else it runs this once, as nothing would take it back */
         }
     }
@@ -218,6 +253,10 @@ static void run_space(Translator *t, int mode)
         switch (stubs_enter(t, u->entry)) {
         case LEAVE_STEP:
             t->count.steps++;
+            u = space_unit(space, cpu->eip);
+            if (u && u->tail) {
+                guard_tail(t, u);
+            }
             resident_settle(t);
             interpreter_step(cpu);
             return;
@@ -268,6 +307,7 @@ static RunExit translator_run(Accel *a, int64_t until_ns)
     Cpu *cpu = t->cpu;
     const Clock *clock = &a->board->clock;
 
+    t->count.runs++;
     signals_use(t);
     fpu_host_release();
     t->gs_base = NULL;
@@ -286,9 +326,11 @@ static RunExit translator_run(Accel *a, int64_t until_ns)
             return RUN_HALTED;
         }
         int mode = MODE_NONE;
+        t->count.turns++;
         if (cpu->shadow || debug_stepping(cpu)) {
             interpreter_step(cpu);
         } else if ((mode = mode_of(cpu)) == MODE_NONE) {
+            t->count.blocks++;
             interpreter_blocks(t->interpreter, INTERPRETER_SLICE);
         } else {
             run_units(t, mode);
@@ -330,6 +372,44 @@ static void translator_map_changed(Accel *a)
     translator_kick(a);
 }
 
+static void translator_describe(Accel *a, void (*line)(void *self, const char *text), void *self)
+{
+    const Translator *t = a->self;
+    const Counts *n = &t->count;
+    const struct {
+        const char *what;
+        uint64_t count;
+    } all[] = {
+        {"units made", n->units},
+        {"units invalidated by writes to their code", n->invalidated},
+        {"flushes of the code cache", n->flushes},
+        {"runs", n->runs},
+        {"turns of the run loop", n->turns},
+        {"entries of translated code", n->enters},
+        {"links made", n->links},
+        {"pages mapped after a fault", n->fills},
+        {"other faults", n->faults},
+        {"single instructions given to the interpreter", n->steps},
+        {"pieces of code given to the interpreter (16-bit, limits on CS or SS)", n->blocks},
+        {"handler calls translated", n->called},
+    };
+    char text[128];
+    for (unsigned i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        snprintf(text, sizeof(text), "%12" PRIu64 " %s", all[i].count, all[i].what);
+        line(self, text);
+    }
+    snprintf(text, sizeof(text), "%12zu bytes of code in %u units, of %zu", t->code.at,
+             t->unit_count, t->code.size);
+    line(self, text);
+    unsigned pages = 0;
+    for (unsigned i = 0; i < WINDOW_COUNT; i++) {
+        pages += t->windows.window[i].count;
+    }
+    snprintf(text, sizeof(text), "%12u pages mapped in windows, by %u host mappings at most", pages,
+             t->windows.pieces);
+    line(self, text);
+}
+
 const AccelOps accel_translator = {
     .name = "translator",
     .open = translator_open,
@@ -341,4 +421,5 @@ const AccelOps accel_translator = {
     .code_changed = translator_code_changed,
     .flags_set = translator_flags_set,
     .map_changed = translator_map_changed,
+    .describe = translator_describe,
 };

@@ -2,7 +2,7 @@
  *
  * Guest code becomes host code that is almost the same bytes. While translated code runs:
  *   eax ecx edx ebx esp ebp esi edi   the guest's own (upper halves zero), ESP in rsp included
- *   host arithmetic flags             the guest's arithmetic flags, always; DF is clear
+ *   host arithmetic flags and DF      the guest's, always (DF stands in Cpu.eflags as well)
  *   gs base                           the current window: guest linear address 0
  *   r15 Cpu   r14 guards of the window   r13 jump table of the space   r12 20
  *   r8-r11    scratch; r8d holds the guest EIP wherever control leaves a unit
@@ -14,6 +14,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <time.h>
 
 #include "cpu-accel/accel.h"
@@ -38,7 +39,6 @@ enum {
 /* What the processor's mode means for code: part of a unit's identity. */
 enum {
     MODE_USER = 1 << 0, /* CPL 3 */
-    MODE_DOWN = 1 << 1, /* EFLAGS.DF */
     MODE_SEG_SHIFT = 2, /* two bits a segment, ES..GS: */
     MODE_SEG_FLAT = 0,  /* base 0, limit 4 GiB, readable and writable */
     MODE_SEG_BASED = 1, /* any base, limit 4 GiB, readable and writable */
@@ -77,8 +77,10 @@ struct Unit {
     uint32_t ram_at; /* Ram offset of its first byte */
     uint32_t eip;
     int mode;
-    uint16_t size;  /* guest bytes */
-    uint16_t count; /* instructions */
+    uint16_t size;      /* guest bytes on that page */
+    uint16_t tail;      /* and on another: a single instruction that crosses to it */
+    uint32_t tail_page; /* the other's Ram page */
+    uint16_t count;     /* instructions */
     bool dead;
     uint8_t *code;  /* entry that checks r8d first */
     uint8_t *entry; /* behind the check */
@@ -87,7 +89,7 @@ struct Unit {
     HostPlace *host; /* per instruction */
     Link link[2];
     Link *incoming;
-    Unit *next_hash, *next_page;
+    Unit *next_hash, *next_page, *next_tail;
 };
 
 /* Code of one mode seen through one window. */
@@ -97,6 +99,7 @@ typedef struct Space {
     uint64_t last_use;
     unsigned filled_count;
     uint16_t filled[JUMP_ENTRIES];
+    bool listed[JUMP_ENTRIES];         /* is in `filled` */
     const uint8_t *jump[JUMP_ENTRIES]; /* by EIP: a unit's code, or the stub for a miss */
     Unit *unit[JUMP_ENTRIES];          /* the same for the run loop, or NULL */
 } Space;
@@ -155,7 +158,8 @@ typedef struct Stubs {
 } Stubs;
 
 typedef struct Counts {
-    uint64_t units, invalidated, flushes, enters, links, steps, faults, fills, called;
+    uint64_t units, invalidated, flushes, enters, links, steps, faults, fills, called, blocks, runs,
+        turns;
 } Counts;
 
 typedef struct Translator {
@@ -168,6 +172,7 @@ typedef struct Translator {
     Stubs stub;
     Unit **hash;    /* 1 << HASH_BITS */
     Unit **page;    /* by Ram page */
+    Unit **tail;    /* by Ram page: those that cross to it */
     uint8_t *heat;  /* by Ram page: writes beside translated code; hot pages are left to the
                        interpreter */
     Unit **by_code; /* in order of code address */
@@ -184,7 +189,8 @@ typedef struct Translator {
     int64_t cool_at, alarm_at; /* guest ns */
     Counts count;
     void *signal_stack;
-    timer_t alarm; /* of this thread */
+    FILE *perf_map; /* /tmp/perf-PID.map, for perf report; NULL: not wanted */
+    timer_t alarm;  /* of this thread */
     bool alarm_made, has_wrgsbase;
 } Translator;
 

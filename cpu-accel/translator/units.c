@@ -19,8 +19,9 @@ bool units_open(Translator *t, Err *err)
 {
     t->hash = calloc(1 << HASH_BITS, sizeof(*t->hash));
     t->page = calloc(RAM_LIMIT >> RAM_PAGE_SHIFT, sizeof(*t->page));
+    t->tail = calloc(RAM_LIMIT >> RAM_PAGE_SHIFT, sizeof(*t->tail));
     t->heat = calloc(RAM_LIMIT >> RAM_PAGE_SHIFT, 1);
-    return (t->hash && t->page && t->heat) || err_set(err, "out of memory");
+    return (t->hash && t->page && t->tail && t->heat) || err_set(err, "out of memory");
 }
 
 static void unit_free(Unit *u)
@@ -38,6 +39,7 @@ void units_close(Translator *t)
     free(t->by_code);
     free(t->hash);
     free(t->page);
+    free(t->tail);
     free(t->heat);
 }
 
@@ -132,7 +134,7 @@ static void emit_link(Translator *t, Unit *u, Link *link, uint32_t target)
     Code *c = &t->code;
     uint8_t *miss = NULL;
     *link = (Link){.from = u, .target = target};
-    if (target <= u->eip + u->size) { /* backwards: a loop may close here */
+    if (target <= u->eip + u->size + u->tail) { /* backwards: a loop may close here */
         emit_mov_imm(c, R8, target);
         emit_poll(c);
     }
@@ -354,12 +356,33 @@ static void emit_entry_check(Translator *t, Unit *u)
     u->entry = code_here(c);
 }
 
+/* The second page of the instruction must still be the one it was decoded from. */
+static void emit_tail_check(Translator *t, const Unit *u)
+{
+    Code *c = &t->code;
+    uint32_t page = (u->eip + RAM_PAGE) >> RAM_PAGE_SHIFT; /* around the end of 4 GiB */
+    emit_mov(c, R9, ECX, 8);
+    emit_load(c, ECX, R14, (int32_t)(page * 4), 4);
+    emit8(c, 0x8d); /* lea ecx, [rcx - guard] */
+    emit8(c, 0x89);
+    emit32(c, 0u - (u->tail_page + 1));
+    uint8_t *same = emit_skip_if_ecx_zero(c);
+    emit_mov(c, ECX, R9, 8);
+    emit_mov_imm(c, R8, u->eip);
+    emit_jump(c, t->stub.step);
+    end_skip(c, same);
+    emit_mov(c, ECX, R9, 8);
+}
+
 static void emit_unit(Translator *t, Unit *u, SelectEnd end)
 {
     Code *c = &t->code;
     uint32_t eip = u->eip;
     FpuNotes notes = {0};
     emit_entry_check(t, u);
+    if (u->tail) {
+        emit_tail_check(t, u);
+    }
     for (unsigned i = 0; i < u->count; i++) {
         Insn *in = &u->insn[i];
         bool last = end != END_NONE && i == u->count - 1U;
@@ -395,6 +418,13 @@ static void emit_unit(Translator *t, Unit *u, SelectEnd end)
     }
 }
 
+static void watch_page(Translator *t, uint32_t page)
+{
+    if (!(t->cpu->ram->flags[page] & RAM_TRANSLATED)) {
+        ram_flag_set(t->cpu->ram, page, 1, RAM_TRANSLATED);
+    }
+}
+
 static bool remember(Translator *t, Unit *u)
 {
     if (t->unit_count == t->unit_room) {
@@ -414,21 +444,55 @@ static bool remember(Translator *t, Unit *u)
     u->next_page = t->page[page];
     t->page[page] = u;
     t->insn_count += u->count;
-    if (!(t->cpu->ram->flags[page] & RAM_TRANSLATED)) {
-        ram_flag_set(t->cpu->ram, page, 1, RAM_TRANSLATED);
+    watch_page(t, page);
+    if (u->tail) {
+        u->next_tail = t->tail[u->tail_page];
+        t->tail[u->tail_page] = u;
+        watch_page(t, u->tail_page);
     }
     t->count.units++;
+    if (t->perf_map) {
+        fprintf(t->perf_map, "%lx %lx guest_%08x_mode_%x\n", (unsigned long)(uintptr_t)u->code,
+                (unsigned long)(u->end - u->code), u->eip, (unsigned)u->mode);
+    }
     return true;
+}
+
+/* The instruction that begins on this page and ends on the next. False: it cannot be translated. */
+static bool decode_crossing(const Translator *t, uint32_t ram_at, uint32_t eip, Insn *in,
+                            uint32_t *tail_page)
+{
+    const CpuMode mode = {.code32 = true, .v86 = false, .model = t->cpu->model};
+    unsigned first = RAM_PAGE - (ram_at & (RAM_PAGE - 1));
+    uint8_t bytes[2 * INSN_MAX_BYTES];
+    uint64_t at;
+    if (first >= INSN_MAX_BYTES || !mem_code_page(t->cpu, eip + first, &at) || at == MEM_NO_RAM) {
+        return false;
+    }
+    memcpy(bytes, t->cpu->ram->host + ram_at, first);
+    memcpy(bytes + first, t->cpu->ram->host + at, INSN_MAX_BYTES - first);
+    DecodeResult result = x86_decode(&(CodeView){bytes, INSN_MAX_BYTES}, &mode, in);
+    *tail_page = (uint32_t)(at >> RAM_PAGE_SHIFT);
+    return result == DECODE_OK && in->length > first && *tail_page != ram_at >> RAM_PAGE_SHIFT;
 }
 
 Unit *unit_make(Translator *t, uint32_t ram_at, uint32_t eip, int mode)
 {
     Insn insns[UNIT_MAX_INSNS];
     SelectEnd end;
-    unsigned count =
-        t->heat[ram_at >> RAM_PAGE_SHIFT] >= HEAT_LIMIT ? 0 : decode(t, ram_at, insns, &end);
-    if (count == 0) {
+    uint32_t tail_page = 0;
+    if (t->heat[ram_at >> RAM_PAGE_SHIFT] >= HEAT_LIMIT) {
         return NULL;
+    }
+    unsigned count = decode(t, ram_at, insns, &end);
+    bool crossing = count == 0;
+    if (crossing) {
+        if (!decode_crossing(t, ram_at, eip, &insns[0], &tail_page) ||
+            t->heat[tail_page] >= HEAT_LIMIT) {
+            return NULL;
+        }
+        count = 1;
+        end = select_end(&insns[0]);
     }
     if (t->code.size - t->code.at < UNIT_MAX_CODE || t->unit_count >= MAX_UNITS ||
         t->insn_count >= MAX_INSNS) {
@@ -449,6 +513,11 @@ Unit *unit_make(Translator *t, uint32_t ram_at, uint32_t eip, int mode)
     u->count = (uint16_t)count;
     for (unsigned i = 0; i < count; i++) {
         u->size = (uint16_t)(u->size + insns[i].length);
+    }
+    if (crossing) {
+        u->tail_page = tail_page;
+        u->tail = (uint16_t)(u->size - (RAM_PAGE - (ram_at & (RAM_PAGE - 1))));
+        u->size = (uint16_t)(u->size - u->tail);
     }
     emit_unit(t, u, end);
     if (!remember(t, u)) {
@@ -492,6 +561,13 @@ void unit_link(Translator *t, Link *link, Unit *to)
     t->count.links++;
 }
 
+static void unwatch_page(Translator *t, uint32_t page)
+{
+    if (!t->page[page] && !t->tail[page]) {
+        ram_flag_clear(t->cpu->ram, page, 1, RAM_TRANSLATED);
+    }
+}
+
 void unit_kill(Translator *t, Unit *u)
 {
     Unit **at = &t->hash[hash_of(u->ram_at, u->eip, u->mode)];
@@ -505,8 +581,14 @@ void unit_kill(Translator *t, Unit *u)
         at = &(*at)->next_page;
     }
     *at = u->next_page;
-    if (!t->page[page]) {
-        ram_flag_clear(t->cpu->ram, page, 1, RAM_TRANSLATED);
+    unwatch_page(t, page);
+    if (u->tail) {
+        at = &t->tail[u->tail_page];
+        while (*at != u) {
+            at = &(*at)->next_tail;
+        }
+        *at = u->next_tail;
+        unwatch_page(t, u->tail_page);
     }
     u->dead = true;
     while (u->incoming) {
@@ -527,10 +609,15 @@ void units_changed(Translator *t, uint32_t at, uint32_t length)
     uint32_t first = at >> RAM_PAGE_SHIFT,
              last = (uint32_t)(((uint64_t)at + length - 1) >> RAM_PAGE_SHIFT);
     for (uint32_t page = first; page <= last; page++) {
-        if (!t->page[page]) {
-            continue;
-        }
         bool any = false;
+        for (Unit *u = t->tail[page], *next; u; u = next) {
+            next = u->next_tail;
+            if ((uint64_t)page << RAM_PAGE_SHIFT < (uint64_t)at + length &&
+                ((uint64_t)page << RAM_PAGE_SHIFT) + u->tail > at) {
+                unit_kill(t, u);
+                any = true;
+            }
+        }
         for (Unit *u = t->page[page], *next; u; u = next) {
             next = u->next_page;
             bool hit = u->ram_at < (uint64_t)at + length && (uint64_t)u->ram_at + u->size > at;
@@ -555,6 +642,10 @@ void units_flush(Translator *t)
         if (!u->dead) {
             ram_flag_clear(t->cpu->ram, u->ram_at >> RAM_PAGE_SHIFT, 1, RAM_TRANSLATED);
             t->page[u->ram_at >> RAM_PAGE_SHIFT] = NULL;
+            if (u->tail) {
+                ram_flag_clear(t->cpu->ram, u->tail_page, 1, RAM_TRANSLATED);
+                t->tail[u->tail_page] = NULL;
+            }
         }
         unit_free(u);
     }

@@ -27,24 +27,25 @@ static void *sparse(size_t size)
     return p == MAP_FAILED ? NULL : p;
 }
 
-/* Finds address space far from where the host puts its own mappings, at a multiple of 4 GiB (string
- * instructions count on it). A page mapped behind it claims it. */
+/* Finds address space far from where the host puts its own mappings, at a multiple of 4 GiB and
+ * with as much unused below the first window: string instructions count on both. A page mapped
+ * behind it claims it. */
 static bool find_hole(Windows *ws, Err *err)
 {
-    const uint64_t first = UINT64_C(0x200000000000), span = WINDOW_COUNT * WINDOW_STEP;
+    const uint64_t first = UINT64_C(0x200000000000);
+    const uint64_t span = WINDOW_SPAN + WINDOW_COUNT * WINDOW_STEP;
     for (unsigned i = 0; i < 64; i++) {
-        uint8_t *hole =
-            (uint8_t *)(uintptr_t)(first +
-                                   i * (span + WINDOW_SPAN)); // NOLINT: an address is chosen
+        uint8_t *hole = (uint8_t *)(uintptr_t)(first + i * span); // NOLINT: an address is chosen
         void *claim =
-            mmap(hole + span, RAM_PAGE, PROT_NONE,
+            mmap(hole, span, PROT_NONE,
                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | MAP_NORESERVE, -1, 0);
-        if (claim == hole + span) {
-            ws->hole = hole;
+        if (claim == hole) {
+            munmap(hole, span - RAM_PAGE);
+            ws->hole = hole + WINDOW_SPAN;
             return true;
         }
         if (claim != MAP_FAILED) {
-            munmap(claim, RAM_PAGE);
+            munmap(claim, span);
         }
     }
     return err_set(err, "translator: no address space for guest memory; use -accel interpreter");
@@ -207,7 +208,7 @@ void windows_close(Windows *ws)
         munmap(ws->by_ram, (RAM_LIMIT >> RAM_PAGE_SHIFT) * sizeof(*ws->by_ram));
     }
     if (ws->hole) {
-        munmap(ws->hole + WINDOW_COUNT * WINDOW_STEP, RAM_PAGE);
+        munmap(ws->hole + WINDOW_COUNT * WINDOW_STEP - RAM_PAGE, RAM_PAGE);
     }
     free(ws->nodes);
     memset(ws, 0, sizeof(*ws));
