@@ -142,6 +142,133 @@ static void test_fpu_across_calls_of_handlers(void **state)
          "\x60\x0f\x58\xc9\xd9\xe5\x61\xf4");
 }
 
+static void test_code_that_changes_itself(void **state)
+{
+    (void)state;
+    /* mov ecx, 3; l: mov byte [t+1], cl; inc edx; t: mov al, 0x77; add ebx, eax; loop l; hlt */
+    BOTH("\xb9\x03\x00\x00\x00\x88\x0d\x0d\x00\x01\x00\x42\xb0\x77\x01\xc3\xe2\xf3\xf4");
+    /* mov ecx, 300; mov edi, t+1; l: mov eax, ecx; stosb; dec edi; t: add bl, 0; rol ebx, 3; dec
+     * ecx; jnz l; hlt */
+    BOTH("\xb9\x2c\x01\x00\x00\xbf\x0f\x00\x01\x00\x89\xc8\xaa\x4f\x80\xc3\x00\xc1\xc3\x03"
+         "\x49\x75\xf3\xf4");
+    /* mov ecx, 1000; l: add [d], ecx; xor ebx, [d]; loop l; hlt; d: dd 0 */
+    BOTH("\xb9\xe8\x03\x00\x00\x01\x0d\x14\x00\x01\x00\x33\x1d\x14\x00\x01\x00\xe2\xf2\xf4"
+         "\x00\x00\x00\x00");
+    /* mov edi, t; mov eax, 0x90909090; mov ecx, 2; inc edx; rep stosd; t: inc ebx; inc ebx; inc
+     * ebx; inc ebx; inc ebx; inc ebx; inc ebx; inc ebx; inc ebx; hlt */
+    BOTH("\xbf\x12\x00\x01\x00\xb8\x90\x90\x90\x90\xb9\x02\x00\x00\x00\x42\xf3\xab\x43\x43"
+         "\x43\x43\x43\x43\x43\x43\x43\xf4");
+}
+
+static void test_faults_are_precise(void **state)
+{
+    (void)state;
+    /* mov eax, 5; xor edx, edx; mov ebx, 7; inc ebx; xor ecx, ecx; div ecx; hlt */
+    BOTH("\xb8\x05\x00\x00\x00\x31\xd2\xbb\x07\x00\x00\x00\x43\x31\xc9\xf7\xf1\xf4");
+    /* mov esp, 0x400002; mov eax, 1; push eax; pop ebx; mov esp, 2; push eax; hlt */
+    BOTH("\xbc\x02\x00\x40\x00\xb8\x01\x00\x00\x00\x50\x5b\xbc\x02\x00\x00\x00\x50\xf4");
+}
+
+static void test_string_instructions(void **state)
+{
+    (void)state;
+    /* std; mov esi, 0x20020; mov edi, 0x20120; mov ecx, 9; rep movsd; pushf; cld; lodsd; stosd;
+     * pushf; std; scasb; cld; mov ecx, 20; mov edi, 0x20000; mov al, 0; repne scasb; hlt */
+    BOTH("\xfd\xbe\x20\x00\x02\x00\xbf\x20\x01\x02\x00\xb9\x09\x00\x00\x00\xf3\xa5\x9c\xfc"
+         "\xad\xab\x9c\xfd\xae\xfc\xb9\x14\x00\x00\x00\xbf\x00\x00\x02\x00\xb0\x00\xf2\xae"
+         "\xf4");
+    /* mov ecx, 5000; mov edi, 0x21ff1; mov eax, 0x11223344; rep stosd; mov esi, 0x21ff1; mov edi,
+     * 0x21ff4; mov ecx, 4000; rep movsb; mov esi, 0x21ff1; mov edi, 0x22ff1; mov ecx, 4000; repe
+     * cmpsw; mov ecx, 7; rep lodsb; hlt */
+    BOTH("\xb9\x88\x13\x00\x00\xbf\xf1\x1f\x02\x00\xb8\x44\x33\x22\x11\xf3\xab\xbe\xf1\x1f"
+         "\x02\x00\xbf\xf4\x1f\x02\x00\xb9\xa0\x0f\x00\x00\xf3\xa4\xbe\xf1\x1f\x02\x00\xbf"
+         "\xf1\x2f\x02\x00\xb9\xa0\x0f\x00\x00\xf3\x66\xa7\xb9\x07\x00\x00\x00\xf3\xac\xf4");
+}
+
+static void test_segments_change_the_mode(void **state)
+{
+    (void)state;
+    /* mov dword [0x1040], 0x0000ffff; mov dword [0x1044], 0x00cf9302; mov eax, [0x20000]; mov bx,
+     * 0x40; mov ds, bx; mov ecx, [0x20000]; mov bx, 0x10; mov ds, bx; mov edx, [0x20000]; mov
+     * [es:0x20004], ecx; hlt */
+    BOTH("\xc7\x05\x40\x10\x00\x00\xff\xff\x00\x00\xc7\x05\x44\x10\x00\x00\x02\x93\xcf\x00"
+         "\xa1\x00\x00\x02\x00\x66\xbb\x40\x00\x8e\xdb\x8b\x0d\x00\x00\x02\x00\x66\xbb\x10"
+         "\x00\x8e\xdb\x8b\x15\x00\x00\x02\x00\x26\x89\x0d\x04\x00\x02\x00\xf4");
+}
+
+static void test_instructions_across_pages(void **state)
+{
+    (void)state;
+    /* mov ecx, 20; mov byte [0x11000-2], 0x81; mov dword [0x11000-1], 0x223344c3; mov byte
+     * [0x11003], 0x11; mov byte [0x11004], 0xc3; l: call 0x11000-2; inc byte [0x11002]; loop l; hlt
+     */
+    BOTH("\xb9\x14\x00\x00\x00\xc6\x05\xfe\x0f\x01\x00\x81\xc7\x05\xff\x0f\x01\x00\xc3\x44"
+         "\x33\x22\xc6\x05\x03\x10\x01\x00\x11\xc6\x05\x04\x10\x01\x00\xc3\xe8\xd5\x0f\x00"
+         "\x00\xfe\x05\x02\x10\x01\x00\xe2\xf3\xf4");
+}
+
+static void test_flags_and_branches(void **state)
+{
+    (void)state;
+    /* mov eax, 0x7fffffff; add eax, 1; call f; pushf; sub eax, eax; call f; pushf; hlt; f: jmp [p];
+     * g: ret; p: dd g */
+    BOTH("\xb8\xff\xff\xff\x7f\x83\xc0\x01\xe8\x0a\x00\x00\x00\x9c\x29\xc0\xe8\x02\x00\x00"
+         "\x00\x9c\xf4\xff\x25\x1e\x00\x01\x00\xc3\x1d\x00\x01\x00");
+    /* mov ecx, 5; mov eax, 1; a: add eax, eax; loop a; xor ecx, ecx; jecxz b; inc ebx; b: mov ecx,
+     * 9; c: cmp ecx, 4; loopne c; mov edx, ecx; hlt */
+    BOTH("\xb9\x05\x00\x00\x00\xb8\x01\x00\x00\x00\x01\xc0\xe2\xfc\x31\xc9\xe3\x01\x43\xb9"
+         "\x09\x00\x00\x00\x83\xf9\x04\xe0\xfb\x89\xca\xf4");
+    /* mov dword [0x1800+8*0x40], 0x00080000+h-0x10000; mov dword [0x1800+8*0x40+4], 0x00018e00; mov
+     * ecx, 50; l: int 0x40; loop l; hlt; h: add ebx, ecx; iret */
+    BOTH("\xc7\x05\x00\x1a\x00\x00\x1e\x00\x08\x00\xc7\x05\x04\x1a\x00\x00\x00\x8e\x01\x00"
+         "\xb9\x32\x00\x00\x00\xcd\x40\xe2\xfc\xf4\x01\xcb\xcf");
+}
+
+static void test_devices(void **state)
+{
+    (void)state;
+    /* mov ecx, 40; l: mov eax, [0x800000]; mov [0x800000+ecx*4], ecx; add ebx, eax; adc edx, 0;
+     * loop l; rep movsb; mov esi, 0x7ffff0; hlt */
+    BOTH("\xb9\x28\x00\x00\x00\xa1\x00\x00\x80\x00\x89\x0c\x8d\x00\x00\x80\x00\x01\xc3\x83"
+         "\xd2\x00\xe2\xed\xf3\xa4\xbe\xf0\xff\x7f\x00\xf4");
+}
+
+static void test_stack_instructions(void **state)
+{
+    (void)state;
+    /* mov esp, 0x8800; pusha; enter 16, 2; push dword [esp+4]; pop dword [esp+8]; push esp; pop
+     * esi; push word 0x1234; pop ax; leave; popa; xlatb; bswap edx; hlt */
+    BOTH("\xbc\x00\x88\x00\x00\x60\xc8\x10\x00\x02\xff\x74\x24\x04\x8f\x44\x24\x08\x54\x5e"
+         "\x66\x68\x34\x12\x66\x58\xc9\x61\xd7\x0f\xca\xf4");
+}
+
+static void test_paging_changes_are_seen(void **state)
+{
+    (void)state;
+    /* mov dword [0x30000], 0x31007; mov edi, 0x31000; mov eax, 7; mov ecx, 1024; p: stosd; add eax,
+     * 0x1000; loop p; mov eax, 0x30000; mov cr3, eax; mov eax, cr0; or eax, 0x80010000; mov cr0,
+     * eax; mov ebx, [0x50000]; mov [0x50004], ebx; mov dword [0x31000+0x50*4], 0x60005; invlpg
+     * [0x50000]; mov ebx, [0x50008]; mov edx, 1; inc edx; mov [0x50004], ebx; hlt */
+    BOTH("\xc7\x05\x00\x00\x03\x00\x07\x10\x03\x00\xbf\x00\x10\x03\x00\xb8\x07\x00\x00\x00"
+         "\xb9\x00\x04\x00\x00\xab\x05\x00\x10\x00\x00\xe2\xf8\xb8\x00\x00\x03\x00\x0f\x22"
+         "\xd8\x0f\x20\xc0\x0d\x00\x00\x01\x80\x0f\x22\xc0\x8b\x1d\x00\x00\x05\x00\x89\x1d"
+         "\x04\x00\x05\x00\xc7\x05\x40\x11\x03\x00\x05\x00\x06\x00\x0f\x01\x3d\x00\x00\x05"
+         "\x00\x8b\x1d\x08\x00\x05\x00\xba\x01\x00\x00\x00\x42\x89\x1d\x04\x00\x05\x00\xf4");
+    /* mov dword [0x30000], 0x31007; mov edi, 0x31000; mov eax, 7; mov ecx, 1024; p: stosd; add eax,
+     * 0x1000; loop p; mov eax, 0x30000; mov cr3, eax; mov eax, cr0; or eax, 0x80000000; mov cr0,
+     * eax; mov ecx, 30; l: mov ebx, [0x50000]; mov [0x50010], ecx; add edx, [0x50010]; xor dword
+     * [0x31000+0x50*4], 0x10000; mov eax, cr3; mov cr3, eax; loop l; mov eax, [0x31000+0x50*4]; mov
+     * ebp, [0x31000+0x40*4]; mov dword [0x31000+0x50*4], 0; mov eax, cr3; mov cr3, eax; mov edi,
+     * 0x4fffe; mov ecx, 9; rep stosb; hlt */
+    BOTH("\xc7\x05\x00\x00\x03\x00\x07\x10\x03\x00\xbf\x00\x10\x03\x00\xb8\x07\x00\x00\x00"
+         "\xb9\x00\x04\x00\x00\xab\x05\x00\x10\x00\x00\xe2\xf8\xb8\x00\x00\x03\x00\x0f\x22"
+         "\xd8\x0f\x20\xc0\x0d\x00\x00\x00\x80\x0f\x22\xc0\xb9\x1e\x00\x00\x00\x8b\x1d\x00"
+         "\x00\x05\x00\x89\x0d\x10\x00\x05\x00\x03\x15\x10\x00\x05\x00\x81\x35\x40\x11\x03"
+         "\x00\x00\x00\x01\x00\x0f\x20\xd8\x0f\x22\xd8\xe2\xdc\xa1\x40\x11\x03\x00\x8b\x2d"
+         "\x00\x11\x03\x00\xc7\x05\x40\x11\x03\x00\x00\x00\x00\x00\x0f\x20\xd8\x0f\x22\xd8"
+         "\xbf\xfe\xff\x04\x00\xb9\x09\x00\x00\x00\xf3\xaa\xf4");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -149,6 +276,15 @@ int main(void)
         cmocka_unit_test(test_unmasked_exceptions_are_the_handlers),
         cmocka_unit_test(test_mmx_and_sse),
         cmocka_unit_test(test_fpu_across_calls_of_handlers),
+        cmocka_unit_test(test_code_that_changes_itself),
+        cmocka_unit_test(test_faults_are_precise),
+        cmocka_unit_test(test_string_instructions),
+        cmocka_unit_test(test_segments_change_the_mode),
+        cmocka_unit_test(test_instructions_across_pages),
+        cmocka_unit_test(test_flags_and_branches),
+        cmocka_unit_test(test_devices),
+        cmocka_unit_test(test_stack_instructions),
+        cmocka_unit_test(test_paging_changes_are_seen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
