@@ -382,15 +382,11 @@ void block_job_cancel(BlockJob *job)
     }
     BlockWork *w = job->work;
     BlockQueue *q = w->queue;
-    if (w->stage == WORK_NEW) {
-        free_work(w);
-        return;
-    }
     timer_disarm(&w->timer);
     pthread_mutex_lock(&q->lock);
-    w->cancelled = true;
-    bool over = w->stage == WORK_ENDED || w->stage == WORK_HELD;
-    if (over) {
+    bool over = w->stage != WORK_WAITING && w->stage != WORK_RUNNING;
+    w->cancelled = !over; /* else the worker frees it */
+    if (over && w->stage != WORK_NEW) {
         unlink_work(q, w);
     }
     pthread_mutex_unlock(&q->lock);
@@ -404,8 +400,11 @@ void block_job_state(BlockQueue *q, StateIo *io, const char *device, BlockJob **
 {
     bool present = *job != NULL;
     BlockWork now = {0};
-    if (present) {
-        now = *(*job)->work;
+    if (present) { /* the parts that no worker touches */
+        now.job.op = (*job)->op;
+        now.job.offset = (*job)->offset;
+        now.job.length = (*job)->length;
+        now.due = (*job)->work->due;
     }
     unsigned op = (unsigned)now.job.op;
     state_bool(io, "job", &present);
