@@ -4,13 +4,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "machine/host/file.h"
+
+/* Debian package ipxe-qemu. */
+#define IPXE_DIR "/usr/lib/ipxe/qemu"
 
 enum {
     BIOS_UNIT = 64 << 10,
     BIOS_LIMIT = 4 << 20,
     VGABIOS_LIMIT = 64 << 10,
+    CARD_ROM_LIMIT = 1 << 20,
     OPTION_ROM_UNIT = 512
 };
 
@@ -57,6 +62,27 @@ RamBlock *firmware_vgabios(Ram *ram, const char *path, const char *card, Err *er
         err_set(err, "-vgabios %s: this is no option ROM (it does not begin with 55 AA)", file);
     } else if (data) {
         block = into_ram(ram, "vgabios", data, size, err);
+    }
+    free(data);
+    return block;
+}
+
+RamBlock *firmware_card_rom(Ram *ram, const char *path, const char *card, const char *name,
+                            Err *err)
+{
+    char ipxe[64];
+    snprintf(ipxe, sizeof(ipxe), IPXE_DIR "/pxe-%.16s.rom", card);
+    const char *file = path ? path : ipxe;
+    if (!file[0] || (!path && access(ipxe, R_OK) != 0)) {
+        return NULL;
+    }
+    size_t size;
+    uint8_t *data = file_read(file, CARD_ROM_LIMIT, &size, path ? "romfile" : "iPXE", err);
+    RamBlock *block = NULL;
+    if (data && (size < OPTION_ROM_UNIT || data[0] != 0x55 || data[1] != 0xaa)) {
+        err_set(err, "romfile=%s: this is no option ROM (it does not begin with 55 AA)", file);
+    } else if (data) {
+        block = into_ram(ram, name, data, size, err);
     }
     free(data);
     return block;

@@ -70,6 +70,7 @@ struct Pc {
     Screen *screen;
     CharHost *chars;
     Mixer *mixer;
+    NetHost *net;
     Drives drives;
 };
 
@@ -205,7 +206,8 @@ bool pc_build(Pc *pc, Board *b, const MachineConfig *c, const PcHost *host, Err 
     pc->host = *host;
     pc->screen = screen_new();
     pc->chars = char_host_new(b->events);
-    if (!pc->screen || !pc->chars) {
+    pc->net = net_host_new(b->events);
+    if (!pc->screen || !pc->chars || !pc->net) {
         return err_set(err, "out of memory");
     }
     MixerConfig sound;
@@ -379,6 +381,7 @@ bool pc_build(Pc *pc, Board *b, const MachineConfig *c, const PcHost *host, Err 
                      .host = &pc->host,
                      .pci = pci,
                      .pci_used = 1u << 0 | 1u << 1 | 1u << VGA_DEVICE,
+                     .net = pc->net,
                      .irq = card_irq,
                      .board = piix};
     if (!pc_cards_plug(&cards, err)) {
@@ -402,7 +405,9 @@ void pc_unplug(Pc *pc)
 {
     if (pc) {
         char_host_free(pc->chars);
+        net_host_free(pc->net);
         pc->chars = NULL;
+        pc->net = NULL;
         mixer_stop(pc->mixer);
     }
 }

@@ -5,10 +5,22 @@
  */
 #include "machine/pc_cards.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "chipset/cards/ne2000.h"
+#include "chipset/cards/rtl8029.h"
 #include "chipset/debug_exit.h"
+#include "machine/firmware.h"
+#include "machine/pc_net.h"
 #include "ui/value.h"
+
+enum { PCI_DEVICES = 32, FIRST_FREE_DEVICE = 3 };
+
+#define NIC_PATIENCE_NS INT64_C(100000000)
+
+static const char *const nic_id[MACHINE_MAX_NICS] = {"net0", "net1", "net2", "net3"};
 
 typedef struct CardKind {
     const char *name;
@@ -30,8 +42,105 @@ static bool plug_debug_exit(PcCards *cards, KeyValues *kv, Err *err)
     return debug_exit_new(cards->b, &config, "debug-exit", err) != NULL;
 }
 
+/* The card's place on the PCI bus: addr=N, or the first that is free. */
+static bool pci_place(PcCards *cards, KeyValues *kv, unsigned *device, Err *err)
+{
+    uint32_t place = UINT32_MAX;
+    const char *addr = value_find(kv, "addr");
+    if (addr) {
+        char *end;
+        unsigned long number = strtoul(addr, &end, 16);
+        if (end == addr || (*end && strcmp(end, ".0") != 0) || number >= PCI_DEVICES) {
+            return err_set(err, "-%s: addr=%s is no place on the PCI bus; use 3 to 1f", kv->option,
+                           addr);
+        }
+        place = (uint32_t)number;
+    }
+    for (unsigned i = FIRST_FREE_DEVICE; place == UINT32_MAX && i < PCI_DEVICES; i++) {
+        if (!(cards->pci_used >> i & 1)) {
+            place = i;
+        }
+    }
+    if (place == UINT32_MAX || cards->pci_used >> place & 1) {
+        return err_set(err,
+                       "-%s: that place on the PCI bus is taken; choose another addr=", kv->option);
+    }
+    cards->pci_used |= 1u << place;
+    *device = place;
+    return true;
+}
+
+/* What all network cards take: the network, the address; and their name on the board. */
+static bool nic_settings(PcCards *cards, KeyValues *kv, NetPort *port, uint8_t *mac,
+                         const char **id, Err *err)
+{
+    static const char *const ignored[] = {"bootindex", "rombar", "bus", "vlan", NULL};
+    static const uint8_t first_mac[6] = {0x52, 0x54, 0x00, 0x12, 0x34, 0x56};
+    value_ignore(kv, ignored);
+    if (cards->nics == MACHINE_MAX_NICS) {
+        return err_set(err, "-%s: a machine has at most %d network cards", kv->option,
+                       MACHINE_MAX_NICS);
+    }
+    memcpy(mac, first_mac, 6);
+    mac[5] = (uint8_t)(mac[5] + cards->nics);
+    *id = nic_id[cards->nics++];
+    const char *text = value_find(kv, "mac"), *netdev = value_find(kv, "netdev");
+    if (text) {
+        char end;
+        if (sscanf(text, "%2hhx%*1[:-]%2hhx%*1[:-]%2hhx%*1[:-]%2hhx%*1[:-]%2hhx%*1[:-]%2hhx%c",
+                   &mac[0], &mac[1], &mac[2], &mac[3], &mac[4], &mac[5], &end) != 6 ||
+            mac[0] & 1) {
+            return err_set(err, "-%s: mac=%s is no address of a card; write 52:54:00:12:34:56",
+                           kv->option, text);
+        }
+    }
+    char option[64];
+    snprintf(option, sizeof(option), "-%s netdev=%.32s", kv->option, netdev ? netdev : "");
+    return !netdev || net_host_port(cards->net, netdev, option, port, err);
+}
+
+static bool plug_ne2k_isa(PcCards *cards, KeyValues *kv, Err *err)
+{
+    static const uint16_t bases[MACHINE_MAX_NICS] = {0x300, 0x320, 0x340, 0x360};
+    static const uint8_t irqs[MACHINE_MAX_NICS] = {10, 11, 5, 9};
+    Ne2000Config config = {.patience = NIC_PATIENCE_NS};
+    const char *id;
+    unsigned n = cards->nics % MACHINE_MAX_NICS;
+    uint32_t base = bases[n], irq = irqs[n];
+    if (!nic_settings(cards, kv, &config.port, config.mac, &id, err) ||
+        !value_number(kv, "iobase", 0x100, 0xffe0, &base, err) ||
+        !value_number(kv, "irq", 2, 15, &irq, err)) {
+        return false;
+    }
+    config.base = (uint16_t)base;
+    config.irq = cards->irq(cards->board, irq == 2 ? 9 : irq); /* the slot's IRQ2 pin is IRQ9 */
+    return ne2000_new(cards->b, &config, id) || err_set(err, "out of memory");
+}
+
+static bool nic_rom(PcCards *cards, KeyValues *kv, const char *card, const char *id,
+                    const RamBlock **rom, Err *err)
+{
+    Err failed = {""};
+    *rom = firmware_card_rom(&cards->b->ram, value_find(kv, "romfile"), card, id, &failed);
+    return *rom || !failed.text[0] || err_set(err, "-%s: %.400s", kv->option, failed.text);
+}
+
+static bool plug_ne2k_pci(PcCards *cards, KeyValues *kv, Err *err)
+{
+    Rtl8029Config config = {.bus = cards->pci, .patience = NIC_PATIENCE_NS};
+    const char *id;
+    if (!nic_settings(cards, kv, &config.port, config.mac, &id, err) ||
+        !pci_place(cards, kv, &config.device, err) ||
+        !nic_rom(cards, kv, "ne2k_pci", id, &config.rom, err)) {
+        return false;
+    }
+    return rtl8029_new(cards->b, &config, id) || err_set(err, "out of memory");
+}
+
 static const CardKind card_kinds[] = {
     {"isa-debug-exit", plug_debug_exit, "iobase, iosize"},
+    {"ne2k_isa", plug_ne2k_isa, "netdev, mac, iobase, irq"},
+    {"ne2k_pci", plug_ne2k_pci, "netdev, mac, addr, romfile"},
 };
 
 static const CardKind *find_kind(const char *name)
@@ -44,7 +153,7 @@ static const CardKind *find_kind(const char *name)
     return NULL;
 }
 
-static bool unknown_card(const char *name, Err *err)
+static bool unknown_card(const char *option, const char *name, Err *err)
 {
     char names[256] = "";
     for (size_t i = 0; i < sizeof(card_kinds) / sizeof(card_kinds[0]); i++) {
@@ -53,7 +162,19 @@ static bool unknown_card(const char *name, Err *err)
         }
         strncat(names, card_kinds[i].name, sizeof(names) - strlen(names) - 1);
     }
-    return err_set(err, "-device %s: there is no such card; there are %s", name, names);
+    return err_set(err, "-%s %s: there is no such card; there are %s", option, name, names);
+}
+
+/* The card `name` with the settings that are left in kv. */
+static bool plug_card(PcCards *cards, const char *name, KeyValues *kv, Err *err)
+{
+    static const char *const names_only[] = {"id", NULL};
+    const CardKind *kind = find_kind(name);
+    if (!kind) {
+        return unknown_card(kv->option, name, err);
+    }
+    value_ignore(kv, names_only);
+    return kind->plug(cards, kv, err) && value_all_used(kv, kind->settings, err);
 }
 
 static bool plug_device(PcCards *cards, const char *text, Err *err)
@@ -61,26 +182,67 @@ static bool plug_device(PcCards *cards, const char *text, Err *err)
     KeyValues kv;
     bool ok = value_split(&kv, "device", text, "driver", err);
     const char *name = ok ? value_find(&kv, "driver") : NULL;
-    const CardKind *kind = name ? find_kind(name) : NULL;
-    if (ok && !kind) {
-        ok = unknown_card(name ? name : text, err);
-    }
-    if (ok) {
-        static const char *const names_only[] = {"id", NULL};
-        value_ignore(&kv, names_only);
-        ok = kind->plug(cards, &kv, err) && value_all_used(&kv, kind->settings, err);
+    ok = ok && plug_card(cards, name ? name : text, &kv, err);
+    value_free(&kv);
+    return ok;
+}
+
+/* -nic BACKEND: a network and a card on it, with the settings of both. */
+static bool plug_nic(PcCards *cards, const char *text, unsigned index, Err *err)
+{
+    char option[200], id[NET_MAX_ID + 8] = "";
+    KeyValues kv;
+    snprintf(option, sizeof(option), "-nic %.180s", text);
+    bool ok = value_split(&kv, "nic", text, "type", err);
+    const char *type = ok ? value_find(&kv, "type") : NULL;
+    if (ok && type && strcmp(type, "none") != 0) {
+        const char *model = value_find(&kv, "model"), *given = value_find(&kv, "id");
+        if (given) {
+            snprintf(id, sizeof(id), "%s", given);
+        } else {
+            snprintf(id, sizeof(id), "nic%u", index);
+        }
+        ok = pc_net_open(cards->net, &kv, id, option, err);
+        if (ok && kv.count < VALUE_MAX_KEYS) {
+            kv.pair[kv.count++] = (KeyValue){.key = strdup("netdev"), .value = strdup(id)};
+        }
+        ok = ok && plug_card(cards, model ? model : "ne2k_pci", &kv, err);
     }
     value_free(&kv);
     return ok;
 }
 
-bool pc_cards_plug(PcCards *cards, Err *err)
+static bool plug_networks(PcCards *cards, Err *err)
 {
-    for (unsigned i = 0; i < MACHINE_MAX_DEVICES; i++) {
-        const char *text = cards->config->device[i];
-        if (text && !plug_device(cards, text, err)) {
+    const MachineConfig *c = cards->config;
+    for (unsigned i = 0; i < MACHINE_MAX_NICS; i++) {
+        if (c->netdev[i] && !pc_net_netdev(cards->net, c->netdev[i], err)) {
+            return false;
+        }
+    }
+    for (unsigned i = 0; i < MACHINE_MAX_NICS; i++) {
+        if (c->nic[i] && !plug_nic(cards, c->nic[i], i, err)) {
             return false;
         }
     }
     return true;
+}
+
+bool pc_cards_plug(PcCards *cards, Err *err)
+{
+    const MachineConfig *c = cards->config;
+    if (!plug_networks(cards, err)) {
+        return false;
+    }
+    for (unsigned i = 0; i < MACHINE_MAX_DEVICES; i++) {
+        if (c->device[i] && !plug_device(cards, c->device[i], err)) {
+            return false;
+        }
+    }
+    for (unsigned i = 0; i < MACHINE_MAX_DEVICES; i++) {
+        if (c->object[i] && !pc_net_object(cards->net, c->object[i], err)) {
+            return false;
+        }
+    }
+    return net_host_start(cards->net, err);
 }

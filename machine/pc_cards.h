@@ -3,6 +3,7 @@
 #define MACHINE_PC_CARDS_H
 
 #include "chipset/pci.h"
+#include "machine/host/net_host.h"
 #include "machine/pc.h"
 
 /* What the board offers to a card, and what a configuration made of it. */
@@ -12,6 +13,8 @@ typedef struct PcCards {
     const PcHost *host;
     PciBus *pci;
     uint32_t pci_used; /* bit n: device n of the bus is taken */
+    NetHost *net;
+    unsigned nics; /* network cards so far */
     /* A new driver of an interrupt request of the board's. */
     Line (*irq)(void *board, unsigned irq);
     void *board;

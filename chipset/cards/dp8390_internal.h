@@ -1,0 +1,76 @@
+/* DP8390 network interface controller with the memory of an NE2000 behind it, for the cards that
+ * carry one: registers, receive ring, transmitter, remote DMA (National Semiconductor DP8390D
+ * data sheet).
+ *
+ * A card embeds a Dp8390, maps its registers, and calls the functions below from its own device
+ * functions.
+ */
+#ifndef CHIPSET_CARDS_DP8390_INTERNAL_H
+#define CHIPSET_CARDS_DP8390_INTERNAL_H
+
+#include "machine/core/device.h"
+#include "machine/core/line.h"
+#include "machine/core/net_port.h"
+
+enum {
+    NE2000_PORTS = 32,
+    DP8390_REGISTERS = 16,
+    DP8390_FIFO = 8,
+    DP8390_PROM = 32,
+    DP8390_RAM_BASE = 0x4000, /* the chip's addresses */
+    DP8390_RAM_SIZE = 0x4000,
+};
+
+#define DP8390_PATIENCE_NS INT64_C(100000000)
+
+typedef struct Dp8390 {
+    struct {
+        uint8_t cr, isr, imr, dcr, tcr, rcr, tsr, rsr, ncr;
+        uint8_t pstart, pstop, bnry, curr, tpsr; /* pages of 256 bytes */
+        uint16_t tbcr;                           /* bytes to send */
+        uint16_t rsar, rbcr;                     /* remote DMA: address and bytes left */
+        uint16_t clda;                           /* local DMA address */
+        uint8_t remote_next, local_next;
+        uint16_t address_counter;
+        uint8_t par[6], mar[8];
+        uint8_t tally[3];                   /* alignment and CRC errors, missed frames; 0..192 */
+        uint8_t fifo[DP8390_FIFO], fifo_at; /* 0..7 */
+        bool sending;                       /* remote DMA is a Send Packet command */
+        uint8_t send_next;                  /* what it leaves in BNRY */
+        bool impatient; /* a frame waited in vain for room: those without room are lost */
+        uint8_t ram[DP8390_RAM_SIZE];
+    } g;
+    Clock *clock;
+    NetPort port;
+    Line irq;
+    int64_t patience; /* guest ns that a frame waits for room in the ring */
+    Timer waited;
+    bool waiting; /* a frame of the back end waits */
+    uint8_t prom[DP8390_PROM];
+} Dp8390;
+
+typedef struct Dp8390Config {
+    NetPort port;
+    Line irq;
+    uint8_t mac[6];
+    int64_t patience;
+} Dp8390Config;
+
+/* Attaches itself to the port. */
+void dp8390_init(Dp8390 *d, Clock *clock, const Dp8390Config *config);
+void dp8390_reset(Dp8390 *d);
+void dp8390_state(Dp8390 *d, StateIo *io);
+void dp8390_restored(Dp8390 *d);
+void dp8390_fini(Dp8390 *d);
+
+/* Registers 0..15 of the page that CR selects. */
+uint8_t dp8390_read(Dp8390 *d, unsigned reg);
+void dp8390_write(Dp8390 *d, unsigned reg, uint8_t value);
+/* The remote DMA port: 1, 2 or 4 bytes. */
+uint32_t dp8390_data_read(Dp8390 *d, unsigned bytes);
+void dp8390_data_write(Dp8390 *d, uint32_t value, unsigned bytes);
+/* An NE2000's 32 ports: registers, data at 10h..17h, reset at 18h..1Fh. */
+uint32_t ne2000_read(Dp8390 *d, unsigned offset, unsigned bytes);
+void ne2000_write(Dp8390 *d, unsigned offset, uint32_t value, unsigned bytes);
+
+#endif

@@ -1,0 +1,98 @@
+/* Between net_host.c (the thread and its buffers) and the kinds of network.
+ *
+ * All calls of a NetKind come on the I/O thread, once it runs; close after it has ended.
+ */
+#ifndef MACHINE_HOST_NET_HOST_INTERNAL_H
+#define MACHINE_HOST_NET_HOST_INTERNAL_H
+
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <sys/socket.h>
+
+#include "machine/host/net_host.h"
+
+enum {
+    NET_SHORTEST = 60,       /* without FCS: what an adapter pads to */
+    NET_OUT_ROOM = 1 << 20,  /* bytes from the machine that wait for the I/O thread */
+    NET_IN_ROOM = 256 << 10, /* bytes on their way to the card */
+    NET_BACKLOG = 4 << 20,   /* bytes that wait to go on that way */
+    NET_BATCH = 32 << 10,    /* bytes posted at once */
+    NET_FDS = 4096,
+    NET_IDLE_MS = 60000,
+};
+
+typedef struct NetBackend NetBackend;
+
+/* What one kind of network does. */
+typedef struct NetKind {
+    /* A frame from the machine. */
+    void (*send)(NetBackend *b, const uint8_t *frame, size_t size);
+    /* Adds file descriptors with net_poll_add and lowers *timeout_ms if need be. */
+    void (*fill)(NetBackend *b, uint32_t *timeout_ms);
+    /* Looks at what net_poll_result says of them. */
+    void (*polled)(NetBackend *b);
+    void (*close)(NetBackend *b);
+} NetKind;
+
+typedef struct NetBytes {
+    uint8_t *data;
+    size_t at, count; /* bytes at..at + count */
+} NetBytes;
+
+struct NetBackend {
+    NetHost *host;
+    const NetKind *kind;
+    void *state; /* the kind's */
+    char id[NET_MAX_ID];
+    EventPort *events;
+    bool taken; /* by a card */
+
+    /* machine's thread */
+    NetSink sink;
+    bool attached, pumping;
+    NetBytes in; /* of NET_IN_ROOM bytes */
+
+    /* both, under host->lock */
+    NetBytes out;     /* of NET_OUT_ROOM bytes; each frame behind its length in two bytes */
+    size_t in_flight; /* bytes posted and not yet taken by the card */
+    bool throttled;   /* the I/O thread waits for in_flight to fall */
+    bool dropped;     /* some frame was lost for want of room; said once */
+
+    /* I/O thread */
+    NetBytes sending;  /* changes places with `out` */
+    NetBytes backlog;  /* of NET_BACKLOG bytes */
+    bool backlog_full; /* said once */
+    FILE *dump;
+    uint32_t dump_longest;
+};
+
+struct NetHost {
+    EventQueue *queue;
+    pthread_t thread;
+    bool started;
+    pthread_mutex_t lock;
+    int wake_fd;
+    bool quit; /* under lock */
+    NetBackend *backend[NET_MAX_BACKENDS];
+    unsigned count;
+    struct pollfd fds[NET_FDS]; /* I/O thread */
+    unsigned fd_count;
+};
+
+/* A new back end without a kind; NULL with err set. */
+NetBackend *net_backend_new(NetHost *host, const char *id, const char *option, const NetKind *kind,
+                            void *state, Err *err);
+/* I/O thread: a frame for the machine; dropped when the backlog is full. */
+void net_in(NetBackend *b, const uint8_t *frame, size_t size);
+/* I/O thread: whether a kind that can leave frames where they are should take more. */
+bool net_in_room(const NetBackend *b);
+/* Index for net_poll_result; -1: too many. */
+int net_poll_add(NetBackend *b, int fd, short events);
+short net_poll_result(const NetBackend *b, int index);
+
+/* "HOST:PORT" or "unix:PATH"; passive: an empty host means any address. */
+bool net_address(const char *option, const char *text, bool passive, int type,
+                 struct sockaddr_storage *address, socklen_t *length, Err *err);
+
+#endif
