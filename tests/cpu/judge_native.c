@@ -217,8 +217,7 @@ static void begin(ucontext_t *u, const JudgeCase *c)
 }
 
 /* NOLINTNEXTLINE: one way in and out */
-__attribute__((no_stack_protector)) static void trapped(int number, siginfo_t *info,
-                                                                    void *context)
+__attribute__((no_stack_protector)) static void trapped(int number, siginfo_t *info, void *context)
 {
     ucontext_t *u = context;
     uint16_t seg[SEG_COUNT];
