@@ -27,6 +27,7 @@ struct Interpreter {
     BlockCache *cache;
     uint64_t generation;         /* of the cache, when the jumps were last emptied */
     uint64_t stop_at;            /* cpu->executed at which to look at the clock */
+    bool host_clock;             /* which time does not follow from the count */
     Block *jump[1 << JUMP_BITS]; /* blocks by key, in front of the cache's own look-up */
     Block nowhere;               /* has no key; the last member: blocks end in an open array */
 };
@@ -249,6 +250,10 @@ static void run_blocks(Interpreter *e)
             }
             return;
         }
+        if (outcome == X_REPEAT && e->host_clock) {
+            e->stop_at = cpu->executed; /* thousands of iterations were one instruction */
+            return;
+        }
         if (attention(cpu) || cpu->executed >= e->stop_at) {
             return;
         }
@@ -259,6 +264,7 @@ static void run_blocks(Interpreter *e)
 void interpreter_blocks(Interpreter *e, uint64_t most)
 {
     e->stop_at = e->cpu->executed + most;
+    e->host_clock = false;
     run_blocks(e);
 }
 
@@ -273,6 +279,7 @@ static bool slice(Interpreter *e, const Clock *clock, int64_t until_ns)
     int64_t now = clock_now(clock);
     uint64_t most = HOST_CLOCK_SLICE;
 
+    e->host_clock = clock->source != CLOCK_COUNTED;
     if (now >= until_ns) {
         return false;
     }
