@@ -380,6 +380,8 @@ bool pc_build(Pc *pc, Board *b, const MachineConfig *c, const PcHost *host, Err 
                      .config = c,
                      .host = &pc->host,
                      .pci = pci,
+                     .dma = dma,
+                     .mixer = pc->mixer,
                      .pci_used = 1u << 0 | 1u << 1 | 1u << VGA_DEVICE,
                      .net = pc->net,
                      .irq = card_irq,

@@ -14,6 +14,7 @@
 #include "chipset/debug_exit.h"
 #include "machine/firmware.h"
 #include "machine/pc_net.h"
+#include "machine/pc_sound.h"
 #include "ui/value.h"
 
 enum { PCI_DEVICES = 32, FIRST_FREE_DEVICE = 3 };
@@ -26,7 +27,17 @@ typedef struct CardKind {
     const char *name;
     bool (*plug)(PcCards *cards, KeyValues *kv, Err *err);
     const char *settings; /* for messages */
+    bool sound;           /* without one there is a Sound Blaster 16 */
 } CardKind;
+
+/* `-device none`: no card that is there by itself. */
+static bool plug_none(PcCards *cards, KeyValues *kv, Err *err)
+{
+    (void)cards;
+    (void)kv;
+    (void)err;
+    return true;
+}
 
 static bool plug_debug_exit(PcCards *cards, KeyValues *kv, Err *err)
 {
@@ -138,9 +149,13 @@ static bool plug_ne2k_pci(PcCards *cards, KeyValues *kv, Err *err)
 }
 
 static const CardKind card_kinds[] = {
-    {"isa-debug-exit", plug_debug_exit, "iobase, iosize"},
-    {"ne2k_isa", plug_ne2k_isa, "netdev, mac, iobase, irq"},
-    {"ne2k_pci", plug_ne2k_pci, "netdev, mac, addr, romfile"},
+    {"isa-debug-exit", plug_debug_exit, "iobase, iosize", false},
+    {"none", plug_none, "none at all", true},
+    {"ne2k_isa", plug_ne2k_isa, "netdev, mac, iobase, irq", false},
+    {"ne2k_pci", plug_ne2k_pci, "netdev, mac, addr, romfile", false},
+    {"sb16", sound_plug_sb16, "iobase, irq, dma, dma16, version, soundfont", true},
+    {"adlib", sound_plug_adlib, "iobase, opl3", true},
+    {"mpu401", sound_plug_mpu401, "iobase, irq, soundfont", true},
 };
 
 static const CardKind *find_kind(const char *name)
@@ -174,6 +189,7 @@ static bool plug_card(PcCards *cards, const char *name, KeyValues *kv, Err *err)
         return unknown_card(kv->option, name, err);
     }
     value_ignore(kv, names_only);
+    cards->sound |= kind->sound;
     return kind->plug(cards, kv, err) && value_all_used(kv, kind->settings, err);
 }
 
@@ -238,6 +254,9 @@ bool pc_cards_plug(PcCards *cards, Err *err)
         if (c->device[i] && !plug_device(cards, c->device[i], err)) {
             return false;
         }
+    }
+    if (!cards->sound && !sound_plug_default(cards, err)) {
+        return false;
     }
     for (unsigned i = 0; i < MACHINE_MAX_DEVICES; i++) {
         if (c->object[i] && !pc_net_object(cards->net, c->object[i], err)) {

@@ -2,7 +2,9 @@
 #ifndef MACHINE_PC_CARDS_H
 #define MACHINE_PC_CARDS_H
 
+#include "chipset/dma.h"
 #include "chipset/pci.h"
+#include "machine/host/mixer.h"
 #include "machine/host/net_host.h"
 #include "machine/pc.h"
 
@@ -12,9 +14,12 @@ typedef struct PcCards {
     const MachineConfig *config;
     const PcHost *host;
     PciBus *pci;
+    Dma *dma;
+    Mixer *mixer;
     uint32_t pci_used; /* bit n: device n of the bus is taken */
     NetHost *net;
     unsigned nics; /* network cards so far */
+    bool sound;    /* one of the devices was a sound card, or "none" */
     /* A new driver of an interrupt request of the board's. */
     Line (*irq)(void *board, unsigned irq);
     void *board;

@@ -1,0 +1,154 @@
+/* Sound cards of -device: their settings, and how their chips are wired together. */
+#include "machine/pc_sound.h"
+
+#include <string.h>
+
+#include "chipset/cards/mpu401.h"
+#include "chipset/cards/opl3.h"
+#include "chipset/cards/sb16.h"
+#include "machine/host/midi_synth.h"
+
+enum { BLASTER_BASE = 0x220, BLASTER_IRQ = 5, ADLIB_BASE = 0x388, MPU_BASE = 0x330, MPU_IRQ = 9 };
+
+static const uint8_t blaster_irqs[SB_IRQS] = {9, 5, 7, 10};
+
+static bool only_one(PcCards *cards, const char *id, Err *err)
+{
+    return !device_find(cards->b, id) ||
+           err_set(err, "-device: a machine has room for one %s; leave the other one out", id);
+}
+
+static CharPort synthesizer(PcCards *cards, const char *soundfont)
+{
+    MixerSynth synth = midi_synth_new(soundfont, mixer_hz(cards->mixer));
+    return mixer_add_synth(cards->mixer, &synth);
+}
+
+typedef struct Blaster {
+    uint32_t base, irq, dma8, dma16;
+    SbModel model;
+    const char *soundfont; /* NULL: the usual one */
+} Blaster;
+
+static bool check_blaster(const Blaster *c, unsigned *irq_choice, Err *err)
+{
+    for (*irq_choice = 0; *irq_choice < SB_IRQS; ++*irq_choice) {
+        if (blaster_irqs[*irq_choice] == c->irq || (c->irq == 2 && *irq_choice == 0)) {
+            break;
+        }
+    }
+    if (*irq_choice == SB_IRQS) {
+        return err_set(err, "-device sb16,irq=%u: use 2, 5, 7, 9 or 10", c->irq);
+    }
+    if (c->base < 0x210 || c->base > 0x280 || c->base & 15) {
+        return err_set(err, "-device sb16,iobase=0x%x: use 0x220, 0x240, 0x260 or 0x280", c->base);
+    }
+    if (c->dma8 != 0 && c->dma8 != 1 && c->dma8 != 3) {
+        return err_set(err, "-device sb16,dma=%u: use 0, 1 or 3", c->dma8);
+    }
+    return (c->dma16 >= 5 && c->dma16 <= 7) || c->dma16 == c->dma8 ||
+           err_set(err, "-device sb16,dma16=%u: use 5, 6 or 7, or the same as dma=", c->dma16);
+}
+
+static bool plug_blaster(PcCards *cards, const Blaster *c, Err *err)
+{
+    unsigned irq_choice;
+    if (!only_one(cards, "sb16", err) || !check_blaster(c, &irq_choice, err)) {
+        return false;
+    }
+    AudioPort audio = mixer_port(cards->mixer);
+    Opl3Config fm = {.audio = audio,
+                     .opl2 = c->model < SB_PRO,
+                     .base = device_find(cards->b, "adlib") ? 0 : ADLIB_BASE,
+                     .blaster_base = (uint16_t)c->base};
+    Sb16Config blaster = {.model = c->model,
+                          .audio = audio,
+                          .base = (uint16_t)c->base,
+                          .irq_choice = (uint8_t)irq_choice,
+                          .dma8 = (uint8_t)c->dma8,
+                          .dma16 = (uint8_t)c->dma16,
+                          .fm_volume = opl3_volume,
+                          .fm = opl3_new(cards->b, &fm, "opl3")};
+    for (unsigned i = 0; i < SB_IRQS; i++) {
+        blaster.irq[i] = cards->irq(cards->board, blaster_irqs[i]);
+    }
+    for (unsigned i = 0; i < 8; i++) {
+        if (i != 2 && i != 4) { /* the diskette drives' and the cascade */
+            blaster.dma[i] = dma_line(cards->dma, i);
+        }
+    }
+    if (c->model == SB_16 && !device_find(cards->b, "mpu401")) {
+        Mpu401Config mpu = {.base = MPU_BASE, .midi = synthesizer(cards, c->soundfont)};
+        Mpu401 *interface = mpu401_new(cards->b, &mpu, "mpu401");
+        blaster.midi = mpu401_cable(interface);
+        Sb16 *card = sb16_new(cards->b, &blaster, "sb16");
+        mpu401_connect(interface, sb16_mpu_irq(card));
+    } else {
+        blaster.midi = synthesizer(cards, c->soundfont);
+        sb16_new(cards->b, &blaster, "sb16");
+    }
+    return true;
+}
+
+static const Blaster usual_blaster = {
+    .base = BLASTER_BASE, .irq = BLASTER_IRQ, .dma8 = 1, .dma16 = 5, .model = SB_16};
+
+bool sound_plug_default(PcCards *cards, Err *err)
+{
+    return plug_blaster(cards, &usual_blaster, err);
+}
+
+/* QEMU's settings, and soundfont=. */
+bool sound_plug_sb16(PcCards *cards, KeyValues *kv, Err *err)
+{
+    static const char *const elsewhere[] = {"audiodev", NULL};
+    Blaster c = usual_blaster;
+    uint32_t version = 0x405;
+    value_ignore(kv, elsewhere);
+    if (!value_number(kv, "iobase", 0, 0xffff, &c.base, err) ||
+        !value_number(kv, "irq", 0, 15, &c.irq, err) ||
+        !value_number(kv, "dma", 0, 7, &c.dma8, err) ||
+        !value_number(kv, "dma16", 0, 7, &c.dma16, err) ||
+        !value_number(kv, "version", 0x100, 0x4ff, &version, err)) {
+        return false;
+    }
+    c.model = version < 0x200 ? SB_1 : version < 0x300 ? SB_2 : version < 0x400 ? SB_PRO : SB_16;
+    c.soundfont = value_find(kv, "soundfont");
+    return plug_blaster(cards, &c, err);
+}
+
+/* The AdLib card alone has the older chip; with opl3=on, the newer one of its kin. */
+bool sound_plug_adlib(PcCards *cards, KeyValues *kv, Err *err)
+{
+    static const char *const elsewhere[] = {"audiodev", "freq", NULL};
+    uint32_t base = ADLIB_BASE;
+    bool opl3 = false;
+    value_ignore(kv, elsewhere);
+    if (!only_one(cards, "adlib", err) || !value_number(kv, "iobase", 0x200, 0x3fc, &base, err) ||
+        !value_switch(kv, "opl3", &opl3, err)) {
+        return false;
+    }
+    if (device_find(cards->b, "opl3") && base == ADLIB_BASE) {
+        return true; /* the Sound Blaster answers there already */
+    }
+    opl3_new(
+        cards->b,
+        &(Opl3Config){.audio = mixer_port(cards->mixer), .opl2 = !opl3, .base = (uint16_t)base},
+        "adlib");
+    return true;
+}
+
+bool sound_plug_mpu401(PcCards *cards, KeyValues *kv, Err *err)
+{
+    uint32_t base = MPU_BASE, irq = MPU_IRQ;
+    if (!only_one(cards, "mpu401", err) || !value_number(kv, "iobase", 0x200, 0x3fe, &base, err) ||
+        !value_number(kv, "irq", 3, 15, &irq, err)) {
+        return false;
+    }
+    mpu401_new(cards->b,
+               &(Mpu401Config){.base = (uint16_t)base,
+                               .irq = cards->irq(cards->board, irq),
+                               .midi = synthesizer(cards, value_find(kv, "soundfont"))},
+               "mpu401");
+    return true;
+}
