@@ -174,7 +174,8 @@ static int vdi_read(Block *b, uint64_t offset, void *data, size_t length)
     return 0;
 }
 
-/* A block for a part of the disk that had none. Order: the block, the count, the map. */
+/* A block for a part of the disk that had none. Order: the block, the count, the map. Should the
+ * map reach the disk first, the block reads as zeros, as that part of the disk did before. */
 static int add_block(Block *b, uint32_t index, uint32_t in, const uint8_t *data, size_t length)
 {
     Vdi *v = b->data;
@@ -189,7 +190,6 @@ static int add_block(Block *b, uint32_t index, uint32_t in, const uint8_t *data,
     free(whole);
     bytes_put_le32(word, v->allocated + 1);
     error = error ? error : disk_file_write(&b->file, AT_ALLOCATED, word, 4);
-    error = error ? error : disk_file_sync(&b->file);
     bytes_put_le32(word, v->allocated);
     error = error ? error : disk_file_write(&b->file, v->map_at + 4ull * index, word, 4);
     if (!error) {

@@ -357,7 +357,9 @@ static int add_block(Block *b, uint32_t block)
     error = error ? error : disk_file_punch(&b->file, place, end - place);
     error = error ? error : disk_file_write(&b->file, place, empty, v->bitmap_bytes);
     free(empty);
-    error = error ? error : disk_file_sync(&b->file);
+    /* Behind the file's old end all is zero, as the new bitmap is; only where that would hide a
+     * parent's data must it be on the disk before the table. */
+    error = error ? error : b->base ? disk_file_sync(&b->file) : 0;
     bytes_put_be32(entry, (uint32_t)(place / BLOCK_SECTOR));
     error = error ? error : disk_file_write(&b->file, v->table_at + 4ull * block, entry, 4);
     if (!error) {

@@ -494,13 +494,14 @@ static int add_table(Extent *e, uint32_t index)
     return error;
 }
 
-/* Both tables show the grain, which is on the disk already. */
-static int enter_grain(Extent *e, uint64_t number, uint32_t sector)
+/* Both tables show the grain, which has been written. */
+static int enter_grain(const Block *b, Extent *e, uint64_t number, uint32_t sector)
 {
     uint32_t index = (uint32_t)(number / e->table_size), in = (uint32_t)(number % e->table_size);
     uint8_t word[4];
     bytes_put_le32(word, sector);
-    int error = disk_file_sync(&e->file);
+    /* Only a grain that hides a parent's data would lose something by appearing too early. */
+    int error = b->base ? disk_file_sync(&e->file) : 0;
     if (!error && e->second && e->second[index]) {
         error = disk_file_write(&e->file, (uint64_t)e->second[index] * BLOCK_SECTOR + 4ull * in,
                                 word, sizeof(word));
@@ -544,7 +545,7 @@ static int write_grain(Block *b, Extent *e, uint64_t offset, const uint8_t *data
         return EFBIG;
     }
     error = error ? error : disk_file_write(&e->file, place, v->grain, e->grain);
-    error = error ? error : enter_grain(e, in / e->grain, (uint32_t)(place / BLOCK_SECTOR));
+    error = error ? error : enter_grain(b, e, in / e->grain, (uint32_t)(place / BLOCK_SECTOR));
     if (!error) {
         e->end = place + e->grain;
     }
