@@ -162,26 +162,33 @@ static int compare_counts(Block *b, const Census *c, bool repair, bool too_low)
     return 0;
 }
 
-/* COPIED flags of the running image against the counts. */
-static int compare_flags(Block *b, bool repair, Qcow2Check *result)
+/* Is the flag of this reference right? A flag on a cluster that others use too would let a write
+ * change theirs. One that is missing costs a copy, nothing else: a writer that was cut off may
+ * leave that. */
+static uint64_t check_flag(const Qcow2 *q, const Census *c, uint64_t entry)
+{
+    uint64_t cluster = (entry & QCOW2_OFFSET) >> q->cluster_bits;
+    uint32_t uses = cluster < c->clusters ? c->count[cluster] : 0;
+    if (entry & QCOW2_COPIED && uses > 1) {
+        c->result->corruptions++;
+    }
+    return (entry & ~QCOW2_COPIED) | (uses == 1 ? QCOW2_COPIED : 0);
+}
+
+/* COPIED flags of the running image against the census. */
+static int compare_flags(Block *b, const Census *c, bool repair)
 {
     Qcow2 *q = b->data;
     int error = 0;
     for (uint32_t i = 0; i < q->l1_size && !error; i++) {
-        uint64_t l2 = q->l1[i] & QCOW2_OFFSET, count = 0;
-        uint64_t clusters = 0;
-        error = qcow2_file_clusters(b, &clusters);
-        if (l2 == 0 || l2 & (q->cluster_size - 1) || l2 >> q->cluster_bits >= clusters) {
+        uint64_t l2 = q->l1[i] & QCOW2_OFFSET;
+        if (l2 == 0 || l2 & (q->cluster_size - 1) || l2 >> q->cluster_bits >= c->clusters) {
             continue;
         }
-        error = error ? error : qcow2_count(b, l2 >> q->cluster_bits, &count);
-        if (!error && (count == 1) != !!(q->l1[i] & QCOW2_COPIED)) {
-            result->corruptions++;
-            if (repair) {
-                q->l1[i] = l2 | (count == 1 ? QCOW2_COPIED : 0);
-                qcow2_l1_changed(q, i);
-                result->fixed++;
-            }
+        uint64_t before = c->result->corruptions, right = check_flag(q, c, q->l1[i]);
+        if (repair && right != q->l1[i]) {
+            q->l1[i] = right;
+            qcow2_l1_changed(q, i);
         }
         for (uint64_t j = 0; j < q->cluster_size / 8 && !error; j++) {
             Qcow2Table *table;
@@ -190,17 +197,13 @@ static int compare_flags(Block *b, bool repair, Qcow2Check *result)
             if (entry & QCOW2_COMPRESSED || !(entry & QCOW2_OFFSET)) {
                 continue;
             }
-            error = qcow2_count(b, (entry & QCOW2_OFFSET) >> q->cluster_bits, &count);
-            if (!error && (count == 1) != !!(entry & QCOW2_COPIED)) {
-                result->corruptions++;
-                if (repair) {
-                    entry = (entry & ~QCOW2_COPIED) | (count == 1 ? QCOW2_COPIED : 0);
-                    bytes_put_be64(table->data + 8 * j, entry);
-                    table->dirty = true;
-                    result->fixed++;
-                }
+            right = check_flag(q, c, entry);
+            if (repair && right != entry) {
+                bytes_put_be64(table->data + 8 * j, right);
+                table->dirty = true;
             }
         }
+        c->result->fixed += repair ? c->result->corruptions - before : 0;
     }
     return error;
 }
@@ -220,7 +223,7 @@ int qcow2_check(Block *b, bool repair, Qcow2Check *result)
     }
     error = error ? error : compare_counts(b, &census, repair, true);
     error = error ? error : compare_counts(b, &census, repair, false);
-    error = error ? error : compare_flags(b, repair, result);
+    error = error ? error : compare_flags(b, &census, repair);
     if (repair) {
         q->free_hint = 0;
         error = error ? error : qcow2_write_back(b);

@@ -334,7 +334,7 @@ static int copy_l1(Block *b, uint64_t *place)
     return error;
 }
 
-int qcow2_snapshot_create(Block *b, const Qcow2Snapshot *info)
+static int make(Block *b, const Qcow2Snapshot *info)
 {
     Qcow2 *q = b->data;
     Qcow2SnapshotEntry *list = calloc(q->snapshots + 1u, sizeof(*list));
@@ -378,13 +378,10 @@ static int release_l1(Block *b, uint64_t offset, uint32_t size)
     return error;
 }
 
-int qcow2_snapshot_delete(Block *b, unsigned index)
+static int discard(Block *b, unsigned index)
 {
     Qcow2 *q = b->data;
     uint64_t *l1 = NULL;
-    if (index >= q->snapshots) {
-        return EINVAL;
-    }
     Qcow2SnapshotEntry gone = q->snapshot[index];
     Qcow2SnapshotEntry *list = calloc(q->snapshots, sizeof(*list));
     int error = list ? settle(b) : ENOMEM;
@@ -408,17 +405,11 @@ int qcow2_snapshot_delete(Block *b, unsigned index)
     return error ? error : settle(b);
 }
 
-int qcow2_snapshot_apply(Block *b, unsigned index)
+static int go_back(Block *b, unsigned index)
 {
     Qcow2 *q = b->data;
     uint64_t *l1 = NULL, *before = NULL;
-    if (index >= q->snapshots) {
-        return EINVAL;
-    }
     const Qcow2SnapshotEntry s = q->snapshot[index];
-    if (s.info.disk_size != b->size) {
-        return EINVAL; /* it was made when the disk had another size */
-    }
     int error = settle(b);
     error = error ? error : qcow2_grow_l1(b, s.l1_size);
     error = error ? error : qcow2_read_l1(b, s.l1_offset, s.l1_size, &l1);
@@ -451,6 +442,52 @@ int qcow2_snapshot_apply(Block *b, unsigned index)
     free(before);
     free(l1);
     return error;
+}
+
+/* Counts and flags change in many places at once: until all is done the header says that whoever
+ * opens the image next must repair it first. Version 2 has no such mark; what is left there is lost
+ * room and missing flags. */
+static int mark(Block *b, bool unsettled)
+{
+    Qcow2 *q = b->data;
+    if (q->version < 3) {
+        return 0;
+    }
+    q->incompatible = (q->incompatible & ~(uint64_t)QCOW2_DIRTY) | (unsettled ? QCOW2_DIRTY : 0);
+    int error = qcow2_write_header(b);
+    return error ? error : disk_file_sync(&b->file);
+}
+
+int qcow2_snapshot_create(Block *b, const Qcow2Snapshot *info)
+{
+    int error = mark(b, true);
+    error = error ? error : make(b, info);
+    int unmarked = mark(b, error != 0 && error != EOVERFLOW);
+    return error ? error : unmarked;
+}
+
+int qcow2_snapshot_delete(Block *b, unsigned index)
+{
+    const Qcow2 *q = b->data;
+    if (index >= q->snapshots) {
+        return EINVAL;
+    }
+    int error = mark(b, true);
+    error = error ? error : discard(b, index);
+    int unmarked = mark(b, error != 0);
+    return error ? error : unmarked;
+}
+
+int qcow2_snapshot_apply(Block *b, unsigned index)
+{
+    const Qcow2 *q = b->data;
+    if (index >= q->snapshots || q->snapshot[index].info.disk_size != b->size) {
+        return EINVAL; /* none, or made when the disk had another size */
+    }
+    int error = mark(b, true);
+    error = error ? error : go_back(b, index);
+    int unmarked = mark(b, error != 0);
+    return error ? error : unmarked;
 }
 
 int qcow2_vm_state_write(Block *b, uint64_t offset, const void *data, size_t length)
