@@ -566,6 +566,36 @@ bool machine_text(Machine *m, char *text, size_t room)
     return call.is_text;
 }
 
+typedef struct TextSizeCall {
+    unsigned *columns, *rows;
+} TextSizeCall;
+
+static void do_text_size(Machine *m, void *argument)
+{
+    TextSizeCall *call = argument;
+    pc_text_size(m->pc, call->columns, call->rows);
+}
+
+bool machine_text_size(Machine *m, unsigned *columns, unsigned *rows)
+{
+    TextSizeCall call = {columns, rows};
+    *columns = *rows = 0;
+    machine_call(m, do_text_size, &call);
+    return *columns && *rows;
+}
+
+static void do_time(Machine *m, void *argument)
+{
+    *(int64_t *)argument = clock_now(&m->board->clock);
+}
+
+int64_t machine_time(Machine *m)
+{
+    int64_t now = 0;
+    machine_call(m, do_time, &now);
+    return now;
+}
+
 typedef struct MediaCall {
     BlockInfo *info;
     unsigned count;

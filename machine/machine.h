@@ -137,6 +137,11 @@ struct Mixer *machine_mixer(Machine *m);
 /* The text screen: rows of bytes in the guest's code page, separated by newlines, trailing blanks
  * cut, at most `room` with the final NUL. False when a graphics mode is on. */
 bool machine_text(Machine *m, char *text, size_t room);
+/* Columns and rows of the text screen. False, and both 0, when a graphics mode is on. */
+bool machine_text_size(Machine *m, unsigned *columns, unsigned *rows);
+/* Guest time in ns, which stands still while the machine is paused. A loaded state may set it back.
+ */
+int64_t machine_time(Machine *m);
 
 /* Media. `id` is as in machine_block_query. */
 typedef struct BlockInfo {

@@ -453,6 +453,13 @@ bool pc_text(Pc *pc, char *text, size_t room)
     return vga_text(pc->vga, text, room);
 }
 
+void pc_text_size(Pc *pc, unsigned *columns, unsigned *rows)
+{
+    VgaTextSize size = pc->vga ? vga_text_size(pc->vga) : (VgaTextSize){0};
+    *columns = size.columns;
+    *rows = size.rows;
+}
+
 unsigned pc_block_query(Pc *pc, BlockInfo *info, unsigned room)
 {
     return drives_query(&pc->drives, info, room);

@@ -34,6 +34,7 @@ struct Mixer *pc_mixer(Pc *pc);
 /* Front panel and plugs; machine's thread. */
 void pc_power_button(Pc *pc);
 bool pc_text(Pc *pc, char *text, size_t room);
+void pc_text_size(Pc *pc, unsigned *columns, unsigned *rows);
 unsigned pc_block_query(Pc *pc, BlockInfo *info, unsigned room);
 bool pc_change_medium(Pc *pc, const char *id, const char *file, const char *format, bool read_only,
                       Err *err);

@@ -9,8 +9,10 @@
 
 #include "machine/core/log.h"
 #include "ui/audio_sdl.h"
+#include "ui/keylayout.h"
 #include "ui/options.h"
 #include "ui/qmp.h"
+#include "ui/record.h"
 #include "ui/signals.h"
 #include "ui/version.h"
 #include "ui/window.h"
@@ -21,6 +23,8 @@ typedef struct Session {
     Window *window;
     Machine *machine;
     AudioSdl *audio;
+    Recorder *recorder;
+    RecordConfig record;
     Qmp *qmp[OPTIONS_MAX_SOCKETS];
 } Session;
 
@@ -49,6 +53,9 @@ static bool session_open(Session *s, Err *err)
     if (ui->log && !log_configure(ui->log, err)) {
         return false;
     }
+    if (ui->record && !record_parse(ui->record, &s->record, err)) {
+        return false;
+    }
     s->signals = signals_new();
     if (ui->display == DISPLAY_WINDOW) {
         s->window = window_new(&s->options, err);
@@ -63,8 +70,13 @@ static bool session_open(Session *s, Err *err)
     if (ui->resume && !machine_snapshot_load(s->machine, ui->resume, err)) {
         return false;
     }
+    s->recorder = recorder_new(s->machine);
+    if (!s->recorder) {
+        return err_set(err, "out of memory");
+    }
+    QmpFrontEnd front = {s->recorder, key_layout_find(ui->layout)};
     for (unsigned i = 0; i < OPTIONS_MAX_SOCKETS && ui->qmp[i]; i++) {
-        s->qmp[i] = qmp_open(s->machine, ui->qmp[i], err);
+        s->qmp[i] = qmp_open(s->machine, &front, ui->qmp[i], err);
         if (!s->qmp[i]) {
             return false;
         }
@@ -72,8 +84,8 @@ static bool session_open(Session *s, Err *err)
     if (mixer_wants_device(machine_mixer(s->machine))) {
         s->audio = audio_sdl_open(machine_mixer(s->machine));
     }
-    if (s->window) {
-        window_attach(s->window, s->machine);
+    if (s->window && !window_attach(s->window, s->machine, s->recorder, err)) {
+        return false;
     }
     return !ui->pid_file || write_pid(ui->pid_file, err);
 }
@@ -85,6 +97,7 @@ static void session_close(Session *s)
     }
     signals_free(s->signals);
     window_free(s->window);
+    recorder_free(s->recorder);
     audio_sdl_close(s->audio);
     machine_free(s->machine);
     if (s->options.ui.pid_file) {
@@ -99,7 +112,8 @@ static int session_run(Session *s, Err *err)
         return 1;
     }
     signals_attach(s->signals, s->machine);
-    bool shown = !s->window || window_run(s->window, err);
+    bool shown = !s->options.ui.record || recorder_start(s->recorder, &s->record, err);
+    shown = shown && (!s->window || window_run(s->window, err));
     if (!shown) {
         machine_quit(s->machine, 1);
     }

@@ -1,8 +1,6 @@
 /* IBM code page 437, with the pictures that text memory shows for control codes. */
 #include "ui/codepage.h"
 
-#include <stdint.h>
-
 /* clang-format off */
 static const uint16_t low[32] = {
     0x0020, 0x263a, 0x263b, 0x2665, 0x2666, 0x2663, 0x2660, 0x2022, 0x25d8, 0x25cb, 0x25d9, 0x2642, 0x2640, 0x266a, 0x266b, 0x263c,
@@ -21,11 +19,60 @@ static const uint16_t high[129] = {
 };
 /* clang-format on */
 
+uint32_t codepage_point(uint8_t byte)
+{
+    return byte < 32 ? low[byte] : byte < 127 ? byte : high[byte - 127];
+}
+
+int codepage_byte(uint32_t point)
+{
+    if (point >= 32 && point < 127) {
+        return (int)point;
+    }
+    for (int i = 127; i < 256; i++) {
+        if (high[i - 127] == point) {
+            return i;
+        }
+    }
+    for (int i = 1; i < 32; i++) {
+        if (low[i] == point) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+uint32_t codepage_next(const char **utf8)
+{
+    static const uint32_t least[] = {0, 0x80, 0x800, 0x10000};
+    const uint8_t *p = (const uint8_t *)*utf8;
+    uint32_t point = p[0];
+    unsigned more = point < 0x80 ? 0 : point >> 5 == 6 ? 1 : point >> 4 == 14 ? 2 : 3;
+    if (point == 0) {
+        return 0;
+    }
+    *utf8 += 1;
+    if ((point >= 0x80 && point < 0xc0) || point >= 0xf8) {
+        return 0xfffd;
+    }
+    point &= more ? 0x3fu >> more : 0x7fu;
+    for (unsigned i = 1; i <= more; i++) {
+        if (p[i] >> 6 != 2) {
+            return 0xfffd;
+        }
+        point = point << 6 | (p[i] & 0x3f);
+    }
+    if (point < least[more]) {
+        return 0xfffd;
+    }
+    *utf8 += more;
+    return point;
+}
+
 void codepage_utf8(const char *bytes, size_t size, char *to)
 {
     for (size_t i = 0; i < size; i++) {
-        uint8_t c = (uint8_t)bytes[i];
-        unsigned point = c < 32 ? low[c] : c < 127 ? c : high[c - 127];
+        unsigned point = codepage_point((uint8_t)bytes[i]);
         if (point < 0x80) {
             *to++ = (char)point;
         } else if (point < 0x800) {

@@ -18,8 +18,16 @@ typedef enum MenuAction {
     MENU_POWER,
     MENU_CTRL_ALT_DEL,
     MENU_SCREENSHOT,
+    MENU_RECORD, /* or stop */
     MENU_FULL_SCREEN,
     MENU_SCALING,
+    MENU_SCANLINES,
+    MENU_COPY,
+    MENU_PASTE,
+    MENU_FIND,        /* opens the search field */
+    MENU_FIND_EDITED, /* find */
+    MENU_FIND_NEXT,
+    MENU_ENGINE, /* engine_chosen */
     MENU_INSERT, /* drive, path, read_only */
     MENU_EJECT,  /* drive */
     MENU_CLOSE,
@@ -36,7 +44,13 @@ typedef struct MenuDrive {
 /* What the menu shows, and what the user has chosen. */
 typedef struct MenuModel {
     const char *title, *host_key;
-    bool paused, full_screen, smooth;
+    bool paused, full_screen, scanlines, recording;
+    unsigned scaling; /* ScalingMode */
+    char engine[32];  /* that runs */
+    const char *engine_chosen;
+    bool finding; /* only the search field is to be seen */
+    char find[128], found[64];
+    bool find_low;    /* below the middle: the match is above */
     char notice[300]; /* the last outcome */
     MenuDrive drive[MENU_MAX_DRIVES];
     unsigned drives;

@@ -7,6 +7,7 @@
 
 #include <backends/imgui_impl_sdl.h>
 #include <cstddef>
+#include <cstring>
 #include <imgui.h>
 #include <new>
 
@@ -153,7 +154,43 @@ static MenuAction draw_drive(MenuDrive *drive)
     return action;
 }
 
-static MenuAction draw_view(const MenuModel *model)
+static MenuAction draw_engines(MenuModel *model)
+{
+    static const char *const engines[] = {"interpreter", "translator", "kvm"};
+    MenuAction action = MENU_NONE;
+    ImGui::Separator();
+    ImGui::TextUnformatted("Engine:");
+    for (const char *engine : engines) {
+        ImGui::SameLine();
+        if (ImGui::RadioButton(engine, strcmp(engine, model->engine) == 0)) {
+            model->engine_chosen = engine;
+            action = MENU_ENGINE;
+        }
+    }
+    return action;
+}
+
+static MenuAction draw_look(const MenuModel *model)
+{
+    static const char *const scalings[] = {"Scale: integer", "Scale: aspect", "Scale: smooth"};
+    MenuAction action = MENU_NONE;
+    bool lines = model->scanlines;
+    ImGui::Separator();
+    if (ImGui::Button(scalings[model->scaling % 3])) {
+        action = MENU_SCALING;
+    }
+    ImGui::SameLine();
+    if (ImGui::Checkbox("Scan lines", &lines)) {
+        action = MENU_SCANLINES;
+    }
+    ImGui::SameLine();
+    if (ImGui::Button(model->full_screen ? "Leave full screen" : "Full screen")) {
+        action = MENU_FULL_SCREEN;
+    }
+    return action;
+}
+
+static MenuAction draw_take(const MenuModel *model)
 {
     MenuAction action = MENU_NONE;
     ImGui::Separator();
@@ -161,13 +198,27 @@ static MenuAction draw_view(const MenuModel *model)
         action = MENU_SCREENSHOT;
     }
     ImGui::SameLine();
-    if (ImGui::Button(model->full_screen ? "Leave full screen" : "Full screen")) {
-        action = MENU_FULL_SCREEN;
+    if (ImGui::Button(model->recording ? "Stop recording" : "Record video")) {
+        action = MENU_RECORD;
     }
     ImGui::SameLine();
-    if (ImGui::Button(model->smooth ? "Scaling: smooth" : "Scaling: crisp")) {
-        action = MENU_SCALING;
+    if (ImGui::Button("Copy text")) {
+        action = MENU_COPY;
     }
+    ImGui::SameLine();
+    if (ImGui::Button("Paste")) {
+        action = MENU_PASTE;
+    }
+    ImGui::SameLine();
+    if (ImGui::Button("Find")) {
+        action = MENU_FIND;
+    }
+    return action;
+}
+
+static MenuAction draw_end()
+{
+    MenuAction action = MENU_NONE;
     ImGui::Separator();
     if (ImGui::Button("Close menu")) {
         action = MENU_CLOSE;
@@ -182,27 +233,17 @@ static MenuAction draw_view(const MenuModel *model)
 static void draw_keys(const MenuModel *model)
 {
     ImGui::Separator();
-    ImGui::TextDisabled("%s +  P pause  R reset  H power button  Del Ctrl-Alt-Del  S screenshot",
+    ImGui::TextDisabled("%s +  P pause  B reset  H power button  Del Ctrl-Alt-Del  Q quit",
                         model->host_key);
-    ImGui::TextDisabled("F full screen  C scaling  G grab or release the mouse  M menu  Q quit");
+    ImGui::TextDisabled("S screenshot  R record  C copy  V paste  F find  M menu");
+    ImGui::TextDisabled("Enter full screen  L scale  I scan lines  G grab or release the mouse");
     if (model->notice[0]) {
         ImGui::TextWrapped("%s", model->notice);
     }
 }
 
-MenuAction menu_draw(Menu *menu, MenuModel *model, bool opened)
+static MenuAction draw_menu(MenuModel *model)
 {
-    ImGui_ImplSDL2_NewFrame();
-    ImGui::NewFrame();
-    const ImVec2 size = ImGui::GetIO().DisplaySize;
-    const float width = size.x < 620 ? size.x : 620;
-    ImGui::SetNextWindowPos(ImVec2((size.x - width) / 2, 8), ImGuiCond_Always);
-    ImGui::SetNextWindowSize(ImVec2(width, 0), ImGuiCond_Always);
-    if (opened) {
-        ImGui::SetNextWindowFocus();
-    }
-    ImGui::Begin(model->title, nullptr,
-                 ImGuiWindowFlags_NoMove | ImGuiWindowFlags_NoResize | ImGuiWindowFlags_NoCollapse);
     MenuAction action = draw_machine(model);
     for (unsigned i = 0; i < model->drives; i++) {
         ImGui::PushID((int)i);
@@ -213,10 +254,64 @@ MenuAction menu_draw(Menu *menu, MenuModel *model, bool opened)
         }
         ImGui::PopID();
     }
-    const MenuAction view = draw_view(model);
+    const MenuAction others[] = {draw_engines(model), draw_look(model), draw_take(model),
+                                 draw_end()};
     draw_keys(model);
+    for (const MenuAction other : others) {
+        action = other != MENU_NONE ? other : action;
+    }
+    return action;
+}
+
+/* The search field; the keys stay with it. */
+static MenuAction draw_find(MenuModel *model, bool opened)
+{
+    MenuAction action = MENU_NONE;
+    char before[sizeof(model->find)];
+    memcpy(before, model->find, sizeof(before));
+    if (opened) {
+        ImGui::SetKeyboardFocusHere();
+    }
+    ImGui::SetNextItemWidth(-180);
+    if (ImGui::InputTextWithHint("##find", "find on the screen", model->find, sizeof(model->find),
+                                 ImGuiInputTextFlags_EnterReturnsTrue |
+                                     ImGuiInputTextFlags_AutoSelectAll)) {
+        action = MENU_FIND_NEXT;
+        ImGui::SetKeyboardFocusHere(-1);
+    }
+    if (strcmp(before, model->find) != 0) {
+        action = MENU_FIND_EDITED;
+    }
+    ImGui::SameLine();
+    ImGui::TextUnformatted(model->found);
+    return action;
+}
+
+MenuAction menu_draw(Menu *menu, MenuModel *model, bool opened)
+{
+    ImGui_ImplSDL2_NewFrame();
+    ImGui::NewFrame();
+    const ImVec2 size = ImGui::GetIO().DisplaySize;
+    const float width = size.x < 620 ? size.x : 620;
+    const bool low = model->finding && model->find_low;
+    ImGui::SetNextWindowPos(ImVec2((size.x - width) / 2, low ? size.y - 8 : 8), ImGuiCond_Always,
+                            ImVec2(0, low ? 1 : 0));
+    ImGui::SetNextWindowSize(ImVec2(width, 0), ImGuiCond_Always);
+    if (opened) {
+        ImGui::SetNextWindowFocus();
+    }
+    const ImGuiWindowFlags flags =
+        ImGuiWindowFlags_NoMove | ImGuiWindowFlags_NoResize | ImGuiWindowFlags_NoCollapse;
+    MenuAction action;
+    if (model->finding) {
+        ImGui::Begin("Find", nullptr, flags | ImGuiWindowFlags_NoTitleBar);
+        action = draw_find(model, opened);
+    } else {
+        ImGui::Begin(model->title, nullptr, flags);
+        action = draw_menu(model);
+    }
     ImGui::End();
     ImGui::Render();
     draw_lists(menu->renderer, ImGui::GetDrawData());
-    return view != MENU_NONE ? view : action;
+    return action;
 }

@@ -21,7 +21,8 @@ void options_free(Options *o)
     machine_config_free(&o->machine);
     char *const single[] = {o->ui.host_key, o->ui.screenshot_dir, o->ui.log,
                             o->ui.log_file, o->ui.pid_file,       o->ui.resume,
-                            o->image,       o->net_nic,           o->net_backend};
+                            o->ui.layout,   o->ui.record,         o->image,
+                            o->net_nic,     o->net_backend};
     for (unsigned i = 0; i < sizeof(single) / sizeof(single[0]); i++) {
         free(single[i]);
     }

@@ -16,13 +16,16 @@ enum { OPTIONS_MAX_SOCKETS = 4, OPTIONS_MAX_NOTES = 16 };
 
 typedef enum DisplayKind { DISPLAY_WINDOW, DISPLAY_NONE } DisplayKind;
 typedef enum ScalingMode {
-    SCALING_CRISP, /* whole multiples of the guest's pixels */
-    SCALING_SMOOTH /* fills the window in the tube's shape */
+    SCALING_INTEGER, /* whole multiples of the guest's pixels */
+    SCALING_ASPECT,  /* fills the window in the tube's shape, with sharp edges */
+    SCALING_SMOOTH,  /* the same, smoothed */
+    SCALINGS
 } ScalingMode;
 
 typedef struct UiConfig {
     DisplayKind display;
     ScalingMode scaling;
+    bool scanlines; /* with the look of a tube's lines */
     bool full_screen;
     bool window_close;              /* closing the window ends the program */
     bool window_suspend;            /* but saves the machine first, as "suspended" */
@@ -30,6 +33,8 @@ typedef struct UiConfig {
     char *host_key;                 /* SDL's name of a key, "none", or NULL: right Ctrl */
     char *screenshot_dir;           /* NULL: where the program was started */
     char *qmp[OPTIONS_MAX_SOCKETS]; /* QEMU's -qmp argument */
+    char *layout;                   /* -k: the guest's keyboard; NULL: en-us */
+    char *record;                   /* -record FILE[,...]; NULL: nothing from the start */
     char *log;                      /* --log */
     char *log_file;                 /* -D */
     char *pid_file;

@@ -52,6 +52,7 @@ OPTION_TAKE(object);
 OPTION_TAKE(log_items);
 /* options_ui.c */
 OPTION_TAKE(display);
+OPTION_TAKE(layout);
 OPTION_TAKE(nographic);
 OPTION_TAKE(window_close_off);
 OPTION_TAKE(serial);

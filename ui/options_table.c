@@ -74,11 +74,13 @@ const OptionDef option_table[] = {
     FLAG("no-shutdown", MACHINE(no_shutdown), "pause instead of ending when the guest powers off"),
 
     HEADING("Window"),
-    OPTION("display", "sdl|none[,KEY=VALUE]...", display, "scaling=crisp|smooth, full-screen=on, window-close=off|suspend, show-cursor=on,\n"
-        "host-key=KEY"),
+    OPTION("display", "sdl|none[,KEY=VALUE]...", display, "scale=integer|aspect|smooth, scanlines=on, full-screen=on,\n"
+        "window-close=off|suspend, show-cursor=on, host-key=KEY"),
     FLAG("full-screen", UI(full_screen), "start in full screen"),
     STORE("host-key", "KEY", UI(host_key), "key that commands the window (default: Right Ctrl), or none"),
     STORE("screenshots", "FOLDER", UI(screenshot_dir), "where screenshots go (default: the current folder)"),
+    STORE("record", "FILE[,fps=N][,size=WxH]", UI(record), "records a video from the start: .mkv, .mp4, .mov, .avi, .png"),
+    OPTION("k", "LAYOUT", layout, "the guest's keyboard, for pasted text: en-us (default), en-gb, de, fr, es, it, sv"),
     OPTION("nographic", NULL, nographic, "no window; the first serial port on the terminal (Ctrl-A x ends)"),
 
     HEADING("Ports, sound and network"),
@@ -128,7 +130,6 @@ const OptionDef option_table[] = {
     IGNORED("nodefconfig", NULL, NULL),
     IGNORED("win2k-hack", NULL, NULL),
     IGNORED("rtc-td-hack", NULL, NULL),
-    IGNORED("k", "LAYOUT", "keys go by their place on the keyboard; the guest's own layout decides"),
     IGNORED("mem-prealloc", NULL, NULL),
     IGNORED("overcommit", "SETTINGS", NULL),
     IGNORED("sandbox", "SETTINGS", NULL),

@@ -3,20 +3,27 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ui/keylayout.h"
 #include "ui/options_internal.h"
 #include "ui/value.h"
 
-static bool display_scaling(KeyValues *kv, UiConfig *ui, Err *err)
+static bool display_scale(KeyValues *kv, const char *key, UiConfig *ui, Err *err)
 {
-    const char *scaling = value_find(kv, "scaling");
-    if (!scaling) {
-        return true;
+    static const struct {
+        const char *name;
+        ScalingMode mode;
+    } modes[] = {{"integer", SCALING_INTEGER},
+                 {"crisp", SCALING_INTEGER},
+                 {"aspect", SCALING_ASPECT},
+                 {"smooth", SCALING_SMOOTH}};
+    const char *value = value_find(kv, key);
+    for (unsigned i = 0; value && i < sizeof(modes) / sizeof(modes[0]); i++) {
+        if (strcmp(value, modes[i].name) == 0) {
+            ui->scaling = modes[i].mode;
+            return true;
+        }
     }
-    if (strcmp(scaling, "crisp") != 0 && strcmp(scaling, "smooth") != 0) {
-        return err_set(err, "-display: scaling=%s: use crisp or smooth", scaling);
-    }
-    ui->scaling = strcmp(scaling, "crisp") == 0 ? SCALING_CRISP : SCALING_SMOOTH;
-    return true;
+    return !value || err_set(err, "-display: %s=%s: use integer, aspect or smooth", key, value);
 }
 
 OPTION_TAKE(display)
@@ -47,10 +54,23 @@ OPTION_TAKE(display)
     ok = ok && (ui->window_suspend || value_switch(&kv, "window-close", &ui->window_close, err)) &&
          value_switch(&kv, "window_close", &ui->window_close, err) &&
          value_switch(&kv, "full-screen", &ui->full_screen, err) &&
-         value_switch(&kv, "show-cursor", &ui->show_cursor, err) && display_scaling(&kv, ui, err) &&
-         value_all_used(&kv, "scaling, full-screen, window-close, show-cursor, host-key", err);
+         value_switch(&kv, "show-cursor", &ui->show_cursor, err) &&
+         value_switch(&kv, "scanlines", &ui->scanlines, err) &&
+         display_scale(&kv, "scale", ui, err) && display_scale(&kv, "scaling", ui, err) &&
+         value_all_used(&kv, "scale, scanlines, full-screen, window-close, show-cursor, host-key",
+                        err);
     value_free(&kv);
     return ok;
+}
+
+OPTION_TAKE(layout)
+{
+    if (!key_layout_find(value)) {
+        return err_set(err, "-%s: there is no keyboard '%s'; use one of " KEY_LAYOUT_NAMES,
+                       def->name, value);
+    }
+    option_store(&o->ui.layout, value);
+    return true;
 }
 
 OPTION_TAKE(nographic)

@@ -442,7 +442,11 @@ static int patience(Qmp *q, int64_t next_step)
 static int64_t serve_time(Qmp *q)
 {
     int64_t next_step = qmp_play_steps(q);
-    if (q->pending == QMP_TYPING && next_step == INT64_MAX) {
+    int64_t next_key = typist_play(q->typist);
+    if (q->pending == QMP_PASTING && next_key == INT64_MAX) {
+        q->pending = QMP_NOTHING;
+        qmp_answer(q, q->pending_id, json_pack("{s:i}", "lost", (int)q->lost), NULL);
+    } else if (q->pending == QMP_TYPING && next_step == INT64_MAX) {
         q->pending = QMP_NOTHING;
         qmp_answer(q, q->pending_id, json_object(), NULL);
     } else if (q->pending == QMP_WAITING_TEXT) {
@@ -459,7 +463,7 @@ static int64_t serve_time(Qmp *q)
     if (!q->pending && q->in_at < q->in_count) {
         take_bytes(q);
     }
-    return next_step;
+    return next_step < next_key ? next_step : next_key;
 }
 
 static void last_words(Qmp *q)
@@ -536,6 +540,7 @@ static void qmp_free(Qmp *q)
     free(q->wanted);
     free(q->reader.text);
     free(q->steps);
+    typist_free(q->typist);
     free(q->out);
     free(q);
 }
@@ -550,7 +555,7 @@ static bool start(Qmp *q, Err *err)
     return !failed || err_set(err, "-qmp: no thread for it: %s", strerror(failed));
 }
 
-Qmp *qmp_open(Machine *m, const char *spec, Err *err)
+Qmp *qmp_open(Machine *m, const QmpFrontEnd *front, const char *spec, Err *err)
 {
     Qmp *q = calloc(1, sizeof(*q));
     if (!q) {
@@ -558,12 +563,14 @@ Qmp *qmp_open(Machine *m, const char *spec, Err *err)
         return NULL;
     }
     q->machine = m;
+    q->front = *front;
+    q->typist = typist_new(m);
     q->client = q->listen_fd = -1;
     pthread_mutex_init(&q->lock, NULL);
     q->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     q->reader.text = malloc(QMP_MAX_REQUEST);
     q->steps = malloc(QMP_MAX_STEPS * sizeof(q->steps[0]));
-    if (q->wake_fd < 0 || !q->reader.text || !q->steps) {
+    if (q->wake_fd < 0 || !q->reader.text || !q->steps || !q->typist) {
         err_set(err, "out of memory");
     } else if (socket_parse("qmp", spec, &q->socket, err) && !q->socket.server) {
         err_set(err, "-qmp: '%s' lacks 'server': programs connect to it; write %s,server,nowait",

@@ -7,12 +7,20 @@
 #define UI_QMP_H
 
 #include "machine/machine.h"
+#include "ui/keylayout.h"
+#include "ui/record.h"
 
 typedef struct Qmp Qmp;
 
-/* spec: QEMU's -qmp argument: "unix:PATH,server[,nowait]" or tcp. Call it before machine_start;
- * without nowait it waits for the first client. */
-Qmp *qmp_open(Machine *m, const char *spec, Err *err);
+/* What the front end shares; it must outlive the socket. */
+typedef struct QmpFrontEnd {
+    Recorder *recorder;
+    const KeyLayout *layout; /* the guest's keyboard */
+} QmpFrontEnd;
+
+/* front is copied. spec: QEMU's -qmp argument: "unix:PATH,server[,nowait]" or tcp. Call it before
+ * machine_start; without nowait it waits for the first client. */
+Qmp *qmp_open(Machine *m, const QmpFrontEnd *front, const char *spec, Err *err);
 /* Sends what is left (for a second at most), then closes. Call it before machine_free. */
 void qmp_close(Qmp *q);
 

@@ -170,6 +170,10 @@ const QmpCommand qmp_commands[] = {
     {"x-screen-text", "", qmp_x_screen_text},
     {"x-wait-text", "text:s timeout:n? optional:b?", qmp_x_wait_text},
     {"x-type", "text:s delay:i?", qmp_x_type},
+    {"x-paste", "text:s layout:s? delay:i?", qmp_x_paste},
+    {"x-record-start", "filename:s fps:i? width:i? height:i?", qmp_x_record_start},
+    {"x-record-stop", "", qmp_x_record_stop},
+    {"x-query-record", "", qmp_x_query_record},
     {0},
 };
 /* clang-format on */

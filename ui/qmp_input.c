@@ -289,3 +289,25 @@ json_t *qmp_x_type(Qmp *q, json_t *arguments, QmpError *e)
     q->pending = QMP_TYPING;
     return NULL;
 }
+
+json_t *qmp_x_paste(Qmp *q, json_t *arguments, QmpError *e)
+{
+    const char *text = json_string_value(json_object_get(arguments, "text"));
+    const char *name = json_string_value(json_object_get(arguments, "layout"));
+    const json_t *delay = json_object_get(arguments, "delay");
+    json_int_t ms = delay ? json_integer_value(delay) : TYPIST_MS;
+    const KeyLayout *layout = name ? key_layout_find(name) : q->front.layout;
+    Err err = {{0}};
+    if (!layout) {
+        return qmp_fail(e, "GenericError", "there is no keyboard '%.40s'; use " KEY_LAYOUT_NAMES,
+                        name);
+    }
+    if (ms < 2 || ms > TYPIST_MAX_MS) {
+        return qmp_fail(e, "GenericError", "'delay' is 2 to %d ms", TYPIST_MAX_MS);
+    }
+    if (!typist_type(q->typist, layout, text, (unsigned)ms, &q->lost, &err)) {
+        return qmp_fail(e, "GenericError", "%s", err.text);
+    }
+    q->pending = QMP_PASTING;
+    return NULL;
+}

@@ -7,6 +7,7 @@
 
 #include "machine/host/socket.h"
 #include "ui/qmp.h"
+#include "ui/typist.h"
 
 enum {
     QMP_MAX_REQUEST = 1 << 20, /* bytes of one message */
@@ -48,7 +49,7 @@ typedef struct QmpStep {
     InputEvent event;
 } QmpStep;
 
-typedef enum QmpPending { QMP_NOTHING, QMP_TYPING, QMP_WAITING_TEXT } QmpPending;
+typedef enum QmpPending { QMP_NOTHING, QMP_TYPING, QMP_PASTING, QMP_WAITING_TEXT } QmpPending;
 
 typedef struct QmpHeard {
     MachineEvent event;
@@ -58,6 +59,8 @@ typedef struct QmpHeard {
 
 struct Qmp {
     Machine *machine;
+    QmpFrontEnd front;
+    Typist *typist; /* x-paste */
     SocketSpec socket;
     pthread_t thread;
     int listen_fd, wake_fd;
@@ -83,6 +86,7 @@ struct Qmp {
     int64_t deadline;
     char *wanted; /* text to wait for, UTF-8 */
     bool optional;
+    unsigned lost; /* characters of x-paste that cannot be typed */
 
     QmpStep *steps; /* in order of time */
     unsigned step_at, step_count;
@@ -110,6 +114,7 @@ json_t *qmp_text(const char *text);
 json_t *qmp_send_key(Qmp *q, json_t *arguments, QmpError *e);
 json_t *qmp_input_send_event(Qmp *q, json_t *arguments, QmpError *e);
 json_t *qmp_x_type(Qmp *q, json_t *arguments, QmpError *e);
+json_t *qmp_x_paste(Qmp *q, json_t *arguments, QmpError *e);
 /* Presses keys together and lets them go after hold_ms. */
 bool qmp_press(Qmp *q, const uint8_t *hids, unsigned count, unsigned hold_ms);
 /* Sends the steps that are due. Returns when the next one is, or INT64_MAX. */
@@ -122,6 +127,11 @@ json_t *qmp_x_wait_text(Qmp *q, json_t *arguments, QmpError *e);
 bool qmp_dump(Qmp *q, const char *path, const char *format, QmpError *e);
 /* Looks for the wanted text. Answers when it is there or the time is over. */
 void qmp_look_for_text(Qmp *q);
+
+/* qmp_record.c */
+json_t *qmp_x_record_start(Qmp *q, json_t *arguments, QmpError *e);
+json_t *qmp_x_record_stop(Qmp *q, json_t *arguments, QmpError *e);
+json_t *qmp_x_query_record(Qmp *q, json_t *arguments, QmpError *e);
 
 /* qmp_block.c */
 json_t *qmp_query_block(Qmp *q, json_t *arguments, QmpError *e);

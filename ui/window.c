@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "machine/host/host_time.h"
 #include "ui/window_internal.h"
 
 enum {
@@ -30,6 +31,8 @@ Window *window_new(const Options *options, Err *err)
     }
     w->options = options;
     w->scaling = options->ui.scaling;
+    w->scanlines = options->ui.scanlines;
+    w->layout = key_layout_find(options->ui.layout);
     SDL_SetHint(SDL_HINT_NO_SIGNAL_HANDLERS, "1");
     SDL_SetHint(SDL_HINT_VIDEO_ALLOW_SCREENSAVER, "1");
     SDL_SetHint(SDL_HINT_MOUSE_FOCUS_CLICKTHROUGH, "1");
@@ -67,10 +70,16 @@ static void heard(void *self, const MachineEvent *event)
     push(self, event->kind == MACHINE_IO_ERROR ? WINDOW_IO_ERROR : WINDOW_STATE_CHANGED);
 }
 
-void window_attach(Window *w, Machine *m)
+bool window_attach(Window *w, Machine *m, Recorder *recorder, Err *err)
 {
     w->machine = m;
+    w->recorder = recorder;
+    w->typist = typist_new(m);
+    if (!w->typist) {
+        return err_set(err, "out of memory");
+    }
     machine_listen(m, heard, w);
+    return true;
 }
 
 static void *wait_for_end(void *self)
@@ -168,8 +177,12 @@ static void take_event(Window *w, SDL_Event *e)
     }
 }
 
-static int patience(const Window *w)
+static int patience(const Window *w, int64_t typist_due)
 {
+    int64_t until = (typist_due - host_time_ns()) / 1000000;
+    if (until < BUSY_MS) {
+        return until < 1 ? 1 : (int)until;
+    }
     if (w->menu_open) {
         return MENU_MS;
     }
@@ -182,7 +195,7 @@ static int patience(const Window *w)
 static void run_once(Window *w)
 {
     SDL_Event e;
-    if (SDL_WaitEventTimeout(&e, patience(w))) {
+    if (SDL_WaitEventTimeout(&e, patience(w, typist_play(w->typist)))) {
         do {
             take_event(w, &e);
         } while (!w->ended && SDL_PollEvent(&e));
@@ -197,6 +210,7 @@ static void run_once(Window *w)
     if (window_picture_update(w)) {
         w->changed_at = SDL_GetTicks();
         w->redraw = true;
+        window_clip_picture(w);
     }
     if (w->redraw || w->menu_open) {
         window_draw(w);
@@ -235,5 +249,6 @@ void window_free(Window *w)
         SDL_DestroyWindow(w->sdl);
     }
     SDL_QuitSubSystem(SDL_INIT_VIDEO);
+    typist_free(w->typist);
     free(w);
 }

@@ -6,6 +6,7 @@
 #define UI_WINDOW_H
 
 #include "ui/options.h"
+#include "ui/record.h"
 
 typedef struct Window Window;
 
@@ -13,7 +14,7 @@ typedef struct Window Window;
  * must outlive the window. */
 Window *window_new(const Options *options, Err *err);
 /* Listens to the machine; call it before machine_start. */
-void window_attach(Window *w, Machine *m);
+bool window_attach(Window *w, Machine *m, Recorder *recorder, Err *err);
 /* Opens the window and runs it until the machine has ended. */
 bool window_run(Window *w, Err *err);
 /* Before machine_free, after the machine's thread has ended. NULL is allowed. */

@@ -51,8 +51,9 @@ void window_title(Window *w)
     } else {
         snprintf(hint, sizeof(hint), " - %s+M: menu", window_host_key(w));
     }
-    snprintf(title, sizeof(title), "%.300s%s%s%s", name, named ? " - Vitrine" : "", state_text(w),
-             hint);
+    const char *recording = recorder_status(w->recorder).running ? " [recording]" : "";
+    snprintf(title, sizeof(title), "%.300s%s%s%s%s", name, named ? " - Vitrine" : "", state_text(w),
+             recording, hint);
     SDL_SetWindowTitle(w->sdl, title);
 }
 
@@ -74,13 +75,13 @@ static void ctrl_alt_del(Window *w)
     }
 }
 
-static void screenshot(Window *w)
+/* A new file's name in the folder of screenshots. */
+static void new_name(const Window *w, const char *ending, char *path, size_t room)
 {
-    char path[1024], stamp[32];
+    char stamp[32];
     const char *folder = w->options->ui.screenshot_dir;
     time_t now = time(NULL);
     struct tm tm;
-    Err err = {{0}};
     localtime_r(&now, &tm);
     strftime(stamp, sizeof(stamp), "%Y%m%d-%H%M%S", &tm);
     for (unsigned i = 0; i < 1000; i++) {
@@ -88,12 +89,40 @@ static void screenshot(Window *w)
         if (i) {
             snprintf(number, sizeof(number), "-%u", i);
         }
-        snprintf(path, sizeof(path), "%.900s%svitrine-%s%s.png", folder ? folder : "",
-                 folder ? "/" : "", stamp, number);
+        snprintf(path, room, "%.900s%svitrine-%s%s.%s", folder ? folder : "", folder ? "/" : "",
+                 stamp, number, ending);
         if (access(path, F_OK) != 0) {
             break;
         }
     }
+}
+
+static void record(Window *w)
+{
+    Err err = {{0}};
+    RecordStatus status = recorder_status(w->recorder);
+    if (status.running) {
+        if (recorder_stop(w->recorder, &err)) {
+            status = recorder_status(w->recorder);
+            window_notice(w, "saved %s, %.1f s", status.file, status.seconds);
+        }
+    } else {
+        RecordConfig config = {0};
+        new_name(w, "mkv", config.file, sizeof(config.file));
+        if (recorder_start(w->recorder, &config, &err)) {
+            window_notice(w, "recording %s", config.file);
+        }
+    }
+    if (err.text[0]) {
+        window_notice(w, "%s", err.text);
+    }
+}
+
+static void screenshot(Window *w)
+{
+    char path[1024];
+    Err err = {{0}};
+    new_name(w, "png", path, sizeof(path));
     Picture picture = {0}; /* the window's own must not miss what is new to it */
     screen_read(machine_screen(w->machine), &picture);
     if (picture.serial == 0) {
@@ -123,7 +152,7 @@ static void full_screen(Window *w)
     SDL_SetWindowSize(w->sdl, to.w, to.h);
 }
 
-static void toggle_menu(Window *w)
+void window_menu_open(Window *w, bool finding)
 {
     if (!w->menu) {
         w->menu = menu_new(w->sdl, w->renderer);
@@ -132,17 +161,33 @@ static void toggle_menu(Window *w)
         window_notice(w, "the menu cannot be drawn here");
         return;
     }
-    w->menu_open = !w->menu_open;
-    if (w->menu_open) {
+    if (!w->menu_open) {
         window_release(w);
         SDL_ShowCursor(SDL_ENABLE);
-        w->menu_opened = true;
-        w->model.notice[0] = '\0';
-        window_menu_refresh(w);
         SDL_StartTextInput();
-    } else {
-        SDL_StopTextInput();
     }
+    w->menu_open = w->menu_opened = true;
+    w->model.finding = finding;
+    w->model.notice[0] = '\0';
+    window_menu_refresh(w);
+}
+
+static void toggle_menu(Window *w)
+{
+    if (w->menu_open) {
+        w->menu_open = false;
+        SDL_StopTextInput();
+    } else {
+        window_menu_open(w, false);
+    }
+}
+
+static void next_scaling(Window *w)
+{
+    static const char *const names[] = {"whole multiples of the pixels", "the tube's shape, sharp",
+                                        "the tube's shape, smooth"};
+    w->scaling = (w->scaling + 1) % SCALINGS;
+    window_notice(w, "%s", names[w->scaling]);
 }
 
 void window_command(Window *w, WindowCommand command)
@@ -164,11 +209,26 @@ void window_command(Window *w, WindowCommand command)
     case WINDOW_SCREENSHOT:
         screenshot(w);
         break;
+    case WINDOW_RECORD:
+        record(w);
+        break;
     case WINDOW_FULL_SCREEN:
         full_screen(w);
         break;
     case WINDOW_SCALING:
-        w->scaling = w->scaling == SCALING_CRISP ? SCALING_SMOOTH : SCALING_CRISP;
+        next_scaling(w);
+        break;
+    case WINDOW_SCANLINES:
+        w->scanlines = !w->scanlines;
+        break;
+    case WINDOW_COPY:
+        window_copy(w);
+        break;
+    case WINDOW_PASTE:
+        window_paste(w);
+        break;
+    case WINDOW_FIND:
+        window_find(w);
         break;
     case WINDOW_GRAB:
         window_capture(w, !w->captured && !machine_wants_absolute(w->machine));
@@ -218,7 +278,10 @@ void window_menu_refresh(Window *w)
     model->host_key = window_host_key(w);
     model->paused = machine_state(w->machine) != RUN_STATE_RUNNING;
     model->full_screen = w->full_screen;
-    model->smooth = w->scaling == SCALING_SMOOTH;
+    model->recording = recorder_status(w->recorder).running;
+    model->scaling = w->scaling;
+    model->scanlines = w->scanlines;
+    snprintf(model->engine, sizeof(model->engine), "%s", machine_accel(w->machine));
 }
 
 static void insert(Window *w, const char *id, const char *path, bool read_only)
@@ -239,8 +302,13 @@ void window_menu_act(Window *w, MenuAction action)
         [MENU_POWER] = WINDOW_POWER,
         [MENU_CTRL_ALT_DEL] = WINDOW_CTRL_ALT_DEL,
         [MENU_SCREENSHOT] = WINDOW_SCREENSHOT,
+        [MENU_RECORD] = WINDOW_RECORD,
         [MENU_FULL_SCREEN] = WINDOW_FULL_SCREEN,
         [MENU_SCALING] = WINDOW_SCALING,
+        [MENU_SCANLINES] = WINDOW_SCANLINES,
+        [MENU_COPY] = WINDOW_COPY,
+        [MENU_PASTE] = WINDOW_PASTE,
+        [MENU_FIND] = WINDOW_FIND,
         [MENU_CLOSE] = WINDOW_MENU,
         [MENU_QUIT] = WINDOW_QUIT,
     };
@@ -249,7 +317,17 @@ void window_menu_act(Window *w, MenuAction action)
     if (action == MENU_NONE) {
         return;
     }
-    if (action == MENU_INSERT) {
+    if (action == MENU_FIND_EDITED || action == MENU_FIND_NEXT) {
+        window_find_act(w, action);
+        return;
+    }
+    if (action == MENU_ENGINE) {
+        if (machine_set_accel(w->machine, w->model.engine_chosen, &err)) {
+            window_notice(w, "engine: %s", machine_accel(w->machine));
+        } else {
+            window_notice(w, "%s", err.text);
+        }
+    } else if (action == MENU_INSERT) {
         insert(w, drive->id, drive->path, drive->read_only);
     } else if (action == MENU_EJECT) {
         if (!machine_eject(w->machine, drive->id, false, &err)) {

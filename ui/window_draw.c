@@ -1,7 +1,14 @@
-/* The picture in the window: crisp multiples of the guest's pixels, or the tube's shape. */
+/* The picture in the window: whole multiples of the guest's pixels, or the tube's shape, sharp or
+ * smooth; and the look of scan lines. */
 #include "ui/window_internal.h"
 
-enum { MAX_ENLARGED = 4096, DESKTOP_PERCENT = 80, DEFAULT_WIDTH = 720, DEFAULT_HEIGHT = 400 };
+enum {
+    MAX_ENLARGED = 4096,
+    DESKTOP_PERCENT = 80,
+    DEFAULT_WIDTH = 720,
+    DEFAULT_HEIGHT = 400,
+    SCANLINE_ALPHA = 110
+};
 
 static void upload(Window *w, unsigned first, unsigned last)
 {
@@ -89,7 +96,7 @@ void window_fit(Window *w)
         return;
     }
     guest_size(w, &width, &height);
-    if (w->scaling == SCALING_SMOOTH) {
+    if (w->scaling != SCALING_INTEGER) {
         height = shape_height(w, width);
     }
     int wide = desktop.w * DESKTOP_PERCENT / 100 / width;
@@ -117,7 +124,7 @@ static void place(Window *w, int out_width, int out_height)
     int width, height;
     guest_size(w, &width, &height);
     int scale = out_width / width < out_height / height ? out_width / width : out_height / height;
-    if (w->scaling == SCALING_CRISP && scale >= 1) {
+    if (w->scaling == SCALING_INTEGER && scale >= 1) {
         width *= scale;
         height *= scale;
         w->at = (SDL_Rect){(out_width - width) / 2, (out_height - height) / 2, width, height};
@@ -162,12 +169,31 @@ static SDL_Texture *enlarge(Window *w)
 static void draw_picture(Window *w)
 {
     bool exact = w->at.w % (int)w->shown_width == 0 && w->at.h % (int)w->shown_height == 0;
-    SDL_Texture *source = exact ? NULL : enlarge(w);
+    SDL_Texture *source = exact || w->scaling == SCALING_SMOOTH ? NULL : enlarge(w);
     if (!source) {
         source = w->texture;
     }
     SDL_SetTextureScaleMode(source, exact ? SDL_ScaleModeNearest : SDL_ScaleModeLinear);
     SDL_RenderCopy(w->renderer, source, NULL, &w->at);
+}
+
+/* Darkens the lower half of each line of the tube. Where a line is less than two pixels high, two
+ * of the guest's lines make one. */
+static void draw_scanlines(Window *w)
+{
+    int64_t lines = w->shown_height, height = w->at.h;
+    int64_t step = height >= 2 * lines ? 1 : 2;
+    SDL_SetRenderDrawBlendMode(w->renderer, SDL_BLENDMODE_BLEND);
+    SDL_SetRenderDrawColor(w->renderer, 0, 0, 0, SCANLINE_ALPHA);
+    for (int64_t line = 0; line < lines; line += step) {
+        int top = (int)(line * height / lines), bottom = (int)((line + step) * height / lines);
+        int middle = (top + bottom + 1) / 2;
+        SDL_Rect dark = {w->at.x, w->at.y + middle, w->at.w, bottom - middle};
+        if (dark.h > 0) {
+            SDL_RenderFillRect(w->renderer, &dark);
+        }
+    }
+    SDL_SetRenderDrawBlendMode(w->renderer, SDL_BLENDMODE_NONE);
 }
 
 void window_draw(Window *w)
@@ -179,6 +205,10 @@ void window_draw(Window *w)
     SDL_RenderClear(w->renderer);
     if (w->texture && w->at.w > 0 && w->at.h > 0) {
         draw_picture(w);
+        if (w->scanlines) {
+            draw_scanlines(w);
+        }
+        window_clip_draw(w);
     }
     MenuAction action = MENU_NONE;
     if (w->menu_open && w->menu) {

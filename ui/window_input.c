@@ -68,6 +68,7 @@ void window_capture(Window *w, bool capture)
         return;
     }
     w->captured = capture;
+    window_clip_clear(w);
     SDL_SetRelativeMouseMode(capture ? SDL_TRUE : SDL_FALSE);
     SDL_SetWindowGrab(w->sdl, capture ? SDL_TRUE : SDL_FALSE);
     SDL_SetWindowKeyboardGrab(w->sdl, capture ? SDL_TRUE : SDL_FALSE);
@@ -92,11 +93,21 @@ static bool host_command(SDL_Scancode key, WindowCommand *command)
     static const struct {
         SDL_Scancode key;
         WindowCommand command;
-    } commands[] = {{SDL_SCANCODE_P, WINDOW_PAUSE},      {SDL_SCANCODE_R, WINDOW_RESET},
-                    {SDL_SCANCODE_H, WINDOW_POWER},      {SDL_SCANCODE_DELETE, WINDOW_CTRL_ALT_DEL},
-                    {SDL_SCANCODE_S, WINDOW_SCREENSHOT}, {SDL_SCANCODE_F, WINDOW_FULL_SCREEN},
-                    {SDL_SCANCODE_C, WINDOW_SCALING},    {SDL_SCANCODE_G, WINDOW_GRAB},
-                    {SDL_SCANCODE_M, WINDOW_MENU},       {SDL_SCANCODE_Q, WINDOW_QUIT}};
+    } commands[] = {{SDL_SCANCODE_P, WINDOW_PAUSE},
+                    {SDL_SCANCODE_B, WINDOW_RESET},
+                    {SDL_SCANCODE_H, WINDOW_POWER},
+                    {SDL_SCANCODE_DELETE, WINDOW_CTRL_ALT_DEL},
+                    {SDL_SCANCODE_S, WINDOW_SCREENSHOT},
+                    {SDL_SCANCODE_R, WINDOW_RECORD},
+                    {SDL_SCANCODE_RETURN, WINDOW_FULL_SCREEN},
+                    {SDL_SCANCODE_L, WINDOW_SCALING},
+                    {SDL_SCANCODE_I, WINDOW_SCANLINES},
+                    {SDL_SCANCODE_C, WINDOW_COPY},
+                    {SDL_SCANCODE_V, WINDOW_PASTE},
+                    {SDL_SCANCODE_F, WINDOW_FIND},
+                    {SDL_SCANCODE_G, WINDOW_GRAB},
+                    {SDL_SCANCODE_M, WINDOW_MENU},
+                    {SDL_SCANCODE_Q, WINDOW_QUIT}};
     for (unsigned i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
         if (commands[i].key == key) {
             *command = commands[i].command;
@@ -145,6 +156,10 @@ static void take_key(Window *w, const SDL_KeyboardEvent *e)
         key = SDL_SCANCODE_BACKSLASH; /* the same place on a keyboard of 102 keys */
     }
     if (key >= SDL_SCANCODE_A && key <= SDL_SCANCODE_RGUI) {
+        if (down && key < SDL_SCANCODE_LCTRL) {
+            window_clip_clear(w);
+            typist_stop(w->typist); /* who types himself wants no more of the paste */
+        }
         send_key(w, (uint8_t)key, down);
     }
 }
@@ -167,8 +182,7 @@ static uint8_t button_bit(uint8_t button)
     }
 }
 
-/* Window coordinates within the picture, 0..65535; false outside of it. */
-static bool in_picture(const Window *w, int x, int y, uint16_t *px, uint16_t *py)
+bool window_in_picture(const Window *w, int x, int y, uint16_t *px, uint16_t *py)
 {
     int width, height, out_width, out_height;
     SDL_GetWindowSize(w->sdl, &width, &height);
@@ -194,13 +208,16 @@ static int16_t bounded(int value)
 static void take_motion(Window *w, const SDL_MouseMotionEvent *e)
 {
     uint16_t x, y;
+    if (window_clip_motion(w, e)) {
+        return;
+    }
     if (w->captured) {
         machine_input(w->machine, &(InputEvent){.kind = INPUT_MOUSE_MOVE,
                                                 .dx = bounded(e->xrel),
                                                 .dy = bounded(e->yrel)});
         return;
     }
-    bool inside = machine_wants_absolute(w->machine) && in_picture(w, e->x, e->y, &x, &y);
+    bool inside = machine_wants_absolute(w->machine) && window_in_picture(w, e->x, e->y, &x, &y);
     if (inside) {
         machine_input(w->machine, &(InputEvent){.kind = INPUT_MOUSE_ABSOLUTE, .x = x, .y = y});
     }
@@ -211,6 +228,9 @@ static void take_button(Window *w, const SDL_MouseButtonEvent *e)
 {
     uint8_t bit = button_bit(e->button);
     bool down = e->state == SDL_PRESSED;
+    if (window_clip_button(w, e)) {
+        return;
+    }
     if (!w->captured && !machine_wants_absolute(w->machine)) {
         if (down && bit == MOUSE_LEFT) {
             window_capture(w, true); /* this click is for the window, not for the guest */

@@ -5,7 +5,9 @@
 #include <pthread.h>
 #include <SDL.h>
 
+#include "ui/clip.h"
 #include "ui/menu.h"
+#include "ui/typist.h"
 #include "ui/window.h"
 
 typedef enum WindowCommand {
@@ -14,8 +16,13 @@ typedef enum WindowCommand {
     WINDOW_POWER,
     WINDOW_CTRL_ALT_DEL,
     WINDOW_SCREENSHOT,
+    WINDOW_RECORD,
     WINDOW_FULL_SCREEN,
     WINDOW_SCALING,
+    WINDOW_SCANLINES,
+    WINDOW_COPY,
+    WINDOW_PASTE,
+    WINDOW_FIND,
     WINDOW_GRAB,
     WINDOW_MENU,
     WINDOW_QUIT
@@ -23,6 +30,17 @@ typedef enum WindowCommand {
 
 /* Codes of the SDL user events that other threads push. */
 enum { WINDOW_STATE_CHANGED, WINDOW_MACHINE_ENDED, WINDOW_IO_ERROR };
+
+/* The selected text. */
+typedef struct WindowClip {
+    ClipScreen screen; /* as it was when the selection began */
+    ClipScreen now;    /* scratch */
+    ClipRange range;
+    bool selecting, moved; /* the button is down; the pointer has left the first cell */
+    bool selected;
+    bool for_guest; /* were it a click, it would give the mouse to the guest */
+    unsigned match; /* of the search */
+} WindowClip;
 
 struct Window {
     const Options *options;
@@ -36,6 +54,7 @@ struct Window {
     unsigned shown_width, shown_height; /* of the picture in the texture; 0: none yet */
     SDL_Rect at;                        /* where the picture stands, in output pixels */
     ScalingMode scaling;
+    bool scanlines;
     bool full_screen, redraw, ended;
     SDL_Rect before;           /* the window before full screen, where no window manager keeps it */
     int set_width, set_height; /* the size we gave the window; another one is the user's choice */
@@ -50,6 +69,11 @@ struct Window {
     bool captured;
     bool held[256]; /* keys that the guest believes to be down */
     uint8_t buttons;
+
+    WindowClip clip;
+    Typist *typist;
+    Recorder *recorder; /* the session's */
+    const KeyLayout *layout;
 
     char notice[300];
     Uint32 notice_at; /* SDL ticks with bit 0 set, so it may lie 1 ms ahead; 0: none */
@@ -67,12 +91,29 @@ bool window_input(Window *w, const SDL_Event *e);
 void window_release(Window *w);
 void window_capture(Window *w, bool capture);
 const char *window_host_key(const Window *w);
+/* Window coordinates within the picture, 0..65535; false outside of it. */
+bool window_in_picture(const Window *w, int x, int y, uint16_t *px, uint16_t *py);
+
+/* window_clip.c */
+bool window_clip_button(Window *w, const SDL_MouseButtonEvent *e); /* true: it was for us */
+bool window_clip_motion(Window *w, const SDL_MouseMotionEvent *e);
+void window_clip_clear(Window *w);
+/* The picture has changed. */
+void window_clip_picture(Window *w);
+void window_clip_draw(Window *w);
+void window_copy(Window *w);
+void window_paste(Window *w);
+/* Opens the search field, or goes to the next match. */
+void window_find(Window *w);
+void window_find_act(Window *w, MenuAction action);
 
 /* window_command.c */
 void window_command(Window *w, WindowCommand command);
 void window_drop(Window *w, const char *path);
 void window_notice(Window *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void window_title(Window *w);
+/* finding: only the search field */
+void window_menu_open(Window *w, bool finding);
 void window_menu_refresh(Window *w);
 void window_menu_act(Window *w, MenuAction action);
 

@@ -95,6 +95,10 @@ struct Mixer {
     float *ring;
     WavFile *wav;
     MixerFlow *flow;
+
+    pthread_mutex_t tap_lock;
+    MixerTap *tap; /* under tap_lock; NULL: nobody listens */
+    void *tap_self;
 };
 
 /* --- timeline --- */
@@ -200,6 +204,16 @@ static void render_synth(Mixer *m, SynthSlot *s, int64_t to)
     }
 }
 
+static void tell_tap(Mixer *m, int64_t from, const float *pairs, size_t frames)
+{
+    pthread_mutex_lock(&m->tap_lock);
+    if (m->tap) {
+        double ns = (double)(from - m->origin_frame) * 1e9 / m->config.hz;
+        m->tap(m->tap_self, m->origin_ns + (int64_t)floor(ns), pairs, frames);
+    }
+    pthread_mutex_unlock(&m->tap_lock);
+}
+
 /* Lets all frames before `to` leave. */
 static void finish(Mixer *m, int64_t to)
 {
@@ -221,6 +235,7 @@ static void finish(Mixer *m, int64_t to)
             frame[0] = frame[1] = 0;
         }
         m->final += part;
+        tell_tap(m, from, out, (size_t)part);
         if (m->wav) {
             wav_write(m->wav, out, (size_t)part);
         } else {
@@ -448,6 +463,14 @@ void mixer_pull(Mixer *m, float *pairs, size_t frames)
     }
 }
 
+void mixer_tap(Mixer *m, MixerTap *tap, void *self)
+{
+    pthread_mutex_lock(&m->tap_lock);
+    m->tap = tap;
+    m->tap_self = self;
+    pthread_mutex_unlock(&m->tap_lock);
+}
+
 /* --- life --- */
 
 Mixer *mixer_new(Clock *clock, const MixerConfig *c, Err *err)
@@ -463,6 +486,7 @@ Mixer *mixer_new(Clock *clock, const MixerConfig *c, Err *err)
         m->voice[i].mixer = m;
     }
     pthread_mutex_init(&m->lock, NULL);
+    pthread_mutex_init(&m->tap_lock, NULL);
     pthread_cond_init(&m->filled, NULL);
     pthread_cond_init(&m->emptied, NULL);
     if (c->output == MIXER_NONE) {
@@ -522,6 +546,7 @@ void mixer_free(Mixer *m)
     pthread_cond_destroy(&m->filled);
     pthread_cond_destroy(&m->emptied);
     pthread_mutex_destroy(&m->lock);
+    pthread_mutex_destroy(&m->tap_lock);
     free(m->ring);
     free(m);
 }

@@ -60,4 +60,10 @@ bool mixer_wants_device(const Mixer *m);
 /* Output MIXER_PULL, from any one thread: fills `frames` pairs, always. */
 void mixer_pull(Mixer *m, float *pairs, size_t frames);
 
+/* What a recording hears: frames of the timeline as they leave, with the guest time of the first
+ * one. Long silence may be left out. Called on the mixer's thread; must not call back. */
+typedef void MixerTap(void *self, int64_t at_ns, const float *pairs, size_t frames);
+/* Any thread; NULL: no more calls come after it returns. One at a time. */
+void mixer_tap(Mixer *m, MixerTap *tap, void *self);
+
 #endif

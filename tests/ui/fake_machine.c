@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "machine/host/host_time.h"
+
 enum { WIDTH = 640, HEIGHT = 400, MAX_LISTENERS = 8, SHOWN = 24, SIDE = 100 };
 
 typedef struct Listener {
@@ -264,6 +266,22 @@ bool machine_text(Machine *m, char *text, size_t room)
     bool is_text = !m->graphics;
     pthread_mutex_unlock(&m->lock);
     return is_text;
+}
+
+bool machine_text_size(Machine *m, unsigned *columns, unsigned *rows)
+{
+    pthread_mutex_lock(&m->lock);
+    *columns = m->graphics ? 0 : 80;
+    *rows = m->graphics ? 0 : 25;
+    pthread_mutex_unlock(&m->lock);
+    return *columns != 0;
+}
+
+/* Guest time is the host's. */
+int64_t machine_time(Machine *m)
+{
+    (void)m;
+    return host_time_ns();
 }
 
 void fake_wanted(void)

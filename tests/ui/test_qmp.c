@@ -22,6 +22,7 @@ enum { PATIENCE_MS = 10000 };
 typedef struct Fixture {
     Machine *machine;
     Qmp *qmp;
+    Recorder *recorder;
     char path[64];
     int fd;
     char buffer[1 << 20];
@@ -157,7 +158,9 @@ static int set_up(void **state)
     machine_config_free(&config);
     snprintf(f->path, sizeof(f->path), "/tmp/vitrine-qmp-%ld", (long)getpid());
     snprintf(spec, sizeof(spec), "unix:%s,server,nowait", f->path);
-    f->qmp = qmp_open(f->machine, spec, &err);
+    f->recorder = recorder_new(f->machine);
+    QmpFrontEnd front = {f->recorder, key_layout_find(NULL)};
+    f->qmp = qmp_open(f->machine, &front, spec, &err);
     if (!f->qmp) {
         fail_msg("%s", err.text);
     }
@@ -183,6 +186,7 @@ static int tear_down(void **state)
     Fixture *f = *state;
     close(f->fd);
     qmp_close(f->qmp);
+    recorder_free(f->recorder);
     machine_free(f->machine);
     free(f);
     return 0;

@@ -1,117 +1,14 @@
 #!/usr/bin/env python3
 """The window under Xvfb, with a fake machine behind it: keys, mouse, sizes, full screen, menu, screenshots."""
 import os
-import re
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..'))
 from tests.lib import picture, tap  # noqa: E402
-from tests.lib.vm import Vm, program  # noqa: E402
-
-RED, BLUE, BLACK, GREEN, WHITE = (255, 0, 0), (0, 0, 255), (0, 0, 0), (0, 255, 0), (255, 255, 255)
-ROOM = (1024, 768)
-HOST_KEY = 105  # the key code of right Ctrl: by name, xdotool presses left Ctrl too
-
-
-class Desk:
-    """A virtual display; one for all tests."""
-    process = None
-    display = None
-
-    @classmethod
-    def open(cls):
-        for name in ('Xvfb', 'xdotool', 'import'):
-            if not shutil.which(name):
-                raise tap.Skip(f'{name} is not installed')
-        if cls.display:
-            return
-        read, write = os.pipe()
-        cls.process = subprocess.Popen(['Xvfb', '-displayfd', str(write), '-screen', '0', '%dx%dx24' % ROOM, '-nolisten', 'tcp'],
-                                       pass_fds=(write,), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        os.close(write)
-        with os.fdopen(read) as numbers:
-            cls.display = ':' + numbers.readline().strip()
-
-    @classmethod
-    def close(cls):
-        if cls.process:
-            cls.process.terminate()
-            cls.process.wait()
-
-
-class Shown(Vm):
-    """The fake machine in a window."""
-
-    def __init__(self, *arguments):
-        Desk.open()
-        binary = program('tests/ui/tool_fake')
-        if not os.path.exists(binary):
-            raise tap.Skip(f'{binary} is not built')
-        self.here = tempfile.mkdtemp(prefix='vitrine-window-')
-        super().__init__('-screenshots', self.here, *arguments, binary=binary, display=Desk.display,
-                         env={'SDL_RENDER_DRIVER': 'software', 'SDL_VIDEODRIVER': 'x11', 'SDL_AUDIODRIVER': 'dummy'})
-        self.window = self.until(lambda: self.x('search', '--name', 'Vitrine', check=False).split('\n')[0], 'a window')
-        self.x('windowfocus', '--sync', self.window)
-        self.x('mousemove', 1020, 760)
-
-    def close(self):
-        super().close()
-        shutil.rmtree(self.here, ignore_errors=True)
-
-    def until(self, wanted, what):
-        end = time.monotonic() + 20
-        while True:
-            value = wanted()
-            if value:
-                return value
-            if time.monotonic() > end:
-                raise AssertionError(f'{what} did not come; title {self.title()!r}, screen:\n{self.screen()}')
-            time.sleep(0.05)
-
-    def x(self, *words, check=True):
-        done = subprocess.run(['xdotool', *map(str, words)], env=dict(os.environ, DISPLAY=Desk.display), check=check,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=30)
-        return done.stdout.strip()
-
-    def title(self):
-        return self.x('getwindowname', self.window, check=False)
-
-    def geometry(self):
-        return tuple(int(n) for n in re.search(r'Geometry: (\d+)x(\d+)', self.x('getwindowgeometry', self.window)).groups())
-
-    def host(self, key):
-        self.x('keydown', HOST_KEY)
-        self.x('key', key)
-        self.x('keyup', HOST_KEY)
-
-    def desk(self):
-        """What is to be seen on the whole display."""
-        path = os.path.join(self.here, 'desk.ppm')
-        subprocess.run(['import', '-window', 'root', '-depth', '8', path], env=dict(os.environ, DISPLAY=Desk.display), check=True, timeout=30)
-        return picture.read(path)
-
-    def until_pixels(self, wanted):
-        """Waits until all these places of the display have these colours."""
-        def right():
-            seen = self.desk()
-            self.seen = {at: seen.pixel(*at) for at in wanted}
-            return self.seen == wanted
-        try:
-            self.until(right, 'the picture')
-        except AssertionError as error:
-            raise AssertionError(f'{error}\npixels are {self.seen}, not {wanted}') from None
-
-    def place(self):
-        """The window's upper left corner."""
-        return tuple(int(n) for n in re.search(r'Position: (-?\d+),(-?\d+)', self.x('getwindowgeometry', self.window)).groups())
-
-    def until_text(self, text):
-        self.wait_text(text, 20)
-
+from tests.lib.desk import BLACK, BLUE, HOST_KEY, RED, ROOM, Desk, Shown  # noqa: E402
+from tests.lib.vm import program  # noqa: E402
 
 def opens_with_the_picture_and_a_title():
     with Shown('-name', 'Otto') as vm:
@@ -191,19 +88,37 @@ def resizing_scales_crisply_or_in_the_shape_of_the_tube():
         # Crisp: once the size, in the middle, black around it.
         vm.until_pixels({(175, 350): BLACK, (185, 350): RED, (815, 350): BLUE, (825, 350): BLACK,
                          (200, 145): BLACK, (200, 155): RED, (200, 545): RED, (200, 555): BLACK})
-        vm.host('c')
-        # The tube's shape: 4:3 of the whole height, 933 x 700.
-        vm.until_pixels({(28, 350): BLACK, (40, 10): RED, (40, 690): RED, (960, 350): BLUE, (972, 350): BLACK})
-        vm.host('c')
+        for _ in ('aspect', 'smooth'):
+            vm.host('l')
+            # The tube's shape: 4:3 of the whole height, 933 x 700.
+            vm.until_pixels({(28, 350): BLACK, (40, 10): RED, (40, 690): RED, (960, 350): BLUE, (972, 350): BLACK})
+        vm.host('l')
         vm.until_pixels({(175, 350): BLACK, (185, 350): RED})
+
+
+def scan_lines_darken_every_other_line():
+    with Shown('-display', 'sdl,scale=integer,scanlines=on') as vm:
+        vm.until(lambda: vm.geometry() == (640, 400), 'the size of the picture')
+        x, y = vm.place()
+        dark = (255 * (255 - 110) // 255, 0, 0)
+
+        def near(seen, wanted):
+            return all(abs(a - b) < 4 for a, b in zip(seen, wanted))
+
+        def lined():
+            seen = vm.desk()
+            return all(near(seen.pixel(x + 20, y + line), dark if line % 2 else RED) for line in range(20, 30))
+        vm.until(lined, 'lines of the tube')
+        vm.host('i')
+        vm.until_pixels({(x + 20, y + line): RED for line in range(20, 30)})
 
 
 def full_screen_fills_the_display():
     with Shown('-display', 'sdl,scaling=smooth') as vm:
-        vm.host('f')
+        vm.host('Return')
         vm.until(lambda: vm.geometry() == ROOM, 'full screen')
         vm.until_pixels({(5, 5): RED, (1018, 762): BLUE, (512, 384): BLACK})
-        vm.host('f')
+        vm.host('Return')
         vm.until(lambda: vm.geometry() != ROOM, 'the window again')
 
 
@@ -214,13 +129,13 @@ def host_keys_command_the_machine():
         vm.until(lambda: '[paused]' in vm.title(), 'the title of a paused machine')
         vm.host('p')
         vm.event('RESUME')
-        vm.host('r')
+        vm.host('b')
         vm.event('RESET')
         vm.host('h')
         vm.event('POWERDOWN')
         vm.host('Delete')
         vm.until_text('key e0 down\nkey e2 down\nkey 4c down\nkey 4c up\nkey e2 up\nkey e0 up')
-        for key in ('key 13', 'key e4', 'key 15', 'key 0b'):
+        for key in ('key 13', 'key e4', 'key 05', 'key 0b'):
             assert key not in vm.screen(), 'the guest got keys that are commands'
         vm.host('q')
         assert vm.wait() == 0
@@ -292,7 +207,7 @@ def no_display_is_said_in_one_line():
 try:
     tap.run(opens_with_the_picture_and_a_title, keys_reach_the_machine, held_keys_are_released_when_the_focus_goes,
             mouse_is_grabbed_by_a_click_and_let_go_by_the_host_key, absolute_pointer_needs_no_grab,
-            resizing_scales_crisply_or_in_the_shape_of_the_tube, full_screen_fills_the_display,
+            resizing_scales_crisply_or_in_the_shape_of_the_tube, scan_lines_darken_every_other_line, full_screen_fills_the_display,
             host_keys_command_the_machine, screenshot_has_the_guests_pixels, menu_opens_acts_and_closes,
             closing_the_window_ends_the_program, idle_window_costs_next_to_nothing, no_display_is_said_in_one_line)
 finally:

@@ -250,17 +250,17 @@ static void pty_is_raw_both_ways(void **state)
 {
     (void)state;
     char text[5] = "", path[64] = "";
-    /* The path is said on standard output. */
-    int saved = dup(STDOUT_FILENO), said[2];
-    assert_int_equal(pipe(said), 0);
-    fflush(stdout);
-    dup2(said[1], STDOUT_FILENO);
     int probe = posix_openpt(O_RDWR | O_NOCTTY);
     if (probe < 0) {
         print_message("this host has no pseudo terminals (/dev/pts)\n");
         skip();
     }
     close(probe);
+    /* The path is said on standard output. */
+    int saved = dup(STDOUT_FILENO), said[2];
+    assert_int_equal(pipe(said), 0);
+    fflush(stdout);
+    dup2(said[1], STDOUT_FILENO);
     Plug *p = plug_new("pty");
     dup2(saved, STDOUT_FILENO);
     char line[128] = "";

@@ -253,15 +253,21 @@ static void displays(void **state)
     Options o = parsed("-display sdl,scaling=smooth,full-screen=on,window-close=off,host-key=F12");
     assert_int_equal(o.ui.display, DISPLAY_WINDOW);
     assert_int_equal(o.ui.scaling, SCALING_SMOOTH);
+    assert_false(o.ui.scanlines);
     assert_true(o.ui.full_screen);
     assert_false(o.ui.window_close);
     assert_string_equal(o.ui.host_key, "F12");
+    options_free(&o);
+    o = parsed("-display sdl,scale=aspect,scanlines=on");
+    assert_int_equal(o.ui.scaling, SCALING_ASPECT);
+    assert_true(o.ui.scanlines);
     options_free(&o);
     o = parsed("-display none -S -no-reboot -no-shutdown -name my,process=x -usb -k de -no-acpi");
     assert_int_equal(o.ui.display, DISPLAY_NONE);
     assert_true(o.machine.start_paused && o.machine.no_reboot && o.machine.no_shutdown);
     assert_string_equal(o.machine.name, "my");
-    assert_int_equal(o.notes, 3);
+    assert_string_equal(o.ui.layout, "de");
+    assert_int_equal(o.notes, 2);
     options_free(&o);
 }
 

@@ -1,0 +1,111 @@
+"""A virtual display for tests of the window: Xvfb, xdotool, and what is to be seen on it."""
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+
+from . import picture, tap
+from .vm import Vm, program
+
+RED, BLUE, BLACK, GREEN, WHITE = (255, 0, 0), (0, 0, 255), (0, 0, 0), (0, 255, 0), (255, 255, 255)
+ROOM = (1024, 768)
+HOST_KEY = 105  # the key code of right Ctrl: by name, xdotool presses left Ctrl too
+
+
+class Desk:
+    """A virtual display; one for all tests."""
+    process = None
+    display = None
+
+    @classmethod
+    def open(cls):
+        for name in ('Xvfb', 'xdotool', 'import'):
+            if not shutil.which(name):
+                raise tap.Skip(f'{name} is not installed')
+        if cls.display:
+            return
+        read, write = os.pipe()
+        cls.process = subprocess.Popen(['Xvfb', '-displayfd', str(write), '-screen', '0', '%dx%dx24' % ROOM, '-nolisten', 'tcp'],
+                                       pass_fds=(write,), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        os.close(write)
+        with os.fdopen(read) as numbers:
+            cls.display = ':' + numbers.readline().strip()
+
+    @classmethod
+    def close(cls):
+        if cls.process:
+            cls.process.terminate()
+            cls.process.wait()
+
+
+class Shown(Vm):
+    """A machine in a window; the fake one, or another program with the same arguments."""
+
+    def __init__(self, *arguments, binary=None):
+        Desk.open()
+        fake = program('tests/ui/tool_fake')
+        binary = binary or fake
+        if not os.path.exists(binary):
+            raise tap.Skip(f'{binary} is not built')
+        self.here = tempfile.mkdtemp(prefix='vitrine-window-')
+        super().__init__('-screenshots', self.here, *arguments, binary=binary, display=Desk.display,
+                         env={'SDL_RENDER_DRIVER': 'software', 'SDL_VIDEODRIVER': 'x11', 'SDL_AUDIODRIVER': 'dummy'})
+        self.window = self.until(lambda: self.x('search', '--name', 'Vitrine', check=False).split('\n')[0], 'a window')
+        self.x('windowfocus', '--sync', self.window)
+        self.x('mousemove', 1020, 760)
+
+    def close(self):
+        super().close()
+        shutil.rmtree(self.here, ignore_errors=True)
+
+    def until(self, wanted, what):
+        end = time.monotonic() + 20
+        while True:
+            value = wanted()
+            if value:
+                return value
+            if time.monotonic() > end:
+                raise AssertionError(f'{what} did not come; title {self.title()!r}, screen:\n{self.screen()}')
+            time.sleep(0.05)
+
+    def x(self, *words, check=True):
+        done = subprocess.run(['xdotool', *map(str, words)], env=dict(os.environ, DISPLAY=Desk.display), check=check,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=30)
+        return done.stdout.strip()
+
+    def title(self):
+        return self.x('getwindowname', self.window, check=False)
+
+    def geometry(self):
+        return tuple(int(n) for n in re.search(r'Geometry: (\d+)x(\d+)', self.x('getwindowgeometry', self.window)).groups())
+
+    def host(self, key):
+        self.x('keydown', HOST_KEY)
+        self.x('key', key)
+        self.x('keyup', HOST_KEY)
+
+    def desk(self):
+        """What is to be seen on the whole display."""
+        path = os.path.join(self.here, 'desk.ppm')
+        subprocess.run(['import', '-window', 'root', '-depth', '8', path], env=dict(os.environ, DISPLAY=Desk.display), check=True, timeout=30)
+        return picture.read(path)
+
+    def until_pixels(self, wanted):
+        """Waits until all these places of the display have these colours."""
+        def right():
+            seen = self.desk()
+            self.seen = {at: seen.pixel(*at) for at in wanted}
+            return self.seen == wanted
+        try:
+            self.until(right, 'the picture')
+        except AssertionError as error:
+            raise AssertionError(f'{error}\npixels are {self.seen}, not {wanted}') from None
+
+    def place(self):
+        """The window's upper left corner."""
+        return tuple(int(n) for n in re.search(r'Position: (-?\d+),(-?\d+)', self.x('getwindowgeometry', self.window)).groups())
+
+    def until_text(self, text):
+        self.wait_text(text, 20)
