@@ -69,6 +69,7 @@ enum {
     SHORTEST = 60, /* without FCS */
     TALLY_CNT = 128,
     TALLY_STOP = 192,
+    AGAIN_NS = 100000,
 };
 
 static void update_irq(Dp8390 *d)
@@ -154,6 +155,13 @@ static uint8_t page_after(const Dp8390 *d, uint8_t page)
     return page == d->g.pstop ? d->g.pstart : page;
 }
 
+/* QUIRK: Linux's 8390 driver, which keeps BNRY a page behind, writes the page before PSTART when it
+ * means the last of the ring. Nothing would ever compare equal to that. */
+static uint8_t boundary(const Dp8390 *d)
+{
+    return d->g.bnry + 1 == d->g.pstart ? (uint8_t)(d->g.pstop - 1) : d->g.bnry;
+}
+
 /* Whether a frame fits between CURR and BNRY. The chip compares at each link to a new page, the one
  * behind the frame included, but not at CURR itself. */
 static bool ring_has_room(const Dp8390 *d, size_t size)
@@ -161,7 +169,7 @@ static bool ring_has_room(const Dp8390 *d, size_t size)
     uint8_t page = d->g.curr;
     for (size_t done = 0; done < HEADER + size + FCS; done += PAGE) {
         page = page_after(d, page);
-        if (page == d->g.bnry) {
+        if (page == boundary(d)) {
             return false;
         }
     }
@@ -199,6 +207,34 @@ static void store(Dp8390 *d, const uint8_t *frame, size_t size)
     timer_disarm(&d->waited);
     log_trace("stored %zu bytes, curr 0x%02x, bnry 0x%02x", size, next, d->g.bnry);
     raise(d, ISR_PRX);
+}
+
+static bool ring_holds_frames(const Dp8390 *d)
+{
+    return d->g.curr != d->g.bnry && d->g.curr != page_after(d, boundary(d));
+}
+
+/* QUIRK: Linux's 8390 driver takes ten frames an interrupt at most, then acknowledges it; what is
+ * left waits for the next frame to come. On a real wire the ring is empty long before, but here
+ * frames can arrive as fast as the guest takes them. So PRX rises once more while the driver makes
+ * progress and frames are left. */
+static void acknowledged(Dp8390 *d)
+{
+    if (ring_holds_frames(d)) {
+        timer_arm(&d->again, clock_now(d->clock) + AGAIN_NS);
+    }
+}
+
+static void raise_again(void *self, int64_t due)
+{
+    Dp8390 *d = self;
+    (void)due;
+    if (running(d) && ring_holds_frames(d) &&
+        (d->g.again_bnry != d->g.bnry || d->g.again_curr != d->g.curr)) {
+        d->g.again_bnry = d->g.bnry;
+        d->g.again_curr = d->g.curr;
+        raise(d, ISR_PRX);
+    }
 }
 
 static void overflow(Dp8390 *d)
@@ -561,7 +597,10 @@ static void write_page0(Dp8390 *d, unsigned reg, uint8_t value)
         set_high(&d->g.tbcr, value);
         break;
     case 0x7:
-        d->g.isr &= (uint8_t) ~(value & ~ISR_RST);
+        d->g.isr &= (uint8_t)(~value | ISR_RST);
+        if (value & ISR_PRX) {
+            acknowledged(d);
+        }
         break;
     case 0x8:
         set_low(&d->g.rsar, value);
@@ -688,6 +727,7 @@ void dp8390_reset(Dp8390 *d)
     d->g.tcr &= (uint8_t)~TCR_LB;
     d->g.sending = d->g.impatient = false;
     timer_disarm(&d->waited);
+    timer_disarm(&d->again);
     update_irq(d);
     may_receive(d);
 }
@@ -731,7 +771,10 @@ void dp8390_state(Dp8390 *d, StateIo *io)
     state_bytes(io, "fifo", d->g.fifo, sizeof(d->g.fifo));
     state_bool(io, "sending", &d->g.sending);
     state_bool(io, "impatient", &d->g.impatient);
+    state_u8(io, "again_bnry", &d->g.again_bnry);
+    state_u8(io, "again_curr", &d->g.again_curr);
     state_timer(io, "waited", &d->waited);
+    state_timer(io, "again", &d->again);
     state_bytes(io, "ram", d->g.ram, sizeof(d->g.ram));
     state_check(io, d->g.fifo_at < DP8390_FIFO, "FIFO pointer is out of range");
 }
@@ -754,6 +797,7 @@ void dp8390_init(Dp8390 *d, Clock *clock, const Dp8390Config *config)
         d->prom[2 * i] = d->prom[2 * i + 1] = config->mac[i];
     }
     memset(d->prom + 28, 'W', 4); /* a 16-bit card */
+    timer_init(&d->again, clock, "dp8390.again", raise_again, d);
     timer_init(&d->waited, clock, "dp8390.waited", waited_in_vain, d);
     if (d->port.ops) {
         d->port.ops->attach(d->port.backend, &(NetSink){receive, d});
@@ -763,4 +807,5 @@ void dp8390_init(Dp8390 *d, Clock *clock, const Dp8390Config *config)
 void dp8390_fini(Dp8390 *d)
 {
     timer_disarm(&d->waited);
+    timer_disarm(&d->again);
 }

@@ -38,6 +38,7 @@ typedef struct Dp8390 {
         bool sending;                       /* remote DMA is a Send Packet command */
         uint8_t send_next;                  /* what it leaves in BNRY */
         bool impatient; /* a frame waited in vain for room: those without room are lost */
+        uint8_t again_bnry, again_curr; /* where the ring stood when PRX was raised again */
         uint8_t ram[DP8390_RAM_SIZE];
     } g;
     Clock *clock;
@@ -45,6 +46,7 @@ typedef struct Dp8390 {
     Line irq;
     int64_t patience; /* guest ns that a frame waits for room in the ring */
     Timer waited;
+    Timer again;  /* raises PRX again for frames that an acknowledge left in the ring */
     bool waiting; /* a frame of the back end waits */
     uint8_t prom[DP8390_PROM];
 } Dp8390;
