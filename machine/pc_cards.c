@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "chipset/cards/ne2000.h"
 #include "chipset/cards/rtl8029.h"
@@ -53,8 +54,7 @@ static bool plug_debug_exit(PcCards *cards, KeyValues *kv, Err *err)
     return debug_exit_new(cards->b, &config, "debug-exit", err) != NULL;
 }
 
-/* The card's place on the PCI bus: addr=N, or the first that is free. */
-static bool pci_place(PcCards *cards, KeyValues *kv, unsigned *device, Err *err)
+bool pc_cards_pci_place(PcCards *cards, KeyValues *kv, unsigned *device, Err *err)
 {
     uint32_t place = UINT32_MAX;
     const char *addr = value_find(kv, "addr");
@@ -141,7 +141,7 @@ static bool plug_ne2k_pci(PcCards *cards, KeyValues *kv, Err *err)
     Rtl8029Config config = {.bus = cards->pci, .patience = NIC_PATIENCE_NS};
     const char *id;
     if (!nic_settings(cards, kv, &config.port, config.mac, &id, err) ||
-        !pci_place(cards, kv, &config.device, err) ||
+        !pc_cards_pci_place(cards, kv, &config.device, err) ||
         !nic_rom(cards, kv, "ne2k_pci", id, &config.rom, err)) {
         return false;
     }
@@ -155,13 +155,14 @@ static const CardKind card_kinds[] = {
     {"ne2k_pci", plug_ne2k_pci, "netdev, mac, addr, romfile", false},
     {"sb16", sound_plug_sb16, "iobase, irq, dma, dma16, version, soundfont", true},
     {"adlib", sound_plug_adlib, "iobase, opl3", true},
+    {"ES1370", sound_plug_es1370, "addr", true},
     {"mpu401", sound_plug_mpu401, "iobase, irq, soundfont", true},
 };
 
 static const CardKind *find_kind(const char *name)
 {
     for (size_t i = 0; i < sizeof(card_kinds) / sizeof(card_kinds[0]); i++) {
-        if (strcmp(card_kinds[i].name, name) == 0) {
+        if (strcasecmp(card_kinds[i].name, name) == 0) {
             return &card_kinds[i];
         }
     }

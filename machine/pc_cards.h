@@ -7,6 +7,7 @@
 #include "machine/host/mixer.h"
 #include "machine/host/net_host.h"
 #include "machine/pc.h"
+#include "ui/value.h"
 
 /* What the board offers to a card, and what a configuration made of it. */
 typedef struct PcCards {
@@ -28,5 +29,7 @@ typedef struct PcCards {
 /* Plugs all cards of the configuration in, in the order of the options. Refuses names and settings
  * that there are not. */
 bool pc_cards_plug(PcCards *cards, Err *err);
+/* A card's place on the PCI bus: addr=N, or the first that is free. */
+bool pc_cards_pci_place(PcCards *cards, KeyValues *kv, unsigned *device, Err *err);
 
 #endif

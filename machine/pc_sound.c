@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "chipset/cards/es1370.h"
 #include "chipset/cards/mpu401.h"
 #include "chipset/cards/opl3.h"
 #include "chipset/cards/sb16.h"
@@ -151,4 +152,13 @@ bool sound_plug_mpu401(PcCards *cards, KeyValues *kv, Err *err)
                                .midi = synthesizer(cards, value_find(kv, "soundfont"))},
                "mpu401");
     return true;
+}
+
+bool sound_plug_es1370(PcCards *cards, KeyValues *kv, Err *err)
+{
+    static const char *const elsewhere[] = {"audiodev", "bus", NULL};
+    Es1370Config config = {.bus = cards->pci, .audio = mixer_port(cards->mixer)};
+    value_ignore(kv, elsewhere);
+    return only_one(cards, "es1370", err) && pc_cards_pci_place(cards, kv, &config.device, err) &&
+           es1370_new(cards->b, &config, "es1370");
 }
