@@ -51,9 +51,11 @@ Space *space_find(Translator *t, const Window *w, int mode)
     return s;
 }
 
+/* Functions lie at even places of their pages, so the page takes part (emit_indirect does the
+ * same). */
 static unsigned slot(uint32_t eip)
 {
-    return eip & (JUMP_ENTRIES - 1);
+    return (eip + (eip >> 12 | eip << 20)) & (JUMP_ENTRIES - 1);
 }
 
 Unit *space_unit(const Space *s, uint32_t eip)

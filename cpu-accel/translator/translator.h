@@ -24,7 +24,7 @@
 #include "cpu-accel/x86/insn.h"
 
 enum {
-    JUMP_BITS = 12, /* of EIP, index the jump table; r12 is 32 - JUMP_BITS */
+    JUMP_BITS = 13, /* of a hash of EIP, index the jump table; r12 is 32 - JUMP_BITS */
     JUMP_ENTRIES = 1 << JUMP_BITS,
     UNIT_MAX_INSNS = 64,
     UNIT_MAX_CODE = 64 << 10, /* host bytes that one unit surely does not exceed */

@@ -152,12 +152,15 @@ static void emit_link(Translator *t, Unit *u, Link *link, uint32_t target)
 /* r8d is the target: through the jump table, whose entries check it. */
 static void emit_indirect(Code *c)
 {
+    static const uint8_t rorx_r9d_r8d_12[] = {0xc4, 0x43, 0x7b, 0xf0, 0xc8, 12};
     static const uint8_t cut[] = {
-        0xc4, 0x42, 0x19, 0xf7, 0xc8, /* shlx r9d, r8d, r12d */
+        0xc4, 0x42, 0x19, 0xf7, 0xc9, /* shlx r9d, r9d, r12d */
         0xc4, 0x42, 0x1b, 0xf7, 0xc9, /* shrx r9d, r9d, r12d */
         0x43, 0xff, 0x64, 0xcd, 0x00, /* jmp [r13 + r9 * 8] */
     };
     emit_poll(c);
+    emit_bytes(c, rorx_r9d_r8d_12, sizeof(rorx_r9d_r8d_12));
+    emit_lea_index(c, R9, R9, R8, 0, 0, 4);
     emit_bytes(c, cut, sizeof(cut));
 }
 

@@ -130,10 +130,19 @@ static void move_page(Window *w, unsigned from, unsigned to)
 }
 
 /* The host's count of mappings may have grown by that many. */
-static void note_pieces(Windows *ws, Window *w, unsigned more)
+static void note_pieces(Windows *ws, Window *w, int more)
 {
-    w->pieces += more;
-    ws->pieces += more;
+    w->pieces += (unsigned)more;
+    ws->pieces += (unsigned)more;
+}
+
+/* What cuts a page out of its host mapping. */
+static void cut_out(Windows *ws, Window *w, WindowPage *page)
+{
+    if (!page->alone) {
+        note_pieces(ws, w, 2);
+        page->alone = true;
+    }
 }
 
 /* Adds a page; there is room. */
@@ -175,7 +184,8 @@ static void drop(Windows *ws, Window *w, WindowPage *page)
         drop_all(ws, w); /* it would have split a mapping, and there are too many */
         return;
     }
-    note_pieces(ws, w, 1);
+    cut_out(ws, w, page);
+    note_pieces(ws, w, -1);
     forget(ws, w, page);
 }
 
@@ -270,10 +280,11 @@ Window *window_choose(Windows *ws)
 {
     Cpu *cpu = ws->cpu;
     bool user = cpu->cpl == 3 && cpu->cr0 & CR0_PG;
+    for (unsigned i = 1; ws->pieces > MAP_LIMIT && i < WINDOW_COUNT; i++) {
+        drop_all(ws, &ws->window[i]); /* users' first: theirs are many and small */
+    }
     if (ws->pieces > MAP_LIMIT) {
-        for (unsigned i = 0; i < WINDOW_COUNT; i++) {
-            drop_all(ws, &ws->window[i]);
-        }
+        drop_all(ws, &ws->window[0]);
     }
     Window *w = user ? user_window(ws, cpu->cr3) : &ws->window[0];
     if (w && w->stale) {
@@ -317,6 +328,7 @@ static bool show(Windows *ws, Window *w, uint32_t linear, uint32_t ram, unsigned
     }
     for (unsigned i = 0; i < count; i++) {
         WindowPage page = *like;
+        page.alone = count == 1;
         page.linear = linear + i;
         page.ram = ram + i;
         add_page(w, &page);
@@ -385,7 +397,7 @@ bool window_fill(Windows *ws, Window *w, uint32_t linear, bool write)
             return true; /* the host's own first touch, or a change on the way */
         }
         old->write = like.write;
-        note_pieces(ws, w, 2);
+        cut_out(ws, w, old);
         if (mprotect(w->base + ((uint64_t)number << RAM_PAGE_SHIFT), RAM_PAGE,
                      PROT_READ | (like.write ? PROT_WRITE : 0)) == 0) {
             return true;
@@ -458,6 +470,7 @@ void windows_flush_page(Windows *ws, uint32_t linear)
 typedef struct Shut {
     Window *w;
     uint32_t linear, count;
+    bool cuts; /* some of them are pieces of a larger mapping */
 } Shut;
 
 static bool shut(Windows *ws, const Shut *run)
@@ -465,7 +478,7 @@ static bool shut(Windows *ws, const Shut *run)
     if (run->count == 0) {
         return true;
     }
-    note_pieces(ws, run->w, 2);
+    note_pieces(ws, run->w, run->cuts ? 2 : 0);
     return mprotect(run->w->base + ((uint64_t)run->linear << RAM_PAGE_SHIFT),
                     (size_t)run->count << RAM_PAGE_SHIFT, PROT_READ) == 0;
 }
@@ -485,8 +498,9 @@ void windows_protect(Windows *ws, uint32_t first_page, uint32_t pages)
             page->write = false;
             if (run.count == 0 || w != run.w || node->linear != run.linear + run.count) {
                 done &= shut(ws, &run);
-                run = (Shut){w, node->linear, 0};
+                run = (Shut){w, node->linear, 0, false};
             }
+            run.cuts |= !page->alone;
             run.count++;
         }
     }

@@ -25,6 +25,7 @@ typedef struct WindowPage {
     bool dirty;      /* may be mapped writable without asking the page tables again */
     bool global;
     bool large; /* a piece of a large page: they are forgotten together */
+    bool alone; /* a host mapping of its own; else one of several that were mapped at once */
 } WindowPage;
 
 typedef struct Window {
