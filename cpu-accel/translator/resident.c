@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "cpu-accel/translator/translator.h"
+#include "cpu-accel/x86/control.h"
 #include "cpu-accel/x86/fpu.h"
 #include "cpu-accel/x86/ops.h"
 
@@ -149,8 +150,36 @@ static Outcome watched(Cpu *cpu, const Insn *in)
     return outcome;
 }
 
+/* STI and POPF stop the run loop for what may come of them; mostly nothing does. STI's shadow then
+ * stays set, and counts only if control leaves right behind it (translator.c: end_shadow). */
+static Outcome quiet(Cpu *cpu, const Insn *in)
+{
+    Translator *t = cpu->flushed.self;
+    int before = mode_of(cpu);
+    Outcome outcome = plain_handler(in)(cpu, in);
+    if (outcome != X_STOP || atomic_load_explicit(&cpu->attention, memory_order_relaxed) ||
+        int_waiting(cpu) || debug_stepping(cpu) || mode_of(cpu) != before) {
+        return outcome;
+    }
+    t->shadow_kept = cpu->shadow != 0;
+    t->shadow_eip = cpu->eip;
+    cpu->eip -= in->length;
+    return X_NEXT;
+}
+
+bool resident_goes_on(const Insn *in)
+{
+    return in->op == OP_STI || in->op == OP_POPF;
+}
+
 InsnHandler resident_handler(const Insn *in, int mode)
 {
+    if (resident_goes_on(in)) {
+        return quiet;
+    }
+    if (in->op == OP_CLI) {
+        return plain_handler(in);
+    }
     uint32_t traits = op_rows[in->op].traits;
     bool on_fpu = traits & (T_X87 | T_MMX | T_SSE);
     bool loads_segment = (traits & (T_STOP | T_END | T_PRIV)) == T_STOP;

@@ -223,13 +223,21 @@ static bool take_outcome(Translator *t)
     }
 }
 
+/* One instruction in the interpreter. */
+static void step(Translator *t)
+{
+    resident_settle(t);
+    t->shadow_kept = false;
+    interpreter_step(t->cpu);
+}
+
 static void run_space(Translator *t, int mode)
 {
     Cpu *cpu = t->cpu;
     Window *w = window_choose(&t->windows);
     Space *space = w ? space_find(t, w, mode) : NULL;
     if (!space) {
-        interpreter_step(cpu);
+        step(t);
         return;
     }
     t->now = space;
@@ -239,8 +247,7 @@ static void run_space(Translator *t, int mode)
     for (;;) {
         Unit *u = w->stale ? NULL : unit_here(t, mode);
         if (!u) {
-            resident_settle(t);
-            interpreter_step(cpu);
+            step(t);
             return;
         }
         Link *link = (Link *)cpu->scratch[SCRATCH_LINK]; // NOLINT: stored by the stub
@@ -257,8 +264,7 @@ static void run_space(Translator *t, int mode)
             if (u && u->tail) {
                 guard_tail(t, u);
             }
-            resident_settle(t);
-            interpreter_step(cpu);
+            step(t);
             return;
         case LEAVE_POLL:
             return;
@@ -276,9 +282,20 @@ static void run_space(Translator *t, int mode)
     }
 }
 
+/* One instruction behind the one that cast it, the shadow is over. */
+static void end_shadow(Translator *t)
+{
+    Cpu *cpu = t->cpu;
+    if (t->shadow_kept && (cpu->eip != t->shadow_eip || cpu->activity != CPU_RUNNING)) {
+        cpu->shadow = 0;
+    }
+    t->shadow_kept = false;
+}
+
 static void run_units(Translator *t, int mode)
 {
     run_space(t, mode);
+    end_shadow(t);
     resident_settle(t);
 }
 

@@ -404,7 +404,9 @@ static void emit_unit(Translator *t, Unit *u, SelectEnd end)
             u->host[i].called = true;
             in->handler = resident_handler(in, u->mode);
             emit_handler_call(t, in, eip);
-            if (last) { /* not taken, or mode changed: the run loop looks */
+            if (last && resident_goes_on(in)) {
+                emit_link(t, u, &u->link[0], eip + in->length);
+            } else if (last) { /* not taken, or mode changed: the run loop looks */
                 emit_mov_imm(c, R8, eip + in->length);
                 emit_jump(c, t->stub.dispatch);
             }

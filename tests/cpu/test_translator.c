@@ -269,6 +269,21 @@ static void test_paging_changes_are_seen(void **state)
          "\xbf\xfe\xff\x04\x00\xb9\x09\x00\x00\x00\xf3\xaa\xf4");
 }
 
+static void interrupt_waits(Guest *g)
+{
+    g->vector = 0x41;
+    cpu_intr(g->cpu, 0, true);
+}
+
+static void test_interrupts_behind_sti_and_popf(void **state)
+{
+    (void)state;
+    /* mov eax, 1; sti; inc eax; inc eax; hlt */
+    BOTH_WITH("\xb8\x01\x00\x00\x00\xfb\x40\x40\xf4", interrupt_waits);
+    /* push 0x202; popf; inc eax; hlt */
+    BOTH_WITH("\x68\x02\x02\x00\x00\x9d\x40\xf4", interrupt_waits);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -285,6 +300,7 @@ int main(void)
         cmocka_unit_test(test_devices),
         cmocka_unit_test(test_stack_instructions),
         cmocka_unit_test(test_paging_changes_are_seen),
+        cmocka_unit_test(test_interrupts_behind_sti_and_popf),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
