@@ -143,6 +143,12 @@ static void set_running(Machine *m, RunState state)
     }
 }
 
+static void tray_moved(void *self, const char *device, bool open)
+{
+    tell(self, &(MachineEvent){
+                   .kind = MACHINE_TRAY_MOVED, .by_guest = true, .device = device, .open = open});
+}
+
 static void io_failed(void *self, const char *device)
 {
     Machine *m = self;
@@ -168,7 +174,7 @@ Machine *machine_new(const MachineConfig *config, Err *err)
     pthread_condattr_destroy(&monotonic);
     atomic_store(&m->state, RUN_STATE_PAUSED);
 
-    PcHost host = {want_reset, want_power_off, want_debug_exit, io_failed, m};
+    PcHost host = {want_reset, want_power_off, want_debug_exit, io_failed, tray_moved, m};
     m->board = board_new(err);
     if (m->board) {
         event_queue_wake(m->board->events, wake_up, m);

@@ -330,7 +330,9 @@ bool pc_build(Pc *pc, Board *b, const MachineConfig *c, const PcHost *host, Err 
                                       .fdc_irq = piix3_irq(piix, 6),
                                       .fdc_dma = dma_line(dma, 2),
                                       .ide_irq = {piix3_irq(piix, 14), piix3_irq(piix, 15)},
+                                      .audio = mixer_port(pc->mixer),
                                       .io_error = host->io_error,
+                                      .tray_moved = host->tray_moved,
                                       .self = host->self},
                       err)) {
         return false;

@@ -15,6 +15,7 @@ typedef struct PcHost {
     void (*debug_exit)(void *self, int exit_status); /* isa-debug-exit was written */
     void (*io_error)(void *self,
                      const char *device); /* an image failed: pause, and try again on resume */
+    void (*tray_moved)(void *self, const char *device, bool open); /* by the guest */
     void *self;
 } PcHost;
 

@@ -42,6 +42,17 @@ static bool disk_failed(void *self, const BlockError *error)
     return true;
 }
 
+static void tray_moved(void *self, unsigned drive, bool open)
+{
+    Drives *d = self;
+    for (unsigned i = 0; i < MACHINE_MAX_DRIVES; i++) {
+        const Bay *bay = &d->bay[i];
+        if (bay->present && bay->bus == DRIVE_IDE && bay->index == drive) {
+            d->wiring.tray_moved(d->wiring.self, bay->id, open);
+        }
+    }
+}
+
 static bool add_ide(IdeConfig *ide, const DriveConfig *c, bool snapshot, Err *err)
 {
     IdeDriveConfig *drive = &ide->drive[c->index];
@@ -94,7 +105,10 @@ bool drives_build(Drives *d, Board *b, const MachineConfig *config, const Drives
                      .pci_device = IDE_PCI_DEVICE,
                      .pci_function = IDE_PCI_FUNCTION,
                      .irq = {wiring->ide_irq[0], wiring->ide_irq[1]},
-                     .queue = d->queue};
+                     .queue = d->queue,
+                     .audio = wiring->audio,
+                     .tray_moved = tray_moved,
+                     .self = d};
     FdcConfig fdc = {.base = 0x3f0,
                      .irq = wiring->fdc_irq,
                      .dma = wiring->fdc_dma,

@@ -14,7 +14,9 @@ typedef struct DrivesWiring {
     PciBus *pci;
     Line fdc_irq, ide_irq[2];
     DmaLine fdc_dma;
+    AudioPort audio; /* where CDs play */
     void (*io_error)(void *self, const char *device);
+    void (*tray_moved)(void *self, const char *device, bool open);
     void *self;
 } DrivesWiring;
 
@@ -40,8 +42,8 @@ bool drives_build(Drives *d, Board *b, const MachineConfig *config, const Drives
                   Err *err);
 /* Drive types and geometries for the CMOS. */
 void drives_describe(const Drives *d, RtcSetup *setup);
-/* The medium in bay `index` (below MACHINE_MAX_DRIVES), lent, with what there is to know of it. NULL:
- * none. */
+/* The medium in bay `index` (below MACHINE_MAX_DRIVES), lent, with what there is to know of it.
+ * NULL: none. */
 Block *drives_medium(const Drives *d, unsigned index, BlockInfo *info);
 unsigned drives_query(const Drives *d, BlockInfo *info, unsigned room);
 bool drives_change(Drives *d, const char *id, const char *file, const char *format, bool read_only,

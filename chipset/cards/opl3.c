@@ -231,6 +231,10 @@ static void opl3_reset(Device *d, ResetKind kind)
 static void opl3_state(Device *d, StateIo *io)
 {
     Opl3 *o = (Opl3 *)d;
+    if (!state_loading(io)) {
+        catch_up(
+            o); /* what is saved stands at this moment, so restoring finds nothing to make up for */
+    }
     opl3_synth_state(&o->synth, io);
     state_u16(io, "index", &o->g.index);
     state_u64(io, "sample", &o->g.sample);

@@ -31,6 +31,13 @@ static void io_error(void *self, const char *device)
     fail_msg("%s: an image failed", device);
 }
 
+static void tray_moved(void *self, const char *device, bool open)
+{
+    (void)self;
+    (void)device;
+    (void)open;
+}
+
 static void deadline_moved(void *self)
 {
     PcRig *rig = self;
@@ -42,7 +49,7 @@ void pc_rig_open(PcRig *rig, MachineConfig *config, const char *engine)
     Err err = {""};
     *rig = (PcRig){0};
     config->icount_shift = 3;
-    PcHost host = {want_reset, power_off, debug_exit, io_error, rig};
+    PcHost host = {want_reset, power_off, debug_exit, io_error, tray_moved, rig};
     rig->b = board_new(&err);
     rig->pc = pc_new();
     if (!rig->b || !pc_build(rig->pc, rig->b, config, &host, &err)) {
