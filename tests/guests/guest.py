@@ -91,10 +91,11 @@ def write_png(path, shot):
 class Guest(Vm):
     """A machine as the guests want it: 64 MB, nothing written to the image."""
 
-    def __init__(self, engine, *arguments, memory=64):
+    def __init__(self, engine, *arguments, memory=64, snapshot=True):
         self.shots = 0
         self.engine = engine
-        super().__init__('-m', memory, '-accel', engine, '-snapshot', '-log', 'error', *arguments)
+        kept = ['-snapshot'] if snapshot else []
+        super().__init__('-m', memory, '-accel', engine, *kept, '-log', 'error', *arguments)
 
     def wait_text(self, text, timeout=60):
         return super().wait_text(text, timeout * PATIENCE)
