@@ -134,7 +134,7 @@ static void emit_link(Translator *t, Unit *u, Link *link, uint32_t target)
     Code *c = &t->code;
     uint8_t *miss = NULL;
     *link = (Link){.from = u, .target = target};
-    if (target <= u->eip + u->size + u->tail) { /* backwards: a loop may close here */
+    if (target < u->eip || target - u->eip < (uint32_t)u->size + u->tail) { /* backwards: a loop may close here */
         emit_mov_imm(c, R8, target);
         emit_poll(c);
     }
