@@ -57,6 +57,7 @@ struct Machine {
     bool quit;
     int exit_status;
     atomic_bool in_snapshot; /* one is being saved or loaded */
+    char parent[64];         /* the last one that was; of whoever has entered */
     int64_t lead; /* counted clock: host time minus guest time when it last began to run */
 };
 
@@ -543,6 +544,11 @@ bool machine_snapshot_enter(Machine *m)
 void machine_snapshot_leave(Machine *m)
 {
     atomic_store(&m->in_snapshot, false);
+}
+
+char *machine_snapshot_parent(Machine *m)
+{
+    return m->parent;
 }
 
 void machine_was_loaded(Machine *m, bool broken)

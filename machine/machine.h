@@ -161,6 +161,7 @@ bool machine_eject(Machine *m, const char *id, bool force, Err *err);
  * for it; one at a time. `name` is a tag, or a path that holds a slash or ends in ".vsnap". */
 typedef struct SnapshotInfo {
     char name[64], note[256];
+    char parent[64];  /* the snapshot that this one went on from; empty: none */
     char id[32];      /* in a qcow2 image; else empty */
     char place[1024]; /* the image or file */
     int64_t time_s;   /* since 1970 */
@@ -172,6 +173,8 @@ bool machine_snapshot_save(Machine *m, const char *name, const char *note, Err *
 /* On failure the machine is as it was, or, where err says so, reset and paused. */
 bool machine_snapshot_load(Machine *m, const char *name, Err *err);
 bool machine_snapshot_delete(Machine *m, const char *name, Err *err);
+/* The picture at that moment, small, as a PNG file. */
+bool machine_snapshot_thumbnail(Machine *m, const char *name, const char *path, Err *err);
 /* Oldest first; at most `room`. */
 unsigned machine_snapshot_query(Machine *m, SnapshotInfo *list, unsigned room);
 

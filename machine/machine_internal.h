@@ -20,6 +20,8 @@ void machine_call(Machine *m, void (*run)(Machine *m, void *argument), void *arg
 /* One snapshot at a time; media stay where they are meanwhile. False: there is one going on. */
 bool machine_snapshot_enter(Machine *m);
 void machine_snapshot_leave(Machine *m);
+/* The snapshot that the machine goes on from, 64 bytes; between enter and leave. */
+char *machine_snapshot_parent(Machine *m);
 /* Machine's thread: all of its state is another one; it is paused. broken: it is reset, too. */
 void machine_was_loaded(Machine *m, bool broken);
 

@@ -1,5 +1,8 @@
 /* A machine's snapshots: carries machine/snapshot.h to the machine's thread. */
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "machine/core/log.h"
 #include "machine/machine_internal.h"
@@ -35,9 +38,16 @@ static bool enter(Machine *m, SnapshotHost *host, Err *err)
                            .pc = parts.pc,
                            .accel = parts.accel,
                            .config = parts.config,
+                           .parent = machine_snapshot_parent(m),
                            .call = carry,
                            .self = m};
     return true;
+}
+
+static void goes_on_from(Machine *m, const char *name)
+{
+    const char *slash = strrchr(name, '/');
+    snprintf(machine_snapshot_parent(m), 64, "%.63s", slash ? slash + 1 : name);
 }
 
 bool machine_snapshot_save(Machine *m, const char *name, const char *note, Err *err)
@@ -48,6 +58,9 @@ bool machine_snapshot_save(Machine *m, const char *name, const char *note, Err *
         return false;
     }
     bool done = snapshot_save(&host, name, note, &figures, err);
+    if (done) {
+        goes_on_from(m, name);
+    }
     machine_snapshot_leave(m);
     if (done) {
         log_info("'%s' saved: %lld ms, %llu KiB; the guest stood still for %lld us at most", name,
@@ -75,6 +88,9 @@ bool machine_snapshot_load(Machine *m, const char *name, Err *err)
     if (outcome != SNAPSHOT_REFUSED) {
         machine_call(m, do_loaded, &outcome);
     }
+    if (outcome == SNAPSHOT_LOADED) {
+        goes_on_from(m, name);
+    }
     if (was_running && outcome != SNAPSHOT_BROKEN) {
         machine_resume(m);
     }
@@ -100,6 +116,22 @@ bool machine_snapshot_delete(Machine *m, const char *name, Err *err)
     bool done = snapshot_delete(&host, name, err);
     machine_snapshot_leave(m);
     return done;
+}
+
+bool machine_snapshot_thumbnail(Machine *m, const char *name, const char *path, Err *err)
+{
+    SnapshotHost host;
+    size_t size;
+    if (!enter(m, &host, err)) {
+        return false;
+    }
+    uint8_t *png = snapshot_thumbnail(&host, name, &size, err);
+    machine_snapshot_leave(m);
+    FILE *file = png ? fopen(path, "wb") : NULL;
+    bool done = file && fwrite(png, 1, size, file) == size;
+    done = file && fclose(file) == 0 && done;
+    free(png);
+    return done || err_set(err, "'%s' cannot be written: %s", path, strerror(errno));
 }
 
 unsigned machine_snapshot_query(Machine *m, SnapshotInfo *list, unsigned room)

@@ -26,6 +26,7 @@ typedef struct SnapshotHost {
     /* Runs something on the machine's thread, between two instructions, and waits for it. */
     void (*call)(void *self, void (*run)(void *argument), void *argument);
     void *self;
+    const char *parent;       /* save: the snapshot that the machine goes on from; NULL: none */
     const DiskFaults *faults; /* tests: of the snapshot's own file */
 } SnapshotHost;
 

@@ -35,7 +35,7 @@ typedef struct SnapshotDisk {
 
 /* What a snapshot says of its machine. */
 typedef struct SnapshotMeta {
-    char name[64], note[256];
+    char name[64], note[256], parent[64];
     uint64_t time_s, guest_ns;
     uint32_t ram_mib;
     char cpu[32];

@@ -16,6 +16,7 @@
 
 enum {
     MAX_THREADS = 8,
+    HOLE_PAGES = 8,        /* shorter runs of zeros are written */
     SMALL_BLOCK = 1 << 20, /* ROMs: kept, so that a broken machine can be reset */
 };
 
@@ -182,13 +183,34 @@ static unsigned thread_count(void)
     return count < 1 ? 1 : count > MAX_THREADS ? MAX_THREADS : (unsigned)count;
 }
 
+static void clear_run(Ram *ram, uint32_t at, uint32_t size)
+{
+    if (size < HOLE_PAGES * SNAPSHOT_PAGE ||
+        fallocate(ram->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at, size) < 0) {
+        memset(ram_at(ram, at), 0, size);
+    }
+}
+
+/* Runs of zeros become holes; all other pages are overwritten, in memory that the host has given
+ * already where it can be. */
+static void clear_memory_zeros(const Load *l, uint32_t at, uint64_t first, uint32_t pages)
+{
+    uint32_t run = 0;
+    for (uint32_t i = 0; i <= pages; i++) {
+        if (i < pages && snapshot_reader_is_zero(l->source.reader, first + i)) {
+            run++;
+        } else if (run) {
+            clear_run(&l->host->board->ram, at + (i - run) * SNAPSHOT_PAGE, run * SNAPSHOT_PAGE);
+            run = 0;
+        }
+    }
+}
+
 static bool load_block(Load *l, unsigned index)
 {
     Ram *ram = &l->host->board->ram;
     uint32_t at = l->now.block[index].at, size = l->now.block[index].size;
-    if (fallocate(ram->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at, size) < 0) {
-        memset(ram_at(ram, at), 0, size);
-    }
+    clear_memory_zeros(l, at, l->now.block[index].first, size / SNAPSHOT_PAGE);
     Memory memory = {ram, l->now.block[index].first, at};
     bool ok = snapshot_reader_each(l->source.reader, memory.first, size / SNAPSHOT_PAGE,
                                    thread_count(), place_memory, &memory, l->err);

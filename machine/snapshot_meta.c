@@ -114,6 +114,7 @@ void snapshot_meta_state(SnapshotMeta *m, StateIo *io)
     }
     text_state(io, "name", m->name, sizeof(m->name));
     text_state(io, "note", m->note, sizeof(m->note));
+    text_state(io, "parent", m->parent, sizeof(m->parent));
     state_u64(io, "time", &m->time_s);
     state_u64(io, "guest_time", &m->guest_ns);
     state_u32(io, "ram_mib", &m->ram_mib);
@@ -267,6 +268,7 @@ static void list_images(const SnapshotMeta *now, SnapshotInfo *list, unsigned ro
         Err ignored = {""};
         if (image.vm_state_size && snapshot_source_open(&source, now, out->name, &ignored)) {
             snprintf(out->note, sizeof(out->note), "%s", source.meta.note);
+            snprintf(out->parent, sizeof(out->parent), "%s", source.meta.parent);
             out->machine = true;
             snapshot_source_close(&source);
         }
@@ -288,6 +290,7 @@ static void list_file(const SnapshotMeta *now, const char *path, SnapshotInfo *l
                           .machine = true};
     snprintf(out->name, sizeof(out->name), "%s", source.meta.name);
     snprintf(out->note, sizeof(out->note), "%s", source.meta.note);
+    snprintf(out->parent, sizeof(out->parent), "%s", source.meta.parent);
     snprintf(out->place, sizeof(out->place), "%.1023s", path);
     snapshot_source_close(&source);
 }

@@ -473,6 +473,8 @@ static void set_name(Save *s, const char *name, const char *note, bool is_path)
         *dot = '\0';
     }
     snprintf(s->meta.note, sizeof(s->meta.note), "%.255s", note ? note : "");
+    snprintf(s->meta.parent, sizeof(s->meta.parent), "%.63s",
+             s->host->parent ? s->host->parent : "");
     s->meta.time_s = (uint64_t)time(NULL);
 }
 

@@ -164,6 +164,7 @@ const QmpCommand qmp_commands[] = {
     {"snapshot-load", "tag:s job-id:s? vmstate:s? devices:a?", qmp_snapshot_load},
     {"snapshot-delete", "tag:s job-id:s? devices:a?", qmp_snapshot_delete},
     {"x-snapshot-query", "", qmp_snapshot_query},
+    {"x-snapshot-thumbnail", "tag:s filename:s", qmp_snapshot_thumbnail},
     {"human-monitor-command", "command-line:s cpu-index:i?", qmp_human_monitor},
     {"x-query-accel", "", query_accel},
     {"x-set-accel", "accel:s", set_accel},

@@ -145,6 +145,7 @@ bool qmp_eject_id(Qmp *q, const char *id, bool force, QmpError *e);
 json_t *qmp_snapshot_save(Qmp *q, json_t *arguments, QmpError *e);
 json_t *qmp_snapshot_load(Qmp *q, json_t *arguments, QmpError *e);
 json_t *qmp_snapshot_delete(Qmp *q, json_t *arguments, QmpError *e);
+json_t *qmp_snapshot_thumbnail(Qmp *q, json_t *arguments, QmpError *e);
 json_t *qmp_snapshot_query(Qmp *q, json_t *arguments, QmpError *e);
 void qmp_list_snapshots(Qmp *q, void (*line)(void *self, const char *text), void *self);
 

@@ -41,6 +41,13 @@ json_t *qmp_snapshot_delete(Qmp *q, json_t *arguments, QmpError *e)
     return answer(machine_snapshot_delete(q->machine, tag_of(arguments), &err), &err, e);
 }
 
+json_t *qmp_snapshot_thumbnail(Qmp *q, json_t *arguments, QmpError *e)
+{
+    Err err = {""};
+    const char *path = json_string_value(json_object_get(arguments, "filename"));
+    return answer(machine_snapshot_thumbnail(q->machine, tag_of(arguments), path, &err), &err, e);
+}
+
 json_t *qmp_snapshot_query(Qmp *q, json_t *arguments, QmpError *e)
 {
     SnapshotInfo *list = calloc(MAX_LISTED, sizeof(*list));
@@ -52,12 +59,13 @@ json_t *qmp_snapshot_query(Qmp *q, json_t *arguments, QmpError *e)
     json_t *answers = json_array();
     for (unsigned i = 0; i < count; i++) {
         const SnapshotInfo *s = &list[i];
-        json_array_append_new(answers, json_pack("{s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:b}", "name",
-                                                 qmp_text(s->name), "id", qmp_text(s->id), "note",
-                                                 qmp_text(s->note), "file", qmp_text(s->place),
-                                                 "date-sec", (json_int_t)s->time_s, "vm-clock-nsec",
-                                                 (json_int_t)s->guest_ns, "vm-state-size",
-                                                 (json_int_t)s->size, "loadable", s->machine));
+        json_array_append_new(answers,
+                              json_pack("{s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:b}", "name",
+                                        qmp_text(s->name), "id", qmp_text(s->id), "note",
+                                        qmp_text(s->note), "parent", qmp_text(s->parent), "file",
+                                        qmp_text(s->place), "date-sec", (json_int_t)s->time_s,
+                                        "vm-clock-nsec", (json_int_t)s->guest_ns, "vm-state-size",
+                                        (json_int_t)s->size, "loadable", s->machine));
     }
     free(list);
     return answers;

@@ -53,7 +53,13 @@ def a_snapshot_brings_back_screen_memory_and_disk():
         refused(vm, 'snapshot-load', 'there is no snapshot', tag='nonesuch')
         assert 'first' in vm.hmp('info snapshots')
         assert vm.hmp('savevm second') == '' and vm.hmp('loadvm second') == ''
+        parents = {s['name']: s['parent'] for s in vm.qmp('x-snapshot-query')}
+        assert parents == {'first': '', 'second': 'first'}, parents
         assert vm.hmp('delvm second') == '' and 'no snapshot' in vm.hmp('delvm second')
+        path = os.path.join(FOLDER, 'thumb.png')
+        vm.qmp('x-snapshot-thumbnail', tag='first', filename=path)
+        with open(path, 'rb') as file:
+            assert file.read(8) == b'\x89PNG\r\n\x1a\n'
         vm.qmp('snapshot-delete', tag='first')
         assert vm.qmp('x-snapshot-query') == []
         assert vm.qmp('query-status')['running']

@@ -389,6 +389,12 @@ bool machine_snapshot_delete(Machine *m, const char *name, Err *err)
     return fake_snapshot(m, name, err);
 }
 
+bool machine_snapshot_thumbnail(Machine *m, const char *name, const char *path, Err *err)
+{
+    (void)path;
+    return fake_snapshot(m, name, err);
+}
+
 unsigned machine_snapshot_query(Machine *m, SnapshotInfo *list, unsigned room)
 {
     (void)m;
