@@ -159,6 +159,7 @@ static MenuAction draw_engines(MenuModel *model)
     static const char *const engines[] = {"interpreter", "translator", "kvm"};
     MenuAction action = MENU_NONE;
     ImGui::Separator();
+    ImGui::AlignTextToFramePadding();
     ImGui::TextUnformatted("Engine:");
     for (const char *engine : engines) {
         ImGui::SameLine();

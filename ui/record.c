@@ -293,7 +293,7 @@ bool recorder_start(Recorder *r, const RecordConfig *c, Err *err)
 {
     bool ok = true;
     pthread_mutex_lock(&r->control);
-    if (r->open && recorder_status(r).running) {
+    if (r->open && recorder_running(r)) {
         ok = err_set(err, "a recording runs already, into '%s'; stop it first", r->status.file);
     } else if (r->open) {
         finish(r, &(Err){{0}}); /* it had failed, which was said */
@@ -317,6 +317,14 @@ RecordStatus recorder_status(Recorder *r)
     RecordStatus status = r->status;
     pthread_mutex_unlock(&r->lock);
     return status;
+}
+
+bool recorder_running(Recorder *r)
+{
+    pthread_mutex_lock(&r->lock);
+    bool running = r->status.running;
+    pthread_mutex_unlock(&r->lock);
+    return running;
 }
 
 void recorder_free(Recorder *r)

@@ -36,5 +36,6 @@ bool recorder_start(Recorder *r, const RecordConfig *c, Err *err);
 /* Completes the file. False with err set when none was running or it could not be written. */
 bool recorder_stop(Recorder *r, Err *err);
 RecordStatus recorder_status(Recorder *r);
+bool recorder_running(Recorder *r);
 
 #endif

@@ -207,6 +207,9 @@ static void run_once(Window *w)
         w->notice_at = 0;
         window_title(w);
     }
+    if (w->recording != recorder_running(w->recorder)) { /* the control socket, or a full disk */
+        window_title(w);
+    }
     if (window_picture_update(w)) {
         w->changed_at = SDL_GetTicks();
         w->redraw = true;

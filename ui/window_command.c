@@ -51,7 +51,8 @@ void window_title(Window *w)
     } else {
         snprintf(hint, sizeof(hint), " - %s+M: menu", window_host_key(w));
     }
-    const char *recording = recorder_status(w->recorder).running ? " [recording]" : "";
+    w->recording = recorder_running(w->recorder);
+    const char *recording = w->recording ? " [recording]" : "";
     snprintf(title, sizeof(title), "%.300s%s%s%s%s", name, named ? " - Vitrine" : "", state_text(w),
              recording, hint);
     SDL_SetWindowTitle(w->sdl, title);
@@ -100,10 +101,9 @@ static void new_name(const Window *w, const char *ending, char *path, size_t roo
 static void record(Window *w)
 {
     Err err = {{0}};
-    RecordStatus status = recorder_status(w->recorder);
-    if (status.running) {
+    if (recorder_running(w->recorder)) {
         if (recorder_stop(w->recorder, &err)) {
-            status = recorder_status(w->recorder);
+            RecordStatus status = recorder_status(w->recorder);
             window_notice(w, "saved %s, %.1f s", status.file, status.seconds);
         }
     } else {
@@ -187,6 +187,7 @@ static void next_scaling(Window *w)
     static const char *const names[] = {"whole multiples of the pixels", "the tube's shape, sharp",
                                         "the tube's shape, smooth"};
     w->scaling = (w->scaling + 1) % SCALINGS;
+    window_fit(w);
     window_notice(w, "%s", names[w->scaling]);
 }
 
@@ -278,7 +279,7 @@ void window_menu_refresh(Window *w)
     model->host_key = window_host_key(w);
     model->paused = machine_state(w->machine) != RUN_STATE_RUNNING;
     model->full_screen = w->full_screen;
-    model->recording = recorder_status(w->recorder).running;
+    model->recording = recorder_running(w->recorder);
     model->scaling = w->scaling;
     model->scanlines = w->scanlines;
     snprintf(model->engine, sizeof(model->engine), "%s", machine_accel(w->machine));

@@ -73,6 +73,7 @@ struct Window {
     WindowClip clip;
     Typist *typist;
     Recorder *recorder; /* the session's */
+    bool recording;     /* as the title says */
     const KeyLayout *layout;
 
     char notice[300];

@@ -7,7 +7,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..'))
 from tests.lib import tap  # noqa: E402
 from tests.lib.desk import RED, Desk, Shown  # noqa: E402
-from tests.lib.vm import QmpError, program  # noqa: E402
+from tests.lib.vm import QmpError, Vm, program  # noqa: E402
 
 CELL = (8, 16)  # the fake shows 640x400 pixels as 80x25 characters
 
@@ -187,10 +187,23 @@ def x_paste_types_and_answers_when_done():
             raise AssertionError(f'{wrong} was taken')
 
 
+def dos_gets_what_is_pasted():
+    floppy = os.path.join(tap.guests(), 'freedos722.img')
+    if not os.path.exists(floppy):
+        raise tap.Skip(f'{floppy} is not there')
+    with Vm('-fda', floppy, '-snapshot') as vm:
+        vm.wait_text('A:\\>', 60)
+        text = 'rem "Pasted" {[(~!@#$%^&*)]} _-+=;:,./?\\ 0123456789\n'
+        assert vm.qmp('x-paste', text='echo off\r\n' + text * 3 + 'echo That is all\r\n') == {'lost': 0}
+        vm.wait_text('That is all\n', 20)
+        vm.qmp('x-paste', text='echo on\n' + text)
+        vm.wait_text(text.strip(), 20)
+
+
 try:
     tap.run(drag_selects_and_the_host_key_copies, ctrl_selects_a_rectangle, changed_text_is_selected_no_more,
             copy_without_a_selection_takes_the_screen, guests_with_their_own_pointer_need_shift,
             paste_types_what_others_have_copied, paste_knows_the_guests_layout, paste_ends_when_the_user_types,
-            search_shows_and_steps_through_what_it_finds, x_paste_types_and_answers_when_done)
+            search_shows_and_steps_through_what_it_finds, x_paste_types_and_answers_when_done, dos_gets_what_is_pasted)
 finally:
     Desk.close()

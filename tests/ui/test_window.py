@@ -170,6 +170,25 @@ def menu_opens_acts_and_closes():
         assert 'key 05' not in vm.screen() and 'key 29' not in vm.screen(), 'keys went to the guest behind the menu'
 
 
+def menu_changes_the_engine():
+    with Shown('-fda', '') as vm:
+        vm.until(lambda: vm.geometry() == (640, 400), 'the size of the picture')
+        x, y = vm.place()
+        assert vm.qmp('x-query-accel')['name'] == 'interpreter'
+        vm.host('m')
+        vm.until(lambda: vm.desk().pixel(x + 60, y + 60) != RED, 'the menu')
+        vm.x('mousemove', x + 192, y + 116)  # translator
+        time.sleep(0.3)
+        vm.x('click', 1)
+        vm.until(lambda: vm.qmp('x-query-accel')['name'] == 'translator', 'the engine')
+        vm.until(lambda: 'engine: translator' in vm.title(), 'the notice')
+        vm.x('mousemove', x + 293, y + 116)  # kvm, which the fake has not
+        time.sleep(0.3)
+        vm.x('click', 1)
+        vm.until(lambda: 'no such engine' in vm.title(), 'the reason')
+        assert vm.qmp('x-query-accel')['name'] == 'translator'
+
+
 def closing_the_window_ends_the_program():
     Desk.open()
     tool = subprocess.run(['xdotool', 'help'], env=dict(os.environ, DISPLAY=Desk.display), stdout=subprocess.PIPE, text=True)
@@ -208,7 +227,7 @@ try:
     tap.run(opens_with_the_picture_and_a_title, keys_reach_the_machine, held_keys_are_released_when_the_focus_goes,
             mouse_is_grabbed_by_a_click_and_let_go_by_the_host_key, absolute_pointer_needs_no_grab,
             resizing_scales_crisply_or_in_the_shape_of_the_tube, scan_lines_darken_every_other_line, full_screen_fills_the_display,
-            host_keys_command_the_machine, screenshot_has_the_guests_pixels, menu_opens_acts_and_closes,
+            host_keys_command_the_machine, screenshot_has_the_guests_pixels, menu_opens_acts_and_closes, menu_changes_the_engine,
             closing_the_window_ends_the_program, idle_window_costs_next_to_nothing, no_display_is_said_in_one_line)
 finally:
     Desk.close()
