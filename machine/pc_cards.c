@@ -155,6 +155,7 @@ static const CardKind card_kinds[] = {
     {"ne2k_pci", plug_ne2k_pci, "netdev, mac, addr, romfile", false},
     {"sb16", sound_plug_sb16, "iobase, irq, dma, dma16, version, soundfont", true},
     {"adlib", sound_plug_adlib, "iobase, opl3", true},
+    {"AC97", sound_plug_ac97, "addr", true},
     {"ES1370", sound_plug_es1370, "addr", true},
     {"mpu401", sound_plug_mpu401, "iobase, irq, soundfont", true},
 };

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "chipset/cards/ac97.h"
 #include "chipset/cards/es1370.h"
 #include "chipset/cards/mpu401.h"
 #include "chipset/cards/opl3.h"
@@ -161,4 +162,13 @@ bool sound_plug_es1370(PcCards *cards, KeyValues *kv, Err *err)
     value_ignore(kv, elsewhere);
     return only_one(cards, "es1370", err) && pc_cards_pci_place(cards, kv, &config.device, err) &&
            es1370_new(cards->b, &config, "es1370");
+}
+
+bool sound_plug_ac97(PcCards *cards, KeyValues *kv, Err *err)
+{
+    static const char *const elsewhere[] = {"audiodev", "bus", NULL};
+    Ac97Config config = {.bus = cards->pci, .audio = mixer_port(cards->mixer)};
+    value_ignore(kv, elsewhere);
+    return only_one(cards, "ac97", err) && pc_cards_pci_place(cards, kv, &config.device, err) &&
+           ac97_new(cards->b, &config, "ac97");
 }
