@@ -87,7 +87,7 @@ static void translator_close(Accel *a)
     a->self = NULL;
 }
 
-/* VITRINE_PERF_MAP in the environment asks for names of translated code for `perf report`. */
+/* VITRINE_PERF_MAP in the environment asks for names of translated code (tests/bench/perf-units). */
 static void open_perf_map(Translator *t)
 {
     char name[64];
