@@ -17,9 +17,10 @@
 /* What is mapped, at the same linear addresses on both sides; all else is #PF. */
 enum {
     JUDGE_PAGE = 0x1000,
-    JUDGE_CODE = 0x200000,  /* two pages: INT3 but for the instruction */
-    JUDGE_DATA = 0x210000,  /* two pages, and a third that is read-only */
-    JUDGE_STACK = 0x220000, /* one page */
+    JUDGE_CODE = 0x200000,      /* two pages: INT3 but for the instruction */
+    JUDGE_DATA = 0x210000,      /* two pages, and a third that is read-only */
+    JUDGE_STACK = 0x220000,     /* one page */
+    JUDGE_SYSTEM_SIZE = 0x5000, /* at JUDGE_SYSTEM: the engine's tables, for level 0 alone */
     JUDGE_PAGES = 6,
     JUDGE_CODE_PAGES = 2, /* the first in JudgeMemory */
     JUDGE_BATCH = 64,
@@ -27,6 +28,8 @@ enum {
     JUDGE_PATCH_ROOM = 768,
     JUDGE_CODE_ROOM = 24,
 };
+
+#define JUDGE_SYSTEM 0xd5400000u
 
 typedef struct JudgeMemory {
     uint8_t page[JUDGE_PAGES][JUDGE_PAGE]; /* judge_page_at's order */

@@ -62,8 +62,9 @@ static bool other_order(const JudgeCase *c, int want, int have)
     if (id_is(c, "UD1") && want == VEC_UD) {
         return true; /* AMD's refuse it before the rest is fetched */
     }
-    if (large_operand(c) && (want == VEC_PF || want == VEC_AC || c->in.adsize == 2)) {
-        return have == VEC_GP || have == VEC_SS; /* theirs may wrap at 64 KiB, part by part */
+    if (large_operand(c) && (want == VEC_PF || want == VEC_AC || c->in.adsize == 2) &&
+        (have == VEC_GP || have == VEC_SS)) {
+        return true; /* theirs may wrap at 64 KiB, part by part */
     }
     if (code_room(c) == c->length && want == VEC_GP) {
         return true; /* AMD's sometimes refuse a taken branch whose last byte is at the limit */
@@ -83,6 +84,9 @@ bool judge_void(const JudgeResult *native)
         if ((s->seg[i] & 0xfffc) == LINUX_CPU_SEGMENT) {
             return true; /* a descriptor of the host's system */
         }
+    }
+    if (s->vector == VEC_PF && s->cr2 - JUDGE_SYSTEM < JUDGE_SYSTEM_SIZE) {
+        return true; /* present on one side alone */
     }
     return s->vector == VEC_PF && (s->error & (PF_FETCH | PF_PRESENT)) == (PF_FETCH | PF_PRESENT);
 }

@@ -18,7 +18,7 @@ enum {
     LDT_AT = 0x2200,
     HANDLERS_AT = 0x3000,
     STACK0_AT = 0x5000, /* top */
-    SYSTEM_PAGES = 5,
+    SYSTEM_PAGES = JUDGE_SYSTEM_SIZE / JUDGE_PAGE,
     DIRECTORY_AT = 0x8000,
     USER_TABLE_AT = 0x9000,
     SYSTEM_TABLE_AT = 0xa000,
@@ -30,7 +30,7 @@ enum {
     CODE_LIFE = 150,      /* cases a set sees before the engine is opened anew */
     CASE_LIMIT = 2000000, /* ns of guest time, or instructions */
 };
-#define SYSTEM 0xd5400000u
+#define SYSTEM JUDGE_SYSTEM
 
 /* As Linux has it, as far as user code can tell. */
 enum {
@@ -81,7 +81,8 @@ static void make_tables(JudgeEngine *e)
 
     guest_put(g, GDT_AT, gdt, sizeof(gdt));
     put64(g, GDT_AT + KERNEL_TSS,
-          0x00008b0000000067 | (uint64_t)(SYSTEM + TSS_AT) << 16 | (uint64_t)(SYSTEM >> 24) << 56);
+          0x00008b0000000067 | (uint64_t)((SYSTEM + TSS_AT) & 0xffffff) << 16 |
+              (uint64_t)(SYSTEM >> 24) << 56);
     guest_write32(g, TSS_AT + 4, SYSTEM + STACK0_AT);
     guest_write32(g, TSS_AT + 8, KERNEL_DATA);
     guest_write32(g, TSS_AT + 0x64, 0x680000);
