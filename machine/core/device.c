@@ -83,6 +83,11 @@ void board_reset(Board *b, ResetKind kind)
 
 void board_state(Board *b, StateIo *io)
 {
+    /* One instant for all: guest time stands still while it is walked. */
+    bool passing = b->clock.running;
+    if (passing) {
+        clock_run(&b->clock, false);
+    }
     int64_t now = clock_now(&b->clock);
     if (state_begin(io, "clock", 1)) {
         state_i64(io, "now", &now);
@@ -97,6 +102,9 @@ void board_state(Board *b, StateIo *io)
             d->type->state(d, io);
             state_end(io);
         }
+    }
+    if (passing) {
+        clock_run(&b->clock, true);
     }
 }
 

@@ -365,6 +365,48 @@ static void state_checks_values_and_damage(void **state)
     state_free(saver);
 }
 
+/* A device that notes what time it is while its state is walked. */
+typedef struct Watcher {
+    Device dev;
+    int64_t seen;
+} Watcher;
+
+static void watcher_reset(Device *d, ResetKind kind)
+{
+    (void)d;
+    (void)kind;
+}
+
+static void watcher_state(Device *d, StateIo *io)
+{
+    Watcher *w = (Watcher *)d;
+    fake_host_ns += 1000; /* the walk takes its time on the host */
+    w->seen = clock_now(&d->board->clock);
+    state_i64(io, "seen", &w->seen);
+}
+
+static void guest_time_stands_still_while_state_is_saved(void **state)
+{
+    (void)state;
+    static const DeviceType type = {"watcher", 1, watcher_reset, watcher_state, NULL, NULL};
+    Board *b = chip_board();
+    Watcher *first = calloc(1, sizeof(*first)), *second = calloc(1, sizeof(*second));
+    device_add(b, &first->dev, &type, "first");
+    device_add(b, &second->dev, &type, "second");
+    clock_use_host(&b->clock, fake_host);
+    clock_run(&b->clock, true);
+    fake_host_ns += 500;
+    StateIo *io = state_saver_new();
+    board_state(b, io);
+    assert_int_equal(first->seen, 500);
+    assert_int_equal(second->seen, 500);
+    assert_int_equal(clock_now(&b->clock), 500);
+    fake_host_ns += 7;
+    assert_int_equal(clock_now(&b->clock), 507);
+    state_free(io);
+    board_free(b);
+}
+
 /* --- events --- */
 
 typedef struct Inbox {
@@ -470,6 +512,7 @@ int main(void)
         cmocka_unit_test(page_flags_catch_every_writer),
         cmocka_unit_test(state_refuses_what_it_does_not_know),
         cmocka_unit_test(state_checks_values_and_damage),
+        cmocka_unit_test(guest_time_stands_still_while_state_is_saved),
         cmocka_unit_test(events_cross_threads_and_are_bounded),
         cmocka_unit_test(log_levels_and_limits),
     };
