@@ -312,8 +312,8 @@ static bool set_alarm(Translator *t, const Clock *clock, int64_t until_ns)
         return false;
     }
     if (t->alarm_at != until_ns) {
+        t->alarm_at = until_ns; /* first: a short alarm rings, and clears it, at once */
         signals_alarm(t, until_ns - now);
-        t->alarm_at = until_ns;
     }
     return true;
 }
