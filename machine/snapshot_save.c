@@ -148,10 +148,13 @@ static void finish(Save *s)
     s->held = true;
     s->host->accel->ops->pull(s->host->accel);
     s->devices = state_saver_new();
+    bool running = b->clock.running;
+    clock_run(&b->clock, false); /* one moment for all devices */
     if (s->devices) {
         board_state(b, s->devices);
     }
     s->meta.guest_ns = (uint64_t)clock_now(&b->clock);
+    clock_run(&b->clock, running);
     copy_written(s, s->pages, false);
     s->finished = true;
 }

@@ -384,6 +384,34 @@ static void damaged_memory_breaks_but_a_reset_mends(void **state)
     unlink(name);
 }
 
+static int64_t hasty(void)
+{
+    static int64_t now;
+    return now += 1000000;
+}
+
+/* Devices that compute their state for the moment all see the same one. */
+static void guest_time_stands_still_while_it_is_saved(void **state)
+{
+    (void)state;
+    MachineConfig config;
+    PcRig a;
+    char name[160];
+    snprintf(name, sizeof(name), "%s", path_of("a.vsnap"));
+    config_init(&config, NULL, NULL);
+    pc_rig_open(&a, &config, "interpreter");
+    pc_rig_run(&a, 30000000);
+    clock_use_host(&a.b->clock, hasty);
+    clock_run(&a.b->clock, true);
+    save(&a, &config, name);
+    assert_true(a.b->clock.running);
+    clock_run(&a.b->clock, false);
+    load(&a, &config, name);
+    pc_rig_close(&a);
+    machine_config_free(&config);
+    unlink(name);
+}
+
 typedef struct Countdown {
     unsigned calls, fail_at;
 } Countdown;
@@ -456,6 +484,7 @@ int main(void)
         cmocka_unit_test(raw_disks_come_back),
         cmocka_unit_test(qcow2_disks_come_back),
         cmocka_unit_test(what_does_not_match_is_refused_without_a_trace),
+        cmocka_unit_test(guest_time_stands_still_while_it_is_saved),
         cmocka_unit_test(damaged_memory_breaks_but_a_reset_mends),
         cmocka_unit_test(a_failing_host_leaves_the_machine_alone),
     };
