@@ -98,6 +98,13 @@ VgaTextSize vga_text_size(const Vga *v)
     return size;
 }
 
+/* A cell's byte in a line of text: no NUL, and nothing that would end the line (0Ah looks like
+ * 08h). */
+static char as_text(uint8_t byte)
+{
+    return byte == 0 ? ' ' : byte == '\n' ? '\b' : (char)byte;
+}
+
 bool vga_text(Vga *v, char *text, size_t room)
 {
     VgaTextSize size = vga_text_size(v);
@@ -110,7 +117,7 @@ bool vga_text(Vga *v, char *text, size_t room)
         used = end;
         for (unsigned column = 0; column < size.columns && used + 2 < room; column++) {
             uint8_t byte = (uint8_t)v->planes[vga_crtc_place(v, at, column)];
-            text[used++] = byte ? (char)byte : ' ';
+            text[used++] = as_text(byte);
             end = byte && byte != ' ' ? used : end;
         }
         if (end + 1 < room) {

@@ -503,8 +503,9 @@ static void text_screen_as_bytes(void **state)
     rig_mode(&r, &mode_03);
     put_text(&r, 0, 0, "C:\\>dir  ");
     put_text(&r, 2, 3, "x");
+    put_text(&r, 4, 0, "\n!"); /* a glyph, not the end of a line */
     assert_true(vga_text(r.vga, text, sizeof(text)));
-    assert_memory_equal(text, "C:\\>dir\n\n   x\n\n", 15);
+    assert_memory_equal(text, "C:\\>dir\n\n   x\n\n\b!\n", 18);
     unsigned lines = 0;
     for (const char *p = text; *p; p++) {
         lines += *p == '\n';
