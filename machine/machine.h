@@ -37,6 +37,7 @@ typedef struct DriveConfig {
     char *format; /* "raw", "qcow2" ...; NULL: by content */
     bool read_only;
     bool snapshot;                      /* writes go to a throw-away overlay */
+    bool any_backing;                   /* backing files outside the image's folder are allowed */
     char *id;                           /* user's name for QMP; NULL: "floppy0", "ide0-hd0" ... */
     uint32_t cylinders, heads, sectors; /* 0: chosen */
 } DriveConfig;
@@ -156,9 +157,10 @@ bool machine_change_medium(Machine *m, const char *id, const char *file, const c
                            bool read_only, Err *err);
 bool machine_eject(Machine *m, const char *id, bool force, Err *err);
 
-/* Snapshots: memory, devices and disks at one instant, in a qcow2 disk or in a file beside the first
- * image; machine/snapshot.h tells more. Saving goes on beside the running guest, and the call waits
- * for it; one at a time. `name` is a tag, or a path that holds a slash or ends in ".vsnap". */
+/* Snapshots: memory, devices and disks at one instant, in a qcow2 disk or in a file beside the
+ * first image; machine/snapshot.h tells more. Saving goes on beside the running guest, and the call
+ * waits for it; one at a time. `name` is a tag, or a path that holds a slash or ends in ".vsnap".
+ */
 typedef struct SnapshotInfo {
     char name[64], note[256];
     char parent[64];  /* the snapshot that this one went on from; empty: none */

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "machine/accel_command.h"
+#include "machine/image_command.h"
 #include "ui/cli.h"
 
 typedef struct Command {
@@ -12,6 +13,7 @@ typedef struct Command {
 
 static const Command commands[] = {
     {"run", "boots an image, a kernel or an empty machine", cli_run},
+    {"image", "makes, examines and changes disk images", image_command},
     {"accel", "measures the engines of this host", accel_command},
 };
 enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };

@@ -11,9 +11,10 @@ LOG_TAG("drives");
 enum { IDE_PCI_DEVICE = 1, IDE_PCI_FUNCTION = 1 };
 
 static Block *open_image(const char *file, const char *format, bool read_only, bool snapshot,
-                         bool or_read_only, Err *err)
+                         bool or_read_only, bool any_backing, Err *err)
 {
     BlockOptions options = {.format = format,
+                            .any_backing = any_backing,
                             .read_only = read_only,
                             .snapshot = snapshot,
                             .or_read_only = or_read_only};
@@ -65,8 +66,8 @@ static bool add_ide(IdeConfig *ide, const DriveConfig *c, bool snapshot, Err *er
         (IdeGeometry){.cylinders = c->cylinders, .heads = c->heads, .sectors = c->sectors};
     if (c->file) {
         bool read_only = c->read_only || drive->kind == IDE_CDROM;
-        drive->medium =
-            open_image(c->file, c->format, read_only, snapshot && !read_only, false, err);
+        drive->medium = open_image(c->file, c->format, read_only, snapshot && !read_only, false,
+                                   c->any_backing, err);
         return drive->medium != NULL;
     }
     return drive->kind == IDE_CDROM || err_set(err, "-drive: a hard disk needs file=");
@@ -85,7 +86,7 @@ static bool add_floppy(FdcConfig *fdc, const DriveConfig *c, bool snapshot, Err 
         return true;
     }
     Block *medium = fdc->medium[c->index] =
-        open_image(c->file, c->format, c->read_only, snapshot, true, err);
+        open_image(c->file, c->format, c->read_only, snapshot, true, c->any_backing, err);
     return medium && (is_floppy(medium) ||
                       err_set(err, "%s: no floppy disk has %llu bytes; use -hda for a hard disk",
                               c->file, (unsigned long long)block_size(medium)));
@@ -221,7 +222,8 @@ bool drives_change(Drives *d, const char *id, const char *file, const char *form
         return false;
     }
     bool disc = bay->bus == DRIVE_IDE;
-    Block *medium = open_image(file, format, read_only || disc, d->snapshot && !disc, true, err);
+    Block *medium =
+        open_image(file, format, read_only || disc, d->snapshot && !disc, true, false, err);
     if (!medium) {
         return false;
     }

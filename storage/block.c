@@ -292,3 +292,22 @@ int block_map(Block *b, uint64_t offset, BlockExtent *extent)
     }
     return error;
 }
+
+int block_resize(Block *b, uint64_t size)
+{
+    if (b->read_only || size == 0 || size % BLOCK_SECTOR || size > INT64_MAX) {
+        return b->read_only ? EROFS : EINVAL;
+    }
+    if (!b->format->resize) {
+        return ENOTSUP;
+    }
+    enter(b);
+    int error = b->format->resize(b, size);
+    leave(b);
+    return error;
+}
+
+Block *block_backing(const Block *b)
+{
+    return b->base;
+}

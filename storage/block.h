@@ -26,6 +26,7 @@ typedef struct BlockOptions {
     bool snapshot;            /* writes go to a temporary file that vanishes with the Block */
     bool no_lock;             /* for views of an image that is open elsewhere */
     bool any_backing;         /* backing files outside the image's folder are allowed */
+    bool no_backing;          /* qcow2: the image alone; what lies under it is not opened */
     bool for_repair;          /* damage that check can mend is no reason to refuse */
     unsigned depth;           /* how many images lie above this one as its backing file */
     const DiskFaults *faults; /* tests */
@@ -49,6 +50,12 @@ int block_write(Block *b, uint64_t offset, const void *data, size_t length);
 int block_flush(Block *b);
 /* The range reads as zeros (raw, overlay) or as before (a format without discard). */
 int block_discard(Block *b, uint64_t offset, uint64_t length);
+
+/* A new size in bytes, whole sectors; what is new reads as zeros. ENOTSUP where the format cannot.
+ */
+int block_resize(Block *b, uint64_t size);
+/* The image under this one, or NULL. */
+Block *block_backing(const Block *b);
 
 typedef struct BlockExtent {
     uint64_t length; /* bytes from the offset asked for */

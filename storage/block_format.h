@@ -29,6 +29,7 @@ typedef struct BlockFormat {
     int (*flush)(Block *b);
     int (*discard)(Block *b, uint64_t offset, uint64_t length); /* may be NULL */
     int (*map)(Block *b, uint64_t offset, BlockExtent *extent);
+    int (*resize)(Block *b, uint64_t size); /* may be NULL; sets b->size */
     /* CD images only: what is on the disc, and whole sectors of 2352 bytes. */
     void (*toc)(const Block *b, struct CdToc *toc);
     int (*read_raw)(Block *b, uint32_t lba, uint8_t *data, uint32_t count);

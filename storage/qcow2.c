@@ -241,7 +241,7 @@ static bool open_backing(Block *b, const uint8_t *h, size_t size, const BlockOpt
     uint64_t at = bytes_be64(h + 8);
     uint32_t length = bytes_be32(h + 16);
     char name[MAX_BACKING_NAME + 1], path[PATH_MAX], format[32];
-    if (at == 0) {
+    if (at == 0 || options->no_backing) {
         return true;
     }
     if (length == 0 || length > MAX_BACKING_NAME || at > size || length > size - at) {
@@ -795,6 +795,7 @@ int qcow2_grow_l1(Block *b, uint64_t entries)
 
 const BlockFormat block_qcow2 = {
     .name = "qcow2",
+    .resize = qcow2_resize,
     .probe = qcow2_probe,
     .open = qcow2_open,
     .close = qcow2_close,

@@ -26,6 +26,16 @@ bool qcow2_create(const char *path, uint64_t size, const Qcow2Options *options, 
 
 bool qcow2_is(const Block *b);
 
+typedef struct Qcow2Info {
+    Qcow2Options options; /* backing and backing_format point into this struct */
+    bool dirty, corrupt;
+    char backing[1024], backing_format[32]; /* as they stand in the image; empty: none */
+} Qcow2Info;
+int qcow2_describe(Block *b, Qcow2Info *info);
+/* Writes another backing file's name into the image, or none for NULL. Only the name: what the
+ * clusters hold is not touched, and the Block has to be closed then. ENAMETOOLONG. */
+int qcow2_set_backing(Block *b, const char *backing, const char *format);
+
 typedef struct Qcow2Check {
     uint64_t
         corruptions; /* references to clusters that are counted too low, or lie outside the file */

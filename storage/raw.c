@@ -68,6 +68,16 @@ static int raw_map(Block *b, uint64_t offset, BlockExtent *extent)
     return 0;
 }
 
+static int raw_resize(Block *b, uint64_t size)
+{
+    int error = b->file.device ? ENOTSUP : disk_file_resize(&b->file, size);
+    if (!error) {
+        b->size = size;
+        error = disk_file_sync(&b->file);
+    }
+    return error;
+}
+
 const BlockFormat block_raw = {
     .name = "raw",
     .probe = raw_probe,
@@ -77,5 +87,6 @@ const BlockFormat block_raw = {
     .flush = raw_flush,
     .discard = raw_discard,
     .map = raw_map,
+    .resize = raw_resize,
     .parallel = true,
 };

@@ -149,6 +149,18 @@ static bool drive_geometry(KeyValues *kv, DriveConfig *d, Err *err)
                                       "three or none");
 }
 
+/* backing=any: files that the image builds on may lie outside its folder. */
+static bool drive_backing(KeyValues *kv, DriveConfig *d, Err *err)
+{
+    const char *backing = value_find(kv, "backing");
+    if (!backing || strcmp(backing, "beside") == 0) {
+        return true;
+    }
+    d->any_backing = strcmp(backing, "any") == 0;
+    return d->any_backing ||
+           err_set(err, "-drive: backing=%s: use backing=any or backing=beside", backing);
+}
+
 static bool drive_settings(KeyValues *kv, DriveConfig *d, Err *err)
 {
     static const char *const host_only[] = {
@@ -161,6 +173,9 @@ static bool drive_settings(KeyValues *kv, DriveConfig *d, Err *err)
     }
     value_string(kv, "format", &d->format);
     value_string(kv, "id", &d->id);
+    if (!drive_backing(kv, d, err)) {
+        return false;
+    }
     value_ignore(kv, host_only);
     if (d->file && !d->file[0]) {
         free(d->file);
@@ -171,7 +186,7 @@ static bool drive_settings(KeyValues *kv, DriveConfig *d, Err *err)
            value_switch(kv, "read-only", &d->read_only, err) && drive_geometry(kv, d, err) &&
            value_all_used(kv,
                           "file, if, index, bus, unit, media, format, snapshot, readonly, cyls, "
-                          "heads, secs, id",
+                          "heads, secs, id, backing",
                           err);
 }
 

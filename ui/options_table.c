@@ -60,7 +60,8 @@ const OptionDef option_table[] = {
     OPTION("hdd", "FILE", drive_letter, "hard disk, secondary slave"),
     OPTION("cdrom", "FILE", drive_letter, "CD, secondary master"),
     OPTION("drive", "file=FILE[,KEY=VALUE]...", drive, "a drive: if=ide|floppy|none, index=, media=disk|cdrom, format=,\n"
-        "snapshot=on, readonly=on, cyls=,heads=,secs=, id="),
+        "snapshot=on, readonly=on, cyls=,heads=,secs=, id=, "
+        "backing=any"),
     FLAG("snapshot", MACHINE(snapshot), "what is written to drives is forgotten at the end"),
 
     HEADING("Start"),

@@ -1,0 +1,193 @@
+/* `vitrine image snapshot, commit, rebase`: snapshots inside an image, and what lies below it. */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "machine/host/disk_file.h"
+#include "machine/image_internal.h"
+#include "storage/image_path.h"
+
+static bool want_qcow2(ImageArgs *a, const Block *b, const char *what)
+{
+    return qcow2_is(b) ||
+           err_set(&a->err, "'%s' is a %s image, which has no %s; convert it to qcow2", a->name[0],
+                   block_format_name(b), what);
+}
+
+/* ---- snapshots ---- */
+
+static bool snapshot_index(ImageArgs *a, Block *b, const char *name, unsigned *index)
+{
+    int found = qcow2_snapshot_find(b, name);
+    *index = found < 0 ? 0 : (unsigned)found;
+    return found >= 0 || err_set(&a->err,
+                                 "'%s' has no snapshot '%s'; 'vitrine image snapshot -l' "
+                                 "lists them",
+                                 a->name[0], name);
+}
+
+static bool snapshot_done(ImageArgs *a, const char *name, const char *doing, int error)
+{
+    return !error || err_set(&a->err, "'%s': snapshot '%s' cannot be %s: %s", a->name[0], name,
+                             doing, strerror(error));
+}
+
+static bool snapshot_make(ImageArgs *a, Block *b, const char *name)
+{
+    Qcow2Snapshot info = {0};
+    struct timespec now;
+    if (!name[0] || strlen(name) >= sizeof(info.name)) {
+        return err_set(&a->err, "-c: a snapshot's name has 1 to %zu bytes", sizeof(info.name) - 1);
+    }
+    if (qcow2_snapshot_find(b, name) >= 0) {
+        return err_set(&a->err, "'%s' has a snapshot '%s' already; take another name or delete it",
+                       a->name[0], name);
+    }
+    clock_gettime(CLOCK_REALTIME, &now);
+    snprintf(info.name, sizeof(info.name), "%s", name);
+    info.date_s = (uint32_t)now.tv_sec;
+    info.date_ns = (uint32_t)now.tv_nsec;
+    info.disk_size = block_size(b);
+    return snapshot_done(a, name, "made", qcow2_snapshot_create(b, &info));
+}
+
+static bool snapshot_change(ImageArgs *a, Block *b)
+{
+    unsigned index;
+    if (a->option['c']) {
+        return snapshot_make(a, b, a->option['c']);
+    }
+    bool delete = a->option['d'] != NULL;
+    const char *name = delete ? a->option['d'] : a->option['a'];
+    return snapshot_index(a, b, name, &index) &&
+           snapshot_done(a, name, delete ? "deleted" : "applied",
+                         delete ? qcow2_snapshot_delete(b, index) : qcow2_snapshot_apply(b, index));
+}
+
+int image_snapshot(ImageArgs *a)
+{
+    unsigned actions = !!a->option['l'] + !!a->option['c'] + !!a->option['a'] + !!a->option['d'];
+    if (actions > 1) {
+        err_set(&a->err, "use only one of -l, -c, -a and -d");
+        return 1;
+    }
+    bool list = actions == 0 || a->option['l'];
+    Block *b =
+        image_open(a, a->name[0], 'f', (BlockOptions){.read_only = list, .no_backing = list});
+    bool good = b && want_qcow2(a, b, "snapshots");
+    if (good && list) {
+        image_list_snapshots(b, a->json);
+    } else if (good) {
+        good = snapshot_change(a, b);
+    }
+    block_close(b);
+    return good ? 0 : 1;
+}
+
+/* ---- commit ---- */
+
+/* The image's own name, and where the one below it is. */
+static bool find_backing(ImageArgs *a, char *path, size_t room, Qcow2Info *info)
+{
+    Block *b =
+        image_open(a, a->name[0], 'f', (BlockOptions){.read_only = true, .no_backing = true});
+    bool good = b && want_qcow2(a, b, "backing file");
+    int error = good ? qcow2_describe(b, info) : 0;
+    block_close(b);
+    if (!good || error) {
+        return good && err_set(&a->err, "'%s' cannot be read: %s", a->name[0], strerror(error));
+    }
+    if (!info->backing[0]) {
+        return err_set(&a->err, "'%s' has no backing file to write its changes to", a->name[0]);
+    }
+    bool any = a->option[IMAGE_OPTION_BACKING] != NULL;
+    return image_path_beside(a->name[0], info->backing, any, path, room, &a->err);
+}
+
+static bool commit_into(ImageArgs *a, Block *top, Block *base)
+{
+    int error = block_size(top) > block_size(base) ? block_resize(base, block_size(top)) : 0;
+    if (error) {
+        return err_set(&a->err, "'%s' cannot be made as large as '%s': %s", block_path(base),
+                       a->name[0], strerror(error));
+    }
+    return image_transfer(a, top, base, base);
+}
+
+/* The base is written while it is also read from above, so that chain is opened without locks; the
+ * image itself is kept from others by a lock of its own, the base by its writer's. What the base
+ * holds already is written once more if this is cut off, which changes nothing. */
+int image_commit(ImageArgs *a)
+{
+    char path[PATH_MAX];
+    Qcow2Info info;
+    DiskFile guard = {.fd = -1};
+    DiskFileOptions lock = {.write = true, .lock = true};
+    if (!find_backing(a, path, sizeof(path), &info) ||
+        !disk_file_open(&guard, a->name[0], &lock, &a->err)) {
+        return 1;
+    }
+    Block *base = NULL;
+    Block *top = image_open(a, a->name[0], 'f', (BlockOptions){.read_only = true, .no_lock = true});
+    if (top) {
+        const char *format = block_format_name(block_backing(top));
+        base = image_open(a, path, 0, (BlockOptions){.format = format});
+    }
+    bool good = base && commit_into(a, top, base);
+    block_close(base);
+    block_close(top);
+    disk_file_close(&guard);
+    if (good && !a->option['q']) {
+        printf("'%s' holds all that '%s' does\n", path, a->name[0]);
+    }
+    return good ? 0 : 1;
+}
+
+/* ---- rebase ---- */
+
+static bool rename_backing(ImageArgs *a, Block *b, const char *backing, const char *format)
+{
+    int error = qcow2_set_backing(b, backing[0] ? backing : NULL, format);
+    return !error || err_set(&a->err, "'%s' cannot be laid above '%s': %s", a->name[0], backing,
+                             strerror(error));
+}
+
+/* First what the new base would show differently is written into the image, then it is named. */
+static bool rebase_onto(ImageArgs *a, Block *b, const char *backing)
+{
+    char path[PATH_MAX];
+    Block *base = NULL;
+    const char *format = a->option['F'];
+    if (backing[0]) {
+        if (!image_path_beside(a->name[0], backing, true, path, sizeof(path), &a->err)) {
+            return false;
+        }
+        base = image_open(a, path, 0, (BlockOptions){.read_only = true, .format = format});
+        if (!base) {
+            return false;
+        }
+        format = block_format_name(base);
+    }
+    bool good = image_transfer(a, b, base, b) && rename_backing(a, b, backing, format);
+    block_close(base);
+    return good;
+}
+
+int image_rebase(ImageArgs *a)
+{
+    const char *backing = a->option['b'] ? a->option['b'] : a->option['B'];
+    bool only_name = a->option['u'] != NULL;
+    if (!backing) {
+        err_set(&a->err, "rebase needs -b FILE, or -b '' for no backing file");
+        return 1;
+    }
+    Block *b = image_open(a, a->name[0], 'f', (BlockOptions){.no_backing = only_name});
+    bool good =
+        b && want_qcow2(a, b, "backing file") &&
+        (only_name ? rename_backing(a, b, backing, a->option['F']) : rebase_onto(a, b, backing));
+    block_close(b);
+    return good ? 0 : 1;
+}

@@ -1,0 +1,232 @@
+/* `vitrine image`: opening, walking through two images at once, copying what differs, and giving a
+ * finished file its name.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "machine/image_internal.h"
+
+enum { STRETCH = 1 << 20, GRAIN = 4096 }; /* bytes read at once; bytes found equal or not */
+
+Block *image_open(ImageArgs *a, const char *path, char letter, BlockOptions more)
+{
+    const char *format = letter ? a->option[(int)letter] : NULL;
+    more.format = more.format ? more.format : format;
+    more.any_backing = a->option[IMAGE_OPTION_BACKING] != NULL;
+    more.no_lock = more.no_lock || a->option['U'] != NULL;
+    return block_open(path, &more, &a->err);
+}
+
+/* ---- walking ---- */
+
+bool image_walk_begin(ImageWalk *w, Block *a, Block *b, uint64_t end, Err *err)
+{
+    *w = (ImageWalk){.a = a, .b = b, .end = end};
+    w->data = malloc(STRETCH);
+    w->other = malloc(STRETCH);
+    if (!w->data || !w->other) {
+        image_walk_end(w);
+        return err_set(err, "out of memory");
+    }
+    return true;
+}
+
+void image_walk_end(ImageWalk *w)
+{
+    free(w->data);
+    free(w->other);
+    w->data = w->other = NULL;
+}
+
+/* Is there data, and how far does that hold? */
+static int look(Block *b, uint64_t at, uint64_t end, bool *data, uint64_t *length)
+{
+    BlockExtent extent = {.length = end - at, .data = false};
+    int error = b && at < block_size(b) ? block_map(b, at, &extent) : 0;
+    *data = extent.data;
+    *length = extent.length < end - at ? extent.length : end - at;
+    return !error && *length == 0 ? EIO : error;
+}
+
+static int fetch(Block *b, uint64_t at, bool has_data, uint8_t *to, uint64_t length)
+{
+    uint64_t size = b && has_data ? block_size(b) : 0;
+    uint64_t there = at >= size ? 0 : size - at < length ? size - at : length;
+    memset(to + there, 0, (size_t)(length - there));
+    return there ? block_read(b, at, to, (size_t)there) : 0;
+}
+
+int image_walk_next(ImageWalk *w)
+{
+    bool a_data, b_data;
+    uint64_t a_length, b_length;
+    w->at += w->length;
+    w->length = 0;
+    if (w->at >= w->end) {
+        return 0;
+    }
+    int error = look(w->a, w->at, w->end, &a_data, &a_length);
+    error = error ? error : look(w->b, w->at, w->end, &b_data, &b_length);
+    if (error) {
+        return error;
+    }
+    uint64_t length = a_length < b_length ? a_length : b_length;
+    w->same = !a_data && !b_data;
+    if (!w->same) {
+        length = length < STRETCH ? length : STRETCH;
+        error = fetch(w->a, w->at, a_data, w->data, length);
+        error = error ? error : fetch(w->b, w->at, b_data, w->other, length);
+    }
+    w->length = error ? 0 : length;
+    return error;
+}
+
+/* ---- copying ---- */
+
+static void show_progress(const ImageArgs *a, uint64_t done, uint64_t all, int *shown)
+{
+    int now = all ? (int)((double)done * 1000 / (double)all) : 1000;
+    if (a->progress && now != *shown) {
+        fprintf(stderr, "\r    (%d.%d/100%%)", now / 10, now % 10);
+        *shown = now;
+    }
+}
+
+/* Writes the runs of grains of this stretch that differ. */
+static int write_changes(const ImageWalk *w, Block *to)
+{
+    uint64_t from = 0, at = 0;
+    while (at <= w->length) {
+        uint64_t grain = w->length - at < GRAIN ? w->length - at : GRAIN;
+        bool differs = grain && memcmp(w->data + at, w->other + at, (size_t)grain) != 0;
+        if (!differs) {
+            int error =
+                at > from ? block_write(to, w->at + from, w->data + from, (size_t)(at - from)) : 0;
+            if (error || grain == 0) {
+                return error;
+            }
+            from = at + grain;
+        }
+        at += grain;
+    }
+    return 0;
+}
+
+bool image_transfer(ImageArgs *a, Block *from, Block *reference, Block *to)
+{
+    ImageWalk w;
+    int error = 0, shown = -1;
+    if (!image_walk_begin(&w, from, reference, block_size(to), &a->err)) {
+        return false;
+    }
+    const char *doing = "read";
+    show_progress(a, 0, w.end, &shown);
+    while (!(error = image_walk_next(&w)) && w.length) {
+        error = w.same ? 0 : write_changes(&w, to);
+        if (error) {
+            doing = "written";
+            break;
+        }
+        show_progress(a, w.at + w.length, w.end, &shown);
+    }
+    if (!error) {
+        doing = "written";
+        error = block_flush(to);
+    }
+    if (a->progress) {
+        fputc('\n', stderr);
+    }
+    image_walk_end(&w);
+    return !error ||
+           err_set(&a->err, "'%s' cannot be %s: %s%s", block_path(doing[0] == 'r' ? from : to),
+                   doing, strerror(error), error == ENOSPC ? "; make room and try again" : "");
+}
+
+/* ---- new files ---- */
+
+bool image_may_write(ImageArgs *a, const char *path)
+{
+    return a->option[IMAGE_OPTION_FORCE] || access(path, F_OK) != 0 ||
+           err_set(&a->err, "'%s' is there already; take another name, or --force to replace it",
+                   path);
+}
+
+bool image_temporary_name(const char *path, char *name, size_t room, Err *err)
+{
+    int length = snprintf(name, room, "%s.part-%ld", path, (long)getpid());
+    return (length > 0 && (size_t)length < room) ||
+           err_set(err, "'%s': the name is too long", path);
+}
+
+/* The folder's entry is on the disk, too. */
+static void sync_folder(const char *path)
+{
+    char folder[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    snprintf(folder, sizeof(folder), "%.*s", slash ? (int)(slash - path) + 1 : 1,
+             slash ? path : ".");
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0) {
+        (void)fsync(fd); /* some file systems cannot, and lose nothing by it */
+        close(fd);
+    }
+}
+
+bool image_put_in_place(ImageArgs *a, const char *temporary, const char *path)
+{
+    bool force = a->option[IMAGE_OPTION_FORCE] != NULL;
+    bool done;
+    if (force) {
+        done = rename(temporary, path) == 0;
+    } else {
+        done = renameat2(AT_FDCWD, temporary, AT_FDCWD, path, RENAME_NOREPLACE) == 0;
+        if (!done && (errno == EINVAL || errno == ENOSYS)) { /* not on this file system */
+            done = link(temporary, path) == 0;
+            done = done && unlink(temporary) == 0;
+        }
+    }
+    if (!done) {
+        err_set(&a->err, "'%s' cannot be made: %s", path,
+                errno == EEXIST ? "it is there already; --force replaces it" : strerror(errno));
+        unlink(temporary);
+        return false;
+    }
+    sync_folder(path);
+    return true;
+}
+
+static bool make_raw(const char *path, uint64_t size, Err *err)
+{
+    DiskFile file = {.fd = -1};
+    if (!disk_file_create(&file, path, &(DiskFileOptions){.write = true}, err)) {
+        return false;
+    }
+    int error = disk_file_resize(&file, size);
+    error = error ? error : disk_file_sync(&file);
+    disk_file_close(&file);
+    if (error) {
+        unlink(path);
+    }
+    return !error || err_set(err, "'%s' cannot be made so large: %s", path, strerror(error));
+}
+
+bool image_make(const char *path, const char *format, uint64_t size, const Qcow2Options *options,
+                Err *err)
+{
+    if (strcmp(format, "raw") == 0) {
+        return make_raw(path, size, err);
+    }
+    if (strcmp(format, "qcow2") == 0) {
+        if (qcow2_create(path, size, options, err)) {
+            return true;
+        }
+        unlink(path); /* half written; the name is our own */
+        return false;
+    }
+    return err_set(err, "images of format '%s' cannot be made; take raw or qcow2", format);
+}

@@ -1,0 +1,70 @@
+/* Shared by the files of `vitrine image`.
+ */
+#ifndef MACHINE_IMAGE_INTERNAL_H
+#define MACHINE_IMAGE_INTERNAL_H
+
+#include <jansson.h>
+
+#include "storage/block.h"
+#include "storage/qcow2.h"
+
+enum { IMAGE_OPTION_FORCE = 1, IMAGE_OPTION_OUTPUT, IMAGE_OPTION_BACKING, IMAGE_OPTION_SHRINK };
+enum { IMAGE_MAX_NAMES = 4 };
+
+typedef struct ImageArgs {
+    const char *verb;
+    const char
+        *option[128]; /* by letter or IMAGE_OPTION_; NULL: absent; "" where it has no value */
+    const char *name[IMAGE_MAX_NAMES]; /* what is no option */
+    unsigned names;
+    bool json, progress;
+    Err err;
+} ImageArgs;
+
+/* Each prints its result; a message in a->err and its own exit status when it fails. */
+int image_create(ImageArgs *a);
+int image_convert(ImageArgs *a);
+int image_resize(ImageArgs *a);
+int image_info(ImageArgs *a);
+int image_check(ImageArgs *a);
+int image_repair(ImageArgs *a);
+int image_compare(ImageArgs *a);
+int image_map(ImageArgs *a);
+int image_snapshot(ImageArgs *a);
+int image_commit(ImageArgs *a);
+int image_rebase(ImageArgs *a);
+
+/* image_look.c: a table, or JSON */
+void image_list_snapshots(Block *b, bool json);
+
+/* image_copy.c */
+
+/* Opens with the format of letter (0: found out), and --backing; more: whatever else is wanted. */
+Block *image_open(ImageArgs *a, const char *path, char letter, BlockOptions more);
+
+/* Two images side by side, a stretch at a time; the shorter reads as zeros behind its end. */
+typedef struct ImageWalk {
+    Block *a, *b; /* b may be NULL: zeros */
+    uint64_t at, length, end;
+    uint8_t *data, *other; /* of this stretch, unless `same` */
+    bool same;             /* both read as zeros */
+} ImageWalk;
+bool image_walk_begin(ImageWalk *w, Block *a, Block *b, uint64_t end, Err *err);
+/* An errno value; the stretch is empty at the end. */
+int image_walk_next(ImageWalk *w);
+void image_walk_end(ImageWalk *w);
+
+/* Writes to `to` all that `from` holds otherwise than `reference` (NULL: zeros), with progress. */
+bool image_transfer(ImageArgs *a, Block *from, Block *reference, Block *to);
+
+/* A name beside `path` to write to until the image is whole. */
+bool image_temporary_name(const char *path, char *name, size_t room, Err *err);
+/* Gives the finished file its name: over an existing one only with --force. Removes it when that
+ * fails. */
+bool image_put_in_place(ImageArgs *a, const char *temporary, const char *path);
+/* False, with the remedy, when there is a file and no --force. */
+bool image_may_write(ImageArgs *a, const char *path);
+bool image_make(const char *path, const char *format, uint64_t size, const Qcow2Options *options,
+                Err *err);
+
+#endif

@@ -1,0 +1,384 @@
+/* `vitrine image info, check, repair, compare, map`. JSON has qemu-img's names. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "machine/image_internal.h"
+
+enum { CHECK_FAILED = 1, CHECK_CORRUPT = 2, CHECK_LEAKS = 3, CHECK_NOT_POSSIBLE = 63 };
+enum { COMPARE_DIFFERENT = 1, COMPARE_FAILED = 2 };
+
+static void put_json(json_t *json)
+{
+    json_dumpf(json, stdout, JSON_INDENT(4));
+    putchar('\n');
+    json_decref(json);
+}
+
+/* A name of the host in JSON, which takes UTF-8 only. */
+static json_t *text_json(const char *text)
+{
+    json_t *json = json_string(text);
+    return json ? json : json_string("(no UTF-8)");
+}
+
+static void size_text(uint64_t bytes, char *text, size_t room)
+{
+    static const char units[] = " KMGTPE";
+    unsigned unit = 0;
+    double size = (double)bytes;
+    for (; size >= 1024 && unit < sizeof(units) - 2; unit++) {
+        size /= 1024;
+    }
+    if (unit) {
+        snprintf(text, room, "%.3g %ciB", size, units[unit]);
+    } else {
+        snprintf(text, room, "%llu B", (unsigned long long)bytes);
+    }
+}
+
+/* ---- info ---- */
+
+static uint64_t room_taken(const char *path)
+{
+    struct stat s;
+    return stat(path, &s) == 0 ? (uint64_t)s.st_blocks * 512 : 0;
+}
+
+static json_t *snapshots_json(Block *b)
+{
+    json_t *list = json_array();
+    for (unsigned i = 0; i < qcow2_snapshot_count(b); i++) {
+        Qcow2Snapshot s;
+        qcow2_snapshot_info(b, i, &s);
+        json_t *row = json_object();
+        json_object_set_new(row, "id", text_json(s.id));
+        json_object_set_new(row, "name", text_json(s.name));
+        json_object_set_new(row, "vm-state-size", json_integer((json_int_t)s.vm_state_size));
+        json_object_set_new(row, "date-sec", json_integer(s.date_s));
+        json_object_set_new(row, "date-nsec", json_integer(s.date_ns));
+        json_object_set_new(row, "vm-clock-sec",
+                            json_integer((json_int_t)(s.vm_clock_ns / 1000000000)));
+        json_object_set_new(row, "vm-clock-nsec",
+                            json_integer((json_int_t)(s.vm_clock_ns % 1000000000)));
+        json_array_append_new(list, row);
+    }
+    return list;
+}
+
+void image_list_snapshots(Block *b, bool json)
+{
+    if (json) {
+        put_json(snapshots_json(b));
+        return;
+    }
+    unsigned count = qcow2_snapshot_count(b);
+    if (count) {
+        printf("Snapshot list:\n%-6s %-24s %10s %19s %15s\n", "ID", "TAG", "VM SIZE", "DATE",
+               "VM CLOCK");
+    }
+    for (unsigned i = 0; i < count; i++) {
+        Qcow2Snapshot s;
+        char size[32], date[32] = "";
+        qcow2_snapshot_info(b, i, &s);
+        size_text(s.vm_state_size, size, sizeof(size));
+        time_t made = s.date_s;
+        struct tm tm;
+        if (localtime_r(&made, &tm)) {
+            strftime(date, sizeof(date), "%Y-%m-%d %H:%M:%S", &tm);
+        }
+        uint64_t seconds = s.vm_clock_ns / 1000000000;
+        printf("%-6s %-24s %10s %19s %6llu:%02u:%02u.%03u\n", s.id, s.name, size, date,
+               (unsigned long long)(seconds / 3600), (unsigned)(seconds / 60 % 60),
+               (unsigned)(seconds % 60), (unsigned)(s.vm_clock_ns / 1000000 % 1000));
+    }
+}
+
+static json_t *qcow2_json(const Qcow2Info *q)
+{
+    json_t *data = json_object();
+    json_object_set_new(data, "compat", json_string(q->options.version == 2 ? "0.10" : "1.1"));
+    json_object_set_new(data, "compression-type", json_string(q->options.zstd ? "zstd" : "zlib"));
+    json_object_set_new(data, "refcount-bits", json_integer(q->options.refcount_bits));
+    if (q->options.version >= 3) {
+        json_object_set_new(data, "lazy-refcounts", json_boolean(q->options.lazy_refcounts));
+        json_object_set_new(data, "corrupt", json_boolean(q->corrupt));
+    }
+    return json_pack("{s:s, s:o}", "type", "qcow2", "data", data);
+}
+
+static void info_json(Block *b, const Qcow2Info *q)
+{
+    json_t *o = json_object();
+    json_object_set_new(o, "filename", text_json(block_path(b)));
+    json_object_set_new(o, "format", json_string(block_format_name(b)));
+    json_object_set_new(o, "virtual-size", json_integer((json_int_t)block_size(b)));
+    json_object_set_new(o, "actual-size", json_integer((json_int_t)room_taken(block_path(b))));
+    json_object_set_new(o, "dirty-flag", json_boolean(q && q->dirty));
+    if (q) {
+        json_object_set_new(o, "cluster-size", json_integer(1 << q->options.cluster_bits));
+        if (q->backing[0]) {
+            json_object_set_new(o, "backing-filename", text_json(q->backing));
+        }
+        if (q->backing_format[0]) {
+            json_object_set_new(o, "backing-filename-format", text_json(q->backing_format));
+        }
+        json_object_set_new(o, "format-specific", qcow2_json(q));
+        if (qcow2_snapshot_count(b)) {
+            json_object_set_new(o, "snapshots", snapshots_json(b));
+        }
+    }
+    put_json(o);
+}
+
+static void info_text(Block *b, const Qcow2Info *q)
+{
+    char size[32], room[32];
+    size_text(block_size(b), size, sizeof(size));
+    size_text(room_taken(block_path(b)), room, sizeof(room));
+    printf("image: %s\nfile format: %s\nvirtual size: %s (%llu bytes)\ndisk size: %s\n",
+           block_path(b), block_format_name(b), size, (unsigned long long)block_size(b), room);
+    if (!q) {
+        return;
+    }
+    printf("cluster_size: %u\n", 1u << q->options.cluster_bits);
+    if (q->backing[0]) {
+        printf("backing file: %s\n", q->backing);
+    }
+    if (q->backing_format[0]) {
+        printf("backing file format: %s\n", q->backing_format);
+    }
+    image_list_snapshots(b, false);
+    printf("Format specific information:\n    compat: %s\n    compression type: %s\n"
+           "    lazy refcounts: %s\n    refcount bits: %u\n    corrupt: %s\n    dirty: %s\n",
+           q->options.version == 2 ? "0.10" : "1.1", q->options.zstd ? "zstd" : "zlib",
+           q->options.lazy_refcounts ? "true" : "false", q->options.refcount_bits,
+           q->corrupt ? "true" : "false", q->dirty ? "true" : "false");
+}
+
+int image_info(ImageArgs *a)
+{
+    Qcow2Info q;
+    BlockOptions how = {.read_only = true, .no_backing = true, .for_repair = true};
+    Block *b = image_open(a, a->name[0], 'f', how);
+    if (!b) {
+        return 1;
+    }
+    bool is_qcow2 = qcow2_is(b);
+    int error = is_qcow2 ? qcow2_describe(b, &q) : 0;
+    if (error) {
+        err_set(&a->err, "'%s' cannot be read: %s", a->name[0], strerror(error));
+    } else if (a->json) {
+        info_json(b, is_qcow2 ? &q : NULL);
+    } else {
+        info_text(b, is_qcow2 ? &q : NULL);
+    }
+    block_close(b);
+    return error ? 1 : 0;
+}
+
+/* ---- check and repair ---- */
+
+static void check_json(const ImageArgs *a, Block *b, const Qcow2Check *c, uint64_t fixed)
+{
+    uint64_t cluster = 0;
+    Qcow2Info q;
+    if (qcow2_describe(b, &q) == 0) {
+        cluster = UINT64_C(1) << q.options.cluster_bits;
+    }
+    json_t *o = json_object();
+    json_object_set_new(o, "filename", text_json(a->name[0]));
+    json_object_set_new(o, "format", json_string("qcow2"));
+    json_object_set_new(o, "check-errors", json_integer(0));
+    json_object_set_new(o, "corruptions", json_integer((json_int_t)c->corruptions));
+    json_object_set_new(o, "leaks", json_integer((json_int_t)c->leaks));
+    json_object_set_new(o, "fixed", json_integer((json_int_t)fixed));
+    json_object_set_new(o, "allocated-clusters", json_integer((json_int_t)c->allocated));
+    if (cluster) {
+        json_object_set_new(o, "total-clusters",
+                            json_integer((json_int_t)((block_size(b) + cluster - 1) / cluster)));
+    }
+    put_json(o);
+}
+
+static void check_text(const Qcow2Check *c, uint64_t fixed)
+{
+    if (fixed) {
+        printf("%llu errors were repaired.\n", (unsigned long long)fixed);
+    }
+    if (!c->corruptions && !c->leaks) {
+        puts("No errors were found on the image.");
+    }
+    if (c->corruptions) {
+        printf("%llu errors were found on the image. Data may be damaged; 'vitrine image repair' "
+               "mends what can be mended.\n",
+               (unsigned long long)c->corruptions);
+    }
+    if (c->leaks) {
+        printf("%llu leaked clusters were found: room that is lost, without harm to data.\n",
+               (unsigned long long)c->leaks);
+    }
+    printf("%llu clusters hold data.\n", (unsigned long long)c->allocated);
+}
+
+static int check(ImageArgs *a, bool repair)
+{
+    BlockOptions how = {.read_only = !repair, .no_backing = true, .for_repair = true};
+    Block *b = image_open(a, a->name[0], 'f', how);
+    if (!b) {
+        return CHECK_FAILED;
+    }
+    if (!qcow2_is(b)) {
+        err_set(&a->err, "'%s' is a %s image, which has nothing that could be checked", a->name[0],
+                block_format_name(b));
+        block_close(b);
+        return CHECK_NOT_POSSIBLE;
+    }
+    Qcow2Check result = {0};
+    uint64_t fixed = 0;
+    int error = qcow2_check(b, repair, &result);
+    if (!error && repair) { /* what is left of it */
+        fixed = result.fixed;
+        error = qcow2_check(b, false, &result);
+    }
+    if (error) {
+        err_set(&a->err, "'%s' cannot be checked: %s", a->name[0], strerror(error));
+    } else if (a->json) {
+        check_json(a, b, &result, fixed);
+    } else if (!a->option['q']) {
+        check_text(&result, fixed);
+    }
+    block_close(b);
+    return error                ? CHECK_FAILED
+           : result.corruptions ? CHECK_CORRUPT
+           : result.leaks       ? CHECK_LEAKS
+                                : 0;
+}
+
+int image_check(ImageArgs *a)
+{
+    const char *repair = a->option['r'];
+    if (repair && strcmp(repair, "all") != 0) {
+        err_set(&a->err, "-r %s: use -r all, which repairs leaks and errors", repair);
+        return CHECK_FAILED;
+    }
+    return check(a, repair != NULL);
+}
+
+int image_repair(ImageArgs *a)
+{
+    return check(a, true);
+}
+
+/* ---- compare ---- */
+
+static uint64_t first_difference(const ImageWalk *w)
+{
+    for (uint64_t i = 0; i < w->length; i++) {
+        if (w->data[i] != w->other[i]) {
+            return w->at + i;
+        }
+    }
+    return UINT64_MAX;
+}
+
+static int compare(ImageArgs *a, Block *one, Block *two)
+{
+    uint64_t x = block_size(one), y = block_size(two);
+    bool loud = !a->option['q'];
+    if (x != y && a->option['s']) {
+        if (loud) {
+            puts("Strict mode: Image size mismatch!");
+        }
+        return COMPARE_DIFFERENT;
+    }
+    ImageWalk w;
+    if (!image_walk_begin(&w, one, two, x > y ? x : y, &a->err)) {
+        return COMPARE_FAILED;
+    }
+    int error;
+    uint64_t differs = UINT64_MAX;
+    while (!(error = image_walk_next(&w)) && w.length && differs == UINT64_MAX) {
+        differs = w.same ? UINT64_MAX : first_difference(&w);
+    }
+    image_walk_end(&w);
+    if (error) {
+        err_set(&a->err, "'%s' and '%s' cannot be compared: %s at byte %llu", a->name[0],
+                a->name[1], strerror(error), (unsigned long long)w.at);
+        return COMPARE_FAILED;
+    }
+    if (loud && x != y) {
+        puts("Warning: Image size mismatch!");
+    }
+    if (loud && differs != UINT64_MAX) {
+        printf("Content mismatch at offset %llu!\n", (unsigned long long)differs);
+    } else if (loud) {
+        puts("Images are identical.");
+    }
+    return differs == UINT64_MAX ? 0 : COMPARE_DIFFERENT;
+}
+
+int image_compare(ImageArgs *a)
+{
+    BlockOptions how = {.read_only = true};
+    Block *one = image_open(a, a->name[0], 'f', how);
+    Block *two = one ? image_open(a, a->name[1], 'F', how) : NULL;
+    int status = two ? compare(a, one, two) : COMPARE_FAILED;
+    block_close(one);
+    block_close(two);
+    return status;
+}
+
+/* ---- map ---- */
+
+static void map_row(const ImageArgs *a, json_t *list, uint64_t start, uint64_t length, bool data)
+{
+    if (a->json) {
+        json_array_append_new(list,
+                              json_pack("{s:I, s:I, s:b, s:b}", "start", (json_int_t)start,
+                                        "length", (json_int_t)length, "zero", !data, "data", data));
+    } else if (data) {
+        printf("%#-18llx %#-18llx\n", (unsigned long long)start, (unsigned long long)length);
+    }
+}
+
+int image_map(ImageArgs *a)
+{
+    Block *b = image_open(a, a->name[0], 'f', (BlockOptions){.read_only = true});
+    if (!b) {
+        return 1;
+    }
+    json_t *list = a->json ? json_array() : NULL;
+    uint64_t start = 0, at = 0, size = block_size(b);
+    bool data = false;
+    int error = 0;
+    if (!a->json) {
+        printf("%-18s %-18s\n", "Offset", "Length");
+    }
+    while (at < size) {
+        BlockExtent extent = {0};
+        error = block_map(b, at, &extent);
+        if (error || extent.length == 0) {
+            err_set(&a->err, "'%s' cannot be read at byte %llu: %s", a->name[0],
+                    (unsigned long long)at, strerror(error ? error : EIO));
+            break;
+        }
+        if (at > start && extent.data != data) {
+            map_row(a, list, start, at - start, data);
+            start = at;
+        }
+        data = extent.data;
+        at += extent.length;
+    }
+    if (at > start) {
+        map_row(a, list, start, at - start, data);
+    }
+    if (a->json) {
+        put_json(list);
+    }
+    block_close(b);
+    return a->err.text[0] ? 1 : 0;
+}

@@ -1,0 +1,258 @@
+#!/usr/bin/env python3
+"""`vitrine image`, with qemu-img as the judge of what it makes and says."""
+import json
+import os
+import random
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..'))
+from tests.lib import tap  # noqa: E402
+from tests.lib.vm import Vm, program  # noqa: E402
+
+MIB = 1 << 20
+
+
+def image(*words, status=0):
+    done = subprocess.run([program(), 'image', *map(str, words)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True, timeout=120)
+    assert done.returncode == status, (words, done.returncode, done.stdout, done.stderr)
+    if done.stdout == '' and status:
+        assert len(done.stderr.strip().split('\n')) == 1 and done.stderr.startswith('vitrine: '), done.stderr
+    return done.stderr if status and not done.stdout else done.stdout
+
+
+def judge(*words, status=0):
+    if not shutil.which('qemu-img'):
+        raise tap.Skip('qemu-img is not installed (Debian: qemu-utils)')
+    done = subprocess.run(['qemu-img', *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
+    assert done.returncode == status, (words, done.returncode, done.stdout)
+    return done.stdout
+
+
+def in_folder(test):
+    def wrapped():
+        before = os.getcwd()
+        with tempfile.TemporaryDirectory() as folder:
+            os.chdir(folder)
+            try:
+                test()
+            finally:
+                os.chdir(before)
+    wrapped.__name__ = test.__name__
+    return wrapped
+
+
+def scatter(name, size, seed, pieces=40):
+    """A sparse raw file with pieces of data at odd places, the last sector among them."""
+    dice = random.Random(seed)
+    with open(name, 'r+b' if os.path.exists(name) else 'wb') as file:
+        file.truncate(size)
+        for _ in range(pieces):
+            file.seek(dice.randrange(size // 512 - 64) * 512)
+            file.write(dice.randbytes(512 * dice.randrange(1, 64)))
+        file.seek(size - 512)
+        file.write(dice.randbytes(512))
+
+
+@in_folder
+def create_makes_what_qemu_img_takes():
+    for number, words in enumerate((['-f', 'raw'], ['-f', 'qcow2'], ['-f', 'qcow2', '-o', 'compat=0.10'],
+                                    ['-f', 'qcow2', '-o', 'cluster_size=4k,refcount_bits=1'],
+                                    ['-f', 'qcow2', '-o', 'compression_type=zstd,lazy_refcounts=on,cluster_size=2M'])):
+        name = f'{number}.img'
+        image('create', *words, name, '37M')
+        told = json.loads(judge('info', '--output', 'json', '-f', words[1], name))
+        assert told['virtual-size'] == 37 * MIB, told
+        if words[1] == 'qcow2':
+            judge('check', name)
+            ours = json.loads(image('info', '--output', 'json', name))
+            for key in ('format', 'virtual-size', 'actual-size', 'cluster-size', 'dirty-flag'):
+                assert ours[key] == told[key], (key, ours, told)
+            for key, value in ours['format-specific']['data'].items():
+                assert told['format-specific']['data'].get(key, value) == value, (key, ours, told)
+    assert os.listdir('.').count('.part') == 0
+
+
+@in_folder
+def nothing_is_overwritten_unless_told():
+    with open('a.img', 'wb') as file:
+        file.write(b'precious' * 64)
+    scatter('b.img', MIB, 1)
+    for words in (['create', 'a.img', '1M'], ['convert', '-O', 'qcow2', 'b.img', 'a.img']):
+        assert '--force' in image(*words, status=1)
+        with open('a.img', 'rb') as file:
+            assert file.read() == b'precious' * 64
+    image('convert', '--force', '-O', 'qcow2', 'b.img', 'a.img')
+    judge('compare', '-f', 'raw', 'b.img', 'a.img')
+    assert sorted(os.listdir('.')) == ['a.img', 'b.img']
+
+
+@in_folder
+def convert_loses_nothing_and_keeps_holes():
+    scatter('a.raw', 64 * MIB, 2)
+    image('convert', '-O', 'qcow2', '-o', 'cluster_size=64k', 'a.raw', 'a.qcow2')
+    judge('check', 'a.qcow2')
+    judge('compare', '-f', 'raw', '-F', 'qcow2', 'a.raw', 'a.qcow2')
+    image('convert', 'a.qcow2', 'b.raw')
+    with open('a.raw', 'rb') as one, open('b.raw', 'rb') as two:
+        assert one.read() == two.read()
+    assert os.stat('b.raw').st_blocks * 512 < 16 * MIB and os.stat('a.qcow2').st_size < 16 * MIB
+    for kind in ('vmdk', 'vdi', 'vpc'):
+        judge('convert', '-O', kind, *(['-o', 'force_size=on'] if kind == 'vpc' else []), 'a.qcow2', f'a.{kind}')
+        image('convert', '-O', 'raw', f'a.{kind}', f'{kind}.raw')
+        judge('compare', '-f', 'raw', '-F', 'raw', 'a.raw', f'{kind}.raw')
+
+
+@in_folder
+def compare_and_map_agree_with_the_bytes():
+    scatter('a.raw', 8 * MIB, 3)
+    image('convert', '-O', 'qcow2', 'a.raw', 'a.qcow2')
+    image('compare', 'a.raw', 'a.qcow2')
+    with open('a.raw', 'rb') as file:
+        data = file.read()
+    with open('a.raw', 'r+b') as file:
+        file.seek(5 * MIB + 17)
+        old = file.read(1)[0]
+        file.seek(5 * MIB + 17)
+        file.write(bytes([old ^ 1]))
+    assert f'offset {5 * MIB + 17}!' in image('compare', 'a.raw', 'a.qcow2', status=1)
+    judge('compare', '-f', 'raw', 'a.raw', 'a.qcow2', status=1)
+    image('compare', 'a.raw', 'nowhere.raw', status=2)
+    with open('long.raw', 'wb') as file:
+        file.truncate(9 * MIB)
+    with open('short.raw', 'wb') as file:
+        file.truncate(8 * MIB)
+    image('compare', 'long.raw', 'short.raw')
+    image('compare', '-s', 'long.raw', 'short.raw', status=1)
+    rows, at = json.loads(image('map', '--output', 'json', 'a.qcow2')), 0
+    for row in rows:
+        assert row['start'] == at
+        at += row['length']
+        assert row['data'] or not any(data[row['start']:at])
+    assert at == 8 * MIB and any(not row['data'] for row in rows)
+
+
+@in_folder
+def check_finds_and_repair_mends():
+    scatter('a.raw', 4 * MIB, 4)
+    image('convert', '-O', 'qcow2', 'a.raw', 'a.qcow2')
+    assert 'No errors' in image('check', 'a.qcow2')
+    image('check', 'a.raw', status=63)
+    with open('a.qcow2', 'r+b') as file:
+        head = file.read(112)
+        table = struct.unpack('>Q', head[48:56])[0]
+        file.seek(table)
+        block = struct.unpack('>Q', file.read(8))[0]
+        file.seek(block)
+        counts = bytearray(file.read(65536))
+        used = [i for i in range(0, len(counts), 2) if counts[i + 1]]
+        counts[used[-1] + 3] = 1
+        file.seek(block)
+        file.write(counts)
+        file.truncate((used[-1] // 2 + 2) * 65536)
+    image('check', 'a.qcow2', status=3)
+    judge('check', 'a.qcow2', status=3)
+    with open('a.qcow2', 'r+b') as file:
+        counts[used[-1] + 1] = counts[used[-1] + 3] = 0
+        file.seek(block)
+        file.write(counts)
+    image('check', 'a.qcow2', status=2)
+    image('repair', 'a.qcow2')
+    assert json.loads(image('check', '--output', 'json', 'a.qcow2'))['corruptions'] == 0
+    judge('check', 'a.qcow2')
+    judge('compare', '-f', 'raw', 'a.raw', 'a.qcow2')
+
+
+@in_folder
+def resize_keeps_the_front_and_asks_before_it_cuts():
+    scatter('a.raw', 4 * MIB, 5)
+    image('convert', '-O', 'qcow2', 'a.raw', 'a.qcow2')
+    for name in ('a.raw', 'a.qcow2'):
+        image('resize', name, '+4M')
+        assert '--shrink' in image('resize', name, '-6M', status=1)
+        image('resize', '--shrink', name, '-6M')
+        image('resize', name, '4M')
+        assert json.loads(judge('info', '--output', 'json', *(['-f', 'raw'] if name == 'a.raw' else []), name))['virtual-size'] == 4 * MIB
+    judge('check', 'a.qcow2')
+    judge('compare', '-f', 'raw', '-F', 'qcow2', 'a.raw', 'a.qcow2')
+
+
+@in_folder
+def snapshots_are_those_of_qemu_img():
+    scatter('a.raw', 4 * MIB, 6)
+    image('convert', '-O', 'qcow2', 'a.raw', 'a.qcow2')
+    image('snapshot', '-c', 'one', 'a.qcow2')
+    judge('snapshot', '-c', 'two', 'a.qcow2')
+    assert 'already' in image('snapshot', '-c', 'one', 'a.qcow2', status=1)
+    assert [s['name'] for s in json.loads(image('snapshot', '-l', '--output', 'json', 'a.qcow2'))] == ['one', 'two']
+    told = judge('snapshot', '-l', 'a.qcow2')
+    assert 'one' in told and 'two' in told
+    image('snapshot', '-d', 'two', 'a.qcow2')
+    image('snapshot', '-a', 'one', 'a.qcow2')
+    image('snapshot', '-d', 'none', 'a.qcow2', status=1)
+    judge('check', 'a.qcow2')
+    judge('compare', '-f', 'raw', 'a.raw', 'a.qcow2')
+
+
+@in_folder
+def chains_are_made_committed_and_rebased():
+    scatter('base.raw', 4 * MIB, 7)
+    shutil.copy('base.raw', 'other.raw')
+    scatter('other.raw', 4 * MIB, 8)
+    shutil.copy('base.raw', 'wanted.raw')
+    scatter('wanted.raw', 4 * MIB, 9, 10)
+    image('convert', '-O', 'qcow2', '-b', 'base.raw', 'wanted.raw', 'top.qcow2')
+    told = json.loads(judge('info', '--output', 'json', 'top.qcow2'))
+    assert (told['backing-filename'], told['backing-filename-format']) == ('base.raw', 'raw')
+    assert os.stat('top.qcow2').st_size < os.stat('wanted.raw').st_size
+
+    def right():
+        judge('check', 'top.qcow2')
+        judge('compare', '-f', 'raw', '-F', 'qcow2', 'wanted.raw', 'top.qcow2')
+    right()
+    image('rebase', '-b', 'other.raw', 'top.qcow2')
+    right()
+    assert json.loads(judge('info', '--output', 'json', 'top.qcow2'))['backing-filename'] == 'other.raw'
+    image('commit', 'top.qcow2')
+    judge('compare', '-f', 'raw', '-F', 'raw', 'wanted.raw', 'other.raw')
+    right()
+    image('rebase', '-b', '', 'top.qcow2')
+    os.remove('other.raw')
+    right()
+    image('commit', 'top.qcow2', status=1)
+    image('create', '-f', 'qcow2', '-b', 'top.qcow2', 'upper.qcow2')
+    assert json.loads(judge('info', '--output', 'json', 'upper.qcow2'))['virtual-size'] == 4 * MIB
+
+
+@in_folder
+def backing_files_elsewhere_need_a_word():
+    os.mkdir('in')
+    scatter('base.raw', MIB, 10)
+    image('create', '-f', 'qcow2', '-b', '../base.raw', 'in/top.qcow2')
+    assert 'backing=any' in image('compare', 'in/top.qcow2', 'base.raw', status=2)
+    image('compare', '--backing', 'any', 'in/top.qcow2', 'base.raw')
+    image('info', 'in/top.qcow2')
+    refused = subprocess.run([program(), 'run', '-display', 'none', '-drive', 'file=in/top.qcow2'], stdin=subprocess.DEVNULL,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert refused.returncode == 1 and 'backing=any' in refused.stderr, refused
+    with Vm('-S', '-drive', 'file=in/top.qcow2,backing=any') as vm:
+        assert vm.quit() == 0
+
+
+@in_folder
+def wrong_words_are_one_line():
+    for words in (['dance'], ['create'], ['create', 'a', '12x'], ['create', '-f', 'vdi', 'a', '1M'], ['create', '-z', 'a', '1M'],
+                  ['create', '-f', 'qcow2', '-o', 'colour=red', 'a', '1M'], ['create', '-f', 'qcow2', '-o', 'cluster_size=3k', 'a', '1M'],
+                  ['info', 'nowhere.img'], ['info', '--output', 'xml', 'a'], ['resize', 'a'], ['snapshot', '-l', '-d', 'x', 'a'],
+                  ['rebase', 'a'], ['create', '-b', 'x', 'a', '1M']):
+        image(*words, status=1)
+    assert os.listdir('.') == []
+
+
+tap.run(create_makes_what_qemu_img_takes, nothing_is_overwritten_unless_told, convert_loses_nothing_and_keeps_holes,
+        compare_and_map_agree_with_the_bytes, check_finds_and_repair_mends, resize_keeps_the_front_and_asks_before_it_cuts,
+        snapshots_are_those_of_qemu_img, chains_are_made_committed_and_rebased, backing_files_elsewhere_need_a_word, wrong_words_are_one_line)
