@@ -67,8 +67,26 @@ RamBlock *firmware_vgabios(Ram *ram, const char *path, const char *card, Err *er
     return block;
 }
 
-RamBlock *firmware_card_rom(Ram *ram, const char *path, const char *card, const char *name,
-                            Err *err)
+/* iPXE's images fit several cards, and Debian's bear no card's ids: the firmware runs only what
+ * bears those of the card it hangs on (PCI Firmware Specification, "PCI data structure"). */
+static void bear_ids(uint8_t *rom, size_t size, uint16_t vendor, uint16_t device)
+{
+    enum { PCIR_POINTER = 0x18, PCIR_IDS = 4, CHECK_BYTE = 6 };
+    const uint8_t ids[4] = {(uint8_t)vendor, (uint8_t)(vendor >> 8), (uint8_t)device,
+                            (uint8_t)(device >> 8)};
+    size_t at = (size_t)(rom[PCIR_POINTER] | rom[PCIR_POINTER + 1] << 8);
+    if (at + PCIR_IDS + sizeof(ids) > size || memcmp(rom + at, "PCIR", 4) != 0) {
+        return;
+    }
+    for (size_t i = 0; i < sizeof(ids); i++) {
+        uint8_t *byte = rom + at + PCIR_IDS + i;
+        rom[CHECK_BYTE] = (uint8_t)(rom[CHECK_BYTE] + *byte - ids[i]);
+        *byte = ids[i];
+    }
+}
+
+RamBlock *firmware_card_rom(Ram *ram, const char *path, const char *card, uint16_t vendor,
+                            uint16_t device, const char *name, Err *err)
 {
     char ipxe[64];
     snprintf(ipxe, sizeof(ipxe), IPXE_DIR "/pxe-%.16s.rom", card);
@@ -82,6 +100,9 @@ RamBlock *firmware_card_rom(Ram *ram, const char *path, const char *card, const 
     if (data && (size < OPTION_ROM_UNIT || data[0] != 0x55 || data[1] != 0xaa)) {
         err_set(err, "romfile=%s: this is no option ROM (it does not begin with 55 AA)", file);
     } else if (data) {
+        if (!path) {
+            bear_ids(data, size, vendor, device);
+        }
         block = into_ram(ram, name, data, size, err);
     }
     free(data);

@@ -10,8 +10,8 @@ RamBlock *firmware_bios(Ram *ram, const char *path, Err *err);
 RamBlock *firmware_vgabios(Ram *ram, const char *path, const char *card, Err *err);
 /* A plug-in card's ROM: the user's file, or iPXE for `card` ("ne2k_pci", "pcnet"). NULL without err
  * set: the user wants none (path is empty), or iPXE is not installed. */
-RamBlock *firmware_card_rom(Ram *ram, const char *path, const char *card, const char *name,
-                            Err *err);
+RamBlock *firmware_card_rom(Ram *ram, const char *path, const char *card, uint16_t vendor,
+                            uint16_t device, const char *name, Err *err);
 /* An option ROM of ours (rom_NAME_start..end) or of the user, with its checksum made right. malloc.
  */
 uint8_t *firmware_option_rom(const uint8_t *data, size_t size, size_t *rom_size, Err *err);

@@ -128,11 +128,12 @@ static bool plug_ne2k_isa(PcCards *cards, KeyValues *kv, Err *err)
     return ne2000_new(cards->b, &config, id) || err_set(err, "out of memory");
 }
 
-static bool nic_rom(PcCards *cards, KeyValues *kv, const char *card, const char *id,
-                    const RamBlock **rom, Err *err)
+static bool nic_rom(PcCards *cards, KeyValues *kv, const char *card, uint16_t vendor,
+                    uint16_t device, const char *id, const RamBlock **rom, Err *err)
 {
     Err failed = {""};
-    *rom = firmware_card_rom(&cards->b->ram, value_find(kv, "romfile"), card, id, &failed);
+    *rom = firmware_card_rom(&cards->b->ram, value_find(kv, "romfile"), card, vendor, device, id,
+                             &failed);
     return *rom || !failed.text[0] || err_set(err, "-%s: %.400s", kv->option, failed.text);
 }
 
@@ -142,7 +143,7 @@ static bool plug_ne2k_pci(PcCards *cards, KeyValues *kv, Err *err)
     const char *id;
     if (!nic_settings(cards, kv, &config.port, config.mac, &id, err) ||
         !pc_cards_pci_place(cards, kv, &config.device, err) ||
-        !nic_rom(cards, kv, "ne2k_pci", id, &config.rom, err)) {
+        !nic_rom(cards, kv, "ne2k_pci", 0x10ec, 0x8029, id, &config.rom, err)) {
         return false;
     }
     return rtl8029_new(cards->b, &config, id) || err_set(err, "out of memory");

@@ -48,7 +48,12 @@ def bad_input_is_one_line_and_status_1():
                  (['-kernel', text], text), (['-kernel', '/nonexistent'], '/nonexistent'), (['-bios', '/nonexistent'], '/nonexistent'),
                  (['-bios', text], text), (['-serial', 'file:/nonexistent/x'], '/nonexistent/x'), (['-log', 'loud'], 'loud'),
                  (['-qmp', 'unix:/nonexistent/q,server,nowait'], '/nonexistent/q'), (['-drive', 'file=a,if=scsi'], 'if=scsi'),
-                 (['-device', 'flux-capacitor'], '-device flux-capacitor'), (['-device', 'isa-debug-exit,volume=11'], 'volume'), (['-cpu', '386'], '-bios'), (['-cpu', 'z80'], 'z80')]
+                 (['-device', 'flux-capacitor'], '-device flux-capacitor'), (['-device', 'isa-debug-exit,volume=11'], 'volume'),
+                 (['-nic', 'pigeon'], '-nic pigeon'), (['-nic', 'user,model=flux'], '-nic flux'), (['-netdev', 'pigeon,id=n'], '-netdev pigeon'),
+                 (['-netdev', 'user'], 'id='), (['-netdev', 'user,id=n,hostfwd=x'], 'hostfwd=x'), (['-device', 'ne2k_pci,netdev=q'], "'q'"),
+                 (['-netdev', 'user,id=n,tftp=/nonexistent'], '/nonexistent'), (['-device', 'ne2k_pci,mac=1:2'], 'mac=1:2'),
+                 (['-object', 'rng-random,id=r'], '-object rng-random'), (['-netdev', 'socket,id=n'], 'listen='),
+                 (['-cpu', '386'], '-bios'), (['-cpu', 'z80'], 'z80')]
         for words, part in cases:
             status, out, err = run('run', '-display', 'none', *words)
             lines = err.strip().split('\n')
