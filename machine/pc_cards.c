@@ -11,6 +11,7 @@
 #include <strings.h>
 
 #include "chipset/cards/ne2000.h"
+#include "chipset/cards/pcnet.h"
 #include "chipset/cards/rtl8029.h"
 #include "chipset/debug_exit.h"
 #include "machine/firmware.h"
@@ -149,11 +150,24 @@ static bool plug_ne2k_pci(PcCards *cards, KeyValues *kv, Err *err)
     return rtl8029_new(cards->b, &config, id) || err_set(err, "out of memory");
 }
 
+static bool plug_pcnet(PcCards *cards, KeyValues *kv, Err *err)
+{
+    PcnetConfig config = {.bus = cards->pci, .patience = NIC_PATIENCE_NS};
+    const char *id;
+    if (!nic_settings(cards, kv, &config.port, config.mac, &id, err) ||
+        !pc_cards_pci_place(cards, kv, &config.device, err) ||
+        !nic_rom(cards, kv, "pcnet", 0x1022, 0x2000, id, &config.rom, err)) {
+        return false;
+    }
+    return pcnet_new(cards->b, &config, id) || err_set(err, "out of memory");
+}
+
 static const CardKind card_kinds[] = {
     {"isa-debug-exit", plug_debug_exit, "iobase, iosize", false},
     {"none", plug_none, "none at all", true},
     {"ne2k_isa", plug_ne2k_isa, "netdev, mac, iobase, irq", false},
     {"ne2k_pci", plug_ne2k_pci, "netdev, mac, addr, romfile", false},
+    {"pcnet", plug_pcnet, "netdev, mac, addr, romfile", false},
     {"sb16", sound_plug_sb16, "iobase, irq, dma, dma16, version, soundfont", true},
     {"adlib", sound_plug_adlib, "iobase, opl3", true},
     {"AC97", sound_plug_ac97, "addr", true},

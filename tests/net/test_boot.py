@@ -32,4 +32,8 @@ def rtl8029_boots_over_tftp():
     boots_over_tftp('ne2k_pci')
 
 
-tap.run(rtl8029_boots_over_tftp)
+def pcnet_boots_over_tftp():
+    boots_over_tftp('pcnet')
+
+
+tap.run(rtl8029_boots_over_tftp, pcnet_boots_over_tftp)
