@@ -244,30 +244,37 @@ static void finish(Mixer *m, int64_t to)
     }
 }
 
-/* Guest time has come to `now`. A loaded state sets it back: the timeline goes on all the same. */
+/* Guest time has come to `now`. */
 static void advance(Mixer *m, int64_t now)
 {
-    bool back = now < m->horizon - CONTINUOUS;
-    bool skip = !m->wav && now - m->horizon > SKIP_SILENCE;
-    if (back || skip) {
+    m->horizon = now > m->horizon ? now : m->horizon;
+    finish(m, frame_of(m, m->horizon - MAX_DELAY));
+}
+
+/* Time made a leap since the last tick: a loaded state sets it back, silence lets it run ahead. The
+ * timeline goes on all the same; a file keeps the silence. */
+static void follow_leap(Mixer *m, int64_t now)
+{
+    if (m->wav && now - m->horizon > SKIP_SILENCE) {
+        advance(m, now - SKIP_SILENCE / 2);
+    } else if (now < m->horizon - CONTINUOUS || now - m->horizon > SKIP_SILENCE) {
         for (unsigned i = 0; i < MAX_VOICES; i++) {
             voice_end(&m->voice[i]);
         }
         finish(m, frame_of(m, m->horizon));
         m->origin_frame = m->final;
-        m->origin_ns = now;
-        m->horizon = now;
+        m->origin_ns = m->horizon = now;
         for (unsigned i = 0; i < m->synths; i++) {
             m->synth[i].at = m->final;
         }
     }
-    m->horizon = now > m->horizon ? now : m->horizon;
-    finish(m, frame_of(m, m->horizon - MAX_DELAY));
 }
 
+/* Frames never make others final: when the host was busy, voices come one after the other, each
+ * with all that it is behind. Ticks do, since timers fire in the order in which they were due. */
 static void take(Mixer *m, Item *item)
 {
-    advance(m, item->now);
+    follow_leap(m, item->now);
     if (item->kind == ITEM_FRAMES) {
         voice_take(item->voice, item);
     } else if (item->kind == ITEM_BYTES) {
@@ -275,6 +282,8 @@ static void take(Mixer *m, Item *item)
         render_synth(m, s, frame_of(m, item->now));
         s->synth.bytes(s->synth.self, (const uint8_t *)item->data, item->size);
         s->quiet_after = item->now + RINGS_ON;
+    } else {
+        advance(m, item->now);
     }
 }
 
@@ -313,7 +322,6 @@ static void post(Mixer *m, Item *item)
 {
     size_t weight = item->kind == ITEM_FRAMES ? item->size : item->size / 4;
     bool room;
-    item->now = clock_now(m->clock);
     pthread_mutex_lock(&m->lock);
     while (!(room = m->queued + weight <= QUEUE_FRAMES && m->items < QUEUE_ITEMS) && m->wav) {
         pthread_cond_wait(&m->emptied, &m->lock);
@@ -331,17 +339,18 @@ static void post(Mixer *m, Item *item)
     }
 }
 
-static void post_time(Mixer *m)
+static void post_time(Mixer *m, int64_t now)
 {
     Item *item = calloc(1, sizeof(*item));
     item->kind = ITEM_TIME;
+    item->now = now;
     post(m, item);
 }
 
 static void ticked(void *self, int64_t due)
 {
     Mixer *m = self;
-    post_time(m);
+    post_time(m, due);
     if (due < m->active_until) {
         timer_arm(&m->tick, due + TICK);
     }
@@ -392,8 +401,12 @@ static void port_push(void *mixer, void *voice, int64_t start_ns, uint32_t hz, c
         return;
     }
     Item *item = malloc(sizeof(*item) + frames * 2 * sizeof(*pairs));
-    *item =
-        (Item){.kind = ITEM_FRAMES, .voice = voice, .start_ns = start_ns, .hz = hz, .size = frames};
+    *item = (Item){.kind = ITEM_FRAMES,
+                   .now = clock_now(m->clock),
+                   .voice = voice,
+                   .start_ns = start_ns,
+                   .hz = hz,
+                   .size = frames};
     memcpy(item->data, pairs, frames * 2 * sizeof(*pairs));
     post(m, item);
     keep_ticking(m, IDLE_AFTER);
@@ -413,7 +426,7 @@ static void synth_write(void *backend, const uint8_t *data, size_t size)
         return;
     }
     Item *item = malloc(sizeof(*item) + size);
-    *item = (Item){.kind = ITEM_BYTES, .synth = s, .size = size};
+    *item = (Item){.kind = ITEM_BYTES, .now = clock_now(s->mixer->clock), .synth = s, .size = size};
     memcpy(item->data, data, size);
     post(s->mixer, item);
     keep_ticking(s->mixer, RINGS_ON);
@@ -517,7 +530,7 @@ void mixer_stop(Mixer *m)
         return;
     }
     timer_disarm(&m->tick);
-    post_time(m);
+    post_time(m, clock_now(m->clock));
     m->stopped = true;
     pthread_mutex_lock(&m->lock);
     m->ending = true;

@@ -127,6 +127,57 @@ static void a_minute_has_no_hole(void **state)
     ear_free(&s.ear);
 }
 
+typedef struct Player {
+    Studio *s;
+    void *voice;
+    Timer timer;
+    int64_t frames, every_ns;
+} Player;
+
+/* As chips do: a timer, and all frames up to now. */
+static void player_fires(void *self, int64_t due)
+{
+    Player *p = self;
+    int64_t to = (int64_t)clock_ticks(clock_now(&p->s->clock), 48000);
+    while (p->frames < to) {
+        int16_t pairs[480 * 2];
+        int64_t part = to - p->frames < 480 ? to - p->frames : 480;
+        for (int64_t i = 0; i < part; i++) {
+            pairs[i * 2] = pairs[i * 2 + 1] =
+                (int16_t)lrint(8000 * sin(2 * M_PI * 500 * (double)(p->frames + i) / 48000));
+        }
+        p->s->port.ops->push(p->s->port.mixer, p->voice,
+                             clock_ticks_to_ns((uint64_t)p->frames, 48000), 48000, pairs,
+                             (size_t)part);
+        p->frames += part;
+    }
+    timer_arm(&p->timer, due + p->every_ns);
+}
+
+static void a_busy_host_makes_no_hole(void **state)
+{
+    (void)state;
+    Studio s;
+    Player players[2] = {{.every_ns = 1 * MS}, {.every_ns = 5 * MS}};
+    studio(&s);
+    for (unsigned i = 0; i < 2; i++) {
+        players[i].s = &s;
+        players[i].voice = s.port.ops->open(s.port.mixer, "test");
+        timer_init(&players[i].timer, &s.clock, "player", player_fires, &players[i]);
+        timer_arm(&players[i].timer, 0);
+    }
+    srand(5);
+    for (unsigned i = 0; i < 300; i++) { /* the machine's thread is away for up to 100 ms */
+        clock_skip_to(&s.clock, clock_now(&s.clock) + rand() % (100 * MS));
+        clock_fire_due(&s.clock);
+    }
+    finish(&s);
+    assert_true(s.ear.frames > 48000 * 10);
+    assert_true(ear_longest_quiet(&s.ear, 1600, 480, s.ear.frames - 10000) < 10);
+    assert_true(fabs(ear_tone(&s.ear, 0, 500, 4800, 480000) - 16000) < 100);
+    ear_free(&s.ear);
+}
+
 static void voices_add_up_and_come_back(void **state)
 {
     (void)state;
@@ -318,6 +369,7 @@ int main(void)
         cmocka_unit_test(every_rate_keeps_pitch_level_and_length),
         cmocka_unit_test(a_gap_is_silence_of_its_length),
         cmocka_unit_test(a_minute_has_no_hole),
+        cmocka_unit_test(a_busy_host_makes_no_hole),
         cmocka_unit_test(voices_add_up_and_come_back),
         cmocka_unit_test(a_loaded_state_sets_time_back),
         cmocka_unit_test(midi_sounds_when_it_was_sent),
