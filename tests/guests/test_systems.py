@@ -62,6 +62,7 @@ def elks(engine):
 def openbsd(engine):
     with floppy(engine, 'openbsd.img') as vm:
         text = vm.wait_text('(I)nstall, (U)pgrade or (S)hell?', 180)
+        assert 'fd0 at fdc0 drive 0: 1.44MB' in text, text
         assert 'npx0 at isa0' in text and 'using exception 16' in text, text
         vm.type('s\n')
         vm.wait_text('\n#')
