@@ -75,6 +75,7 @@ def main():
     env = dict(os.environ, VITRINE_OUT=os.path.abspath(args.out),
                GUESTS=os.path.abspath(os.environ.get('GUESTS') or 'guests'))
     env['CMOCKA_MESSAGE_OUTPUT'] = 'TAP'
+    env.setdefault('LSAN_OPTIONS', f'suppressions={TESTS}/lsan.supp:print_suppressions=0')
     if args.long:
         env['VITRINE_LONG'] = '1'
     limit = 4 * 3600 if args.long else 600
