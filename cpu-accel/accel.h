@@ -1,4 +1,4 @@
-/* What every engine offers: interpreter, translator, kvm, check.
+/* What every engine offers: interpreter, translator, kvm.
  *
  * All calls but kick come on the machine's thread. Between calls of run the architectural state is
  * in the engine; pull brings it into Cpu, push takes it from there, so a machine can change its
@@ -21,7 +21,7 @@ typedef enum RunExit {
 typedef struct Accel Accel;
 
 typedef struct AccelOps {
-    const char *name; /* "kvm", "translator", "interpreter", "check" */
+    const char *name; /* "kvm", "translator", "interpreter" */
     /* Makes a->self; the Cpu and its board exist. On failure says in err what failed and which
      * engine to use. */
     bool (*open)(Accel *a, Err *err);
@@ -56,7 +56,6 @@ struct Accel {
 
 extern const AccelOps accel_interpreter;
 extern const AccelOps accel_translator;
-extern const AccelOps accel_check;
 extern const AccelOps accel_kvm;
 
 #endif

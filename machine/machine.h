@@ -46,7 +46,7 @@ typedef struct MachineConfig {
     char *name;
     uint32_t ram_mib; /* 1..3072 */
     char *cpu;        /* "pentium3" */
-    char *accel;      /* "auto", "interpreter", "translator", "kvm", "check" */
+    char *accel;      /* "auto", "interpreter", "translator", "kvm" */
     DriveConfig drive[MACHINE_MAX_DRIVES];
     char *boot_order, *boot_once; /* QEMU letters: a floppy, c disk, d CD, n network */
     bool boot_menu;

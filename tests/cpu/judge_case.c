@@ -223,7 +223,7 @@ const char *judge_exempt(const OpRow *row)
         {"RDPMC", "counters of the host"},
         {"SYSENTER", "would call the host's system"},
         {"ICEBP", "a virtual host's monitor injects it as a fault; the manual's trap is judged by "
-                  "tests/cpu/test_interrupt.c"},
+                  "tests/cpu/test_interpreter.c"},
         {"RSM", "only inside SMM; #UD outside is judged by tests/cpu/test_system.c"},
     };
     for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++) {

@@ -33,6 +33,18 @@ static void test_straight_line(void **state)
 }
 
 /* dec ecx; jnz back: any stopping point must be met exactly. */
+/* ICEBP is a trap: #DB is delivered with the address behind it. */
+static void test_icebp(void **state)
+{
+    (void)state;
+    Guest *g = flat();
+    CODE(g, "\xf1\xeb\xfe"); /* icebp; jmp $ */
+    guest_run(g, 2);
+    assert_int_equal(guest_vector(g), VEC_DB);
+    assert_int_equal(guest_read32(g, g->cpu->reg[ESP]), GUEST_CODE + 1);
+    guest_free(g);
+}
+
 static void test_exact_count(void **state)
 {
     (void)state;
@@ -526,6 +538,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_straight_line),
+        cmocka_unit_test(test_icebp),
         cmocka_unit_test(test_exact_count),
         cmocka_unit_test(test_page_crossing),
         cmocka_unit_test(test_fetch_fault_on_second_page),
