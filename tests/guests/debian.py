@@ -125,7 +125,7 @@ INIT = f'''#!/bin/busybox sh
 /bin/busybox --install -s /bin
 mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
 for module in $(cat /modules/order); do insmod /modules/$module; done
-for i in 1 2 3 4 5 6 7 8 9 10; do [ -e /dev/sda ] && [ -e /dev/sr0 ] && break; sleep 0.3; done
+[ -e /modules/ata_piix.ko ] && for i in 1 2 3 4 5 6 7 8 9 10; do [ -e /dev/sda ] && [ -e /dev/sr0 ] && break; sleep 0.3; done
 exec </dev/ttyS0 >/dev/ttyS0 2>&1
 stty -echo -onlcr
 echo {SHELL_READY}
@@ -134,19 +134,25 @@ exec setsid -c sh -i
 '''
 
 
-def initrd(path):
-    """Writes an initial RAM disk with a shell; returns its path."""
+def initrd(path, modules=MODULES, there=(), files=None):
+    """Writes an initial RAM disk with a shell; returns its path.
+
+    It loads `modules`; those of `there` lie in /modules for the test to load, what they need is loaded. files: {name: bytes}.
+    """
     kernel, tools = kernel_package(), package('busybox-static:i386')
     with open(os.path.join(tools, 'bin', 'busybox'), 'rb') as file:
         busybox = file.read()
     none, directory, program = (0, 0), 0o040755, 0o100755
-    entries = [(name, directory, b'', none) for name in ('bin', 'dev', 'modules')]
+    entries = [(name, directory, b'', none) for name in ('bin', 'dev', 'etc', 'modules')]
     entries += [('dev/console', 0o020600, b'', (5, 1)), ('bin/busybox', program, busybox, none),
                 ('init', program, INIT.encode(), none)]
-    order = module_files(kernel, MODULES)
+    entries += [(name, 0o100755, data, none) for name, data in (files or {}).items()]
+    order = module_files(kernel, [*modules, *there])
     for module in order:
         with open(module, 'rb') as file:
             entries.append(('modules/' + os.path.basename(module), 0o100644, file.read(), none))
+    waiting = [name.replace('-', '_') for name in there]
+    order = [module for module in order if os.path.basename(module)[:-3].replace('-', '_') not in waiting]
     entries.append(('modules/order', 0o100644, ' '.join(map(os.path.basename, order)).encode(), none))
     with open(path, 'wb') as file:
         file.write(gzip.compress(cpio(entries), 6, mtime=0))

@@ -3,12 +3,11 @@
 import atexit
 import os
 import shutil
-import socket
 import tempfile
-import time
 
 import debian
 import guest
+from linux import Linux
 
 folder = tempfile.mkdtemp(prefix='vitrine-guests-')
 atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -33,48 +32,6 @@ def disc():
         made['sum'] = debian.noise(material('noise'), NOISE)
         made['disc'] = debian.iso(material('data.iso'), folder, {'noise': material('noise')})
     return made['disc']
-
-
-class Console:
-    """The guest's serial port."""
-
-    def __init__(self, path):
-        self.socket, self.text = socket.socket(socket.AF_UNIX), ''
-        self.socket.connect(path)
-
-    def wait(self, wanted, timeout):
-        end = time.monotonic() + timeout * guest.PATIENCE
-        while wanted not in self.text:
-            self.socket.settimeout(max(0.01, end - time.monotonic()))
-            try:
-                data = self.socket.recv(65536)
-            except socket.timeout:
-                data = b''
-            if not data:
-                raise AssertionError(f'{wanted!r} did not come; the serial port said:\n{self.text[-3000:]}')
-            self.text += data.decode('utf-8', 'replace')
-        before, self.text = self.text.split(wanted, 1)
-        return before
-
-    def run(self, command, timeout=60):
-        """Runs a shell command; returns what it printed. Fails when it does."""
-        self.socket.sendall((command + '; echo "@$((6*111))@$?@"\n').encode())
-        printed = self.wait('@666@', timeout)
-        status = self.wait('@', timeout)
-        assert status == '0', f'{command}: status {status}\n{printed}'
-        return printed
-
-
-class Linux(guest.Guest):
-    def __init__(self, engine, *arguments, snapshot=True):
-        path = os.path.join(tempfile.mkdtemp(dir=folder), 'serial')
-        super().__init__(engine, '-no-reboot', '-serial', f'unix:{path},server,nowait', *arguments, memory=128, snapshot=snapshot)
-        self.console = Console(path)
-
-    def shell(self):
-        self.console.wait(debian.SHELL_READY, 180)
-        self.console.run('echo 1 > /proc/sys/kernel/printk')
-        return self.console
 
 
 def direct(engine, append, *more, **settings):
