@@ -38,6 +38,7 @@ enum {
     MODE_DECREMENT = 0x20,
     MODE_SELECT = 0xc0,
     MODE_CASCADE = 0xc0,
+    LISTENERS = 4, /* of a channel */
 };
 
 typedef struct Channel {
@@ -51,8 +52,10 @@ typedef struct Channel {
         bool software_request;
         bool terminal_count;
     } g;
-    void (*ready)(void *self);
-    void *self;
+    struct {
+        void (*ready)(void *self);
+        void *self;
+    } listener[LISTENERS]; /* of the cards that can be set to this channel */
 } Channel;
 
 struct Dma {
@@ -106,8 +109,10 @@ static void tell_ready(Dma *dma, unsigned before)
     unsigned opened = able_set(dma) & ~before;
     for (unsigned i = 0; i < CHANNELS; i++) {
         Channel *c = &dma->channel[i];
-        if (opened & 1u << i && c->g.request && c->ready) {
-            c->ready(c->self);
+        for (unsigned n = 0; n < LISTENERS; n++) {
+            if (opened & 1u << i && c->g.request && c->listener[n].ready) {
+                c->listener[n].ready(c->listener[n].self);
+            }
         }
     }
 }
@@ -216,9 +221,13 @@ static void dma_do_request(void *controller, unsigned n, bool level)
 
 static void dma_do_listen(void *controller, unsigned n, void (*ready)(void *self), void *self)
 {
-    Dma *dma = controller;
-    dma->channel[n].ready = ready;
-    dma->channel[n].self = self;
+    Channel *c = &((Dma *)controller)->channel[n];
+    unsigned place = 0;
+    while (place < LISTENERS - 1 && c->listener[place].ready && c->listener[place].self != self) {
+        place++;
+    }
+    c->listener[place].ready = ready;
+    c->listener[place].self = self;
 }
 
 /* Software requests have no device: the controller runs the channel to its end by itself, masked or

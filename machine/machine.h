@@ -63,6 +63,7 @@ typedef struct MachineConfig {
     char *
         device[MACHINE_MAX_DEVICES]; /* QEMU's -device argument: "isa-debug-exit,iobase=0xf4" ... */
     char *object[MACHINE_MAX_DEVICES]; /* QEMU's -object argument */
+    bool no_defaults;                  /* no card that no option asks for */
     bool snapshot;                     /* all drives */
     bool no_reboot, no_shutdown;
     bool start_paused; /* -S */

@@ -172,6 +172,7 @@ static const CardKind card_kinds[] = {
     {"adlib", sound_plug_adlib, "iobase, opl3", true},
     {"AC97", sound_plug_ac97, "addr", true},
     {"ES1370", sound_plug_es1370, "addr", true},
+    {"gus", sound_plug_gus, "iobase, irq, dma, memory", true},
     {"mpu401", sound_plug_mpu401, "iobase, irq, soundfont", true},
 };
 
@@ -272,7 +273,7 @@ bool pc_cards_plug(PcCards *cards, Err *err)
             return false;
         }
     }
-    if (!cards->sound && !sound_plug_default(cards, err)) {
+    if (!cards->sound && !c->no_defaults && !sound_plug_default(cards, err)) {
         return false;
     }
     for (unsigned i = 0; i < MACHINE_MAX_DEVICES; i++) {

@@ -5,12 +5,14 @@
 
 #include "chipset/cards/ac97.h"
 #include "chipset/cards/es1370.h"
+#include "chipset/cards/gus.h"
 #include "chipset/cards/mpu401.h"
 #include "chipset/cards/opl3.h"
 #include "chipset/cards/sb16.h"
 #include "machine/host/midi_synth.h"
 
 enum { BLASTER_BASE = 0x220, BLASTER_IRQ = 5, ADLIB_BASE = 0x388, MPU_BASE = 0x330, MPU_IRQ = 9 };
+enum { GUS_BASE = 0x240, GUS_IRQ = 7, GUS_DMA = 3 };
 
 static const uint8_t blaster_irqs[SB_IRQS] = {9, 5, 7, 10};
 
@@ -153,6 +155,47 @@ bool sound_plug_mpu401(PcCards *cards, KeyValues *kv, Err *err)
                                .midi = synthesizer(cards, value_find(kv, "soundfont"))},
                "mpu401");
     return true;
+}
+
+static bool check_gus(uint32_t base, uint32_t irq, uint32_t dma, uint32_t memory, Err *err)
+{
+    if (base < 0x210 || base > 0x260 || base & 15) {
+        return err_set(err, "-device gus,iobase=0x%x: use 0x210, 0x220 .. 0x260", base);
+    }
+    if (!gus_has_irq(irq)) {
+        return err_set(err, "-device gus,irq=%u: use 2, 3, 5, 7, 9, 11, 12 or 15", irq);
+    }
+    if (!gus_has_dma(dma)) {
+        return err_set(err, "-device gus,dma=%u: use 1, 3, 5, 6 or 7", dma);
+    }
+    return (memory && memory % 256 == 0) ||
+           err_set(err, "-device gus,memory=%u: use 256, 512, 768 or 1024 (KiB)", memory);
+}
+
+bool sound_plug_gus(PcCards *cards, KeyValues *kv, Err *err)
+{
+    static const char *const elsewhere[] = {"audiodev", "freq", NULL};
+    static const uint8_t irqs[] = {3, 5, 7, 9, 11, 12, 15}, channels[] = {1, 3, 5, 6, 7};
+    uint32_t base = GUS_BASE, irq = GUS_IRQ, dma = GUS_DMA, memory = 1024;
+    value_ignore(kv, elsewhere);
+    if (!only_one(cards, "gus", err) || !value_number(kv, "iobase", 0, 0xffff, &base, err) ||
+        !value_number(kv, "irq", 0, 15, &irq, err) || !value_number(kv, "dma", 0, 7, &dma, err) ||
+        !value_number(kv, "memory", 0, 1024, &memory, err) ||
+        !check_gus(base, irq, dma, memory, err)) {
+        return false;
+    }
+    GusConfig config = {.base = (uint16_t)base,
+                        .irq_choice = (uint8_t)irq,
+                        .dma_choice = (uint8_t)dma,
+                        .memory_kib = memory,
+                        .audio = mixer_port(cards->mixer)};
+    for (unsigned i = 0; i < sizeof(irqs); i++) {
+        config.irq[irqs[i]] = cards->irq(cards->board, irqs[i]);
+    }
+    for (unsigned i = 0; i < sizeof(channels); i++) {
+        config.dma[channels[i]] = dma_line(cards->dma, channels[i]);
+    }
+    return gus_new(cards->b, &config, "gus", err) != NULL;
 }
 
 bool sound_plug_es1370(PcCards *cards, KeyValues *kv, Err *err)

@@ -9,6 +9,7 @@ bool sound_plug_sb16(PcCards *cards, KeyValues *kv, Err *err);
 bool sound_plug_adlib(PcCards *cards, KeyValues *kv, Err *err);
 bool sound_plug_ac97(PcCards *cards, KeyValues *kv, Err *err);
 bool sound_plug_es1370(PcCards *cards, KeyValues *kv, Err *err);
+bool sound_plug_gus(PcCards *cards, KeyValues *kv, Err *err);
 bool sound_plug_mpu401(PcCards *cards, KeyValues *kv, Err *err);
 /* What a machine has that says nothing of sound: a Sound Blaster 16 at 220h, IRQ 5, DMA 1 and 5,
  * with its FM synthesizer and MPU-401. */

@@ -93,7 +93,8 @@ const OptionDef option_table[] = {
     OPTION("nic", "BACKEND[,model=CARD][,KEY=VALUE]...", nic, "a network card and where its cable goes: user, none ..."),
     OPTION("netdev", "BACKEND,id=ID[,KEY=VALUE]...", netdev, "names a network for -device CARD,netdev=ID"),
     OPTION("net", "nic|BACKEND[,KEY=VALUE]...", net, "older spelling of -nic"),
-    STORE("audiodev", "sdl|wav|none[,KEY=VALUE]...", MACHINE(audiodev), "where sound goes"),
+    STORE("audiodev", "sdl|wav|none[,KEY=VALUE]...", MACHINE(audiodev), "where sound goes; path=, latency=MS"),
+    FLAG("nodefaults", MACHINE(no_defaults), "no Sound Blaster unless -device names it"),
 
     HEADING("Control and log"),
     OPTION("qmp", "unix:PATH,server,nowait", qmp, "a control socket that speaks QMP"),
@@ -126,7 +127,6 @@ const OptionDef option_table[] = {
     IGNORED("acpi", NULL, NULL),
     IGNORED("no-hpet", NULL, NULL),
     IGNORED("no-fd-bootchk", NULL, "the firmware's floppy check stays"),
-    IGNORED("nodefaults", NULL, NULL),
     IGNORED("no-user-config", NULL, NULL),
     IGNORED("nodefconfig", NULL, NULL),
     IGNORED("win2k-hack", NULL, NULL),

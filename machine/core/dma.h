@@ -20,8 +20,8 @@ typedef struct DmaOps {
                        bool to_memory, bool *terminal_count);
     /* The DREQ pin, visible in the controller's status register. */
     void (*request)(void *controller, unsigned channel, bool level);
-    /* Calls ready(self) each time the channel becomes able to transfer while DREQ is up. One
-     * listener a channel. */
+    /* Calls ready(self) each time the channel becomes able to transfer while DREQ is up. Up to
+     * four cards listen to a channel that they can be set to; each looks whether it waits. */
     void (*listen)(void *controller, unsigned channel, void (*ready)(void *self), void *self);
 } DmaOps;
 
