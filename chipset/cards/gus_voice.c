@@ -22,7 +22,7 @@ enum {
     MAX_BEHIND_NS = 50000000,
     VOLUME_MAX = (1 << 21) - 1,
     RATE_SHIFT_STEP = 3,  /* each step of the ramp's rate is eight times slower */
-    CAPACITOR_SHIFT = 12, /* 1.7 Hz at 44100 frames a second */
+    CAPACITOR_SHIFT = 10, /* 6.9 Hz at 44100 frames a second */
 };
 
 /* Registers of a voice; reads have bit 7 set. */
