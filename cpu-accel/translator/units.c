@@ -134,7 +134,8 @@ static void emit_link(Translator *t, Unit *u, Link *link, uint32_t target)
     Code *c = &t->code;
     uint8_t *miss = NULL;
     *link = (Link){.from = u, .target = target};
-    if (target < u->eip || target - u->eip < (uint32_t)u->size + u->tail) { /* backwards: a loop may close here */
+    if (target < u->eip ||
+        target - u->eip < (uint32_t)u->size + u->tail) { /* backwards: a loop may close here */
         emit_mov_imm(c, R8, target);
         emit_poll(c);
     }
@@ -389,7 +390,7 @@ static void emit_unit(Translator *t, Unit *u, SelectEnd end)
     for (unsigned i = 0; i < u->count; i++) {
         Insn *in = &u->insn[i];
         bool last = end != END_NONE && i == u->count - 1U;
-        if (last) {
+        if (last || in->op == OP_FLDCW) { /* which may leave, and show what was noted */
             emit_note(t, &notes);
         }
         size_t start = c->at;

@@ -6,6 +6,7 @@
 
 #include "cpu-accel/x86/control.h"
 #include "cpu-accel/x86/mem.h"
+#include "machine/host/host_time.h"
 
 static uint8_t acknowledge(void *self)
 {
@@ -32,7 +33,7 @@ static void map_changed(void *self)
     a->ops->map_changed(a);
 }
 
-Guest *guest_new(CpuModel model, const AccelOps *ops)
+static Guest *make(CpuModel model, const AccelOps *ops, bool host_time)
 {
     Err err = {""};
     Guest *g = calloc(1, sizeof(*g));
@@ -45,7 +46,12 @@ Guest *guest_new(CpuModel model, const AccelOps *ops)
     RamView view = {true, true, block->at, block->at};
     bus_claim_ram(g->board->memory, 0, GUEST_RAM, &view, "ram");
     g->cpu = cpu_new(g->board, model, &(CpuPins){.acknowledge = acknowledge, .self = g});
-    clock_use_count(&g->board->clock, &g->cpu->executed, 0);
+    if (host_time) {
+        clock_use_host(&g->board->clock, host_time_ns);
+        clock_run(&g->board->clock, true);
+    } else {
+        clock_use_count(&g->board->clock, &g->cpu->executed, 0);
+    }
     g->accel = (Accel){.ops = ops, .cpu = g->cpu, .board = g->board};
     if (!ops->open(&g->accel, &err)) {
         fail_msg("%s", err.text);
@@ -53,6 +59,16 @@ Guest *guest_new(CpuModel model, const AccelOps *ops)
     g->board->ram.listener = (RamListener){code_changed, flags_set, &g->accel};
     bus_listen(g->board->memory, map_changed, &g->accel);
     return g;
+}
+
+Guest *guest_new(CpuModel model, const AccelOps *ops)
+{
+    return make(model, ops, false);
+}
+
+Guest *guest_new_in_host_time(CpuModel model, const AccelOps *ops)
+{
+    return make(model, ops, true);
 }
 
 void guest_free(Guest *g)

@@ -33,6 +33,8 @@ typedef struct Guest {
 } Guest;
 
 Guest *guest_new(CpuModel model, const AccelOps *ops);
+/* With the host's clock, for an engine that cannot count instructions. */
+Guest *guest_new_in_host_time(CpuModel model, const AccelOps *ops);
 void guest_free(Guest *g);
 
 /* Registers, segments and tables for flat 32-bit code at CPL 0, or for real mode with all bases 0

@@ -26,7 +26,9 @@ enum {
     JUDGE_BATCH = 64,
     JUDGE_PATCHES = 8,
     JUDGE_PATCH_ROOM = 768,
-    JUDGE_CODE_ROOM = 24,
+    JUDGE_CODE_ROOM = 24, /* of one instruction, with what stands behind it */
+    JUDGE_PARTS = 8,      /* instructions of a sequence */
+    JUDGE_BYTES = JUDGE_PARTS * 16,
 };
 
 #define JUDGE_SYSTEM 0xd5400000u
@@ -64,12 +66,23 @@ typedef struct JudgePatch {
     uint16_t size, from; /* from: offset in JudgeCase.patch_bytes */
 } JudgePatch;
 
+/* One instruction of a sequence. */
+typedef struct JudgePart {
+    uint16_t op;
+    uint8_t length;
+    uint8_t relative; /* bytes of a branch displacement at its end; 0: it is no branch */
+    uint8_t to; /* which instruction the branch goes to; the number of parts: behind the last */
+    uint8_t bytes[16];
+} JudgePart;
+
 typedef struct JudgeCase {
     uint64_t seed, number;
-    uint16_t op;
+    uint16_t op;    /* OP_INVALID for a sequence */
     uint8_t length; /* of bytes */
-    uint8_t bytes[JUDGE_CODE_ROOM];
-    Insn in;
+    uint8_t bytes[JUDGE_BYTES];
+    Insn in;        /* of a single instruction */
+    unsigned parts; /* of a sequence, else 0 */
+    JudgePart part[JUDGE_PARTS];
     uint32_t code_at; /* linear */
     JudgeState before;
     unsigned patches, patch_used;
@@ -135,6 +148,16 @@ void judge_base_make(JudgeMemory *base, uint64_t seed, uint64_t number);
  * encoding came up. */
 bool judge_case_make(JudgeCase *c, uint64_t seed, uint64_t number);
 void judge_fx_init(JudgeFx *fx);
+/* Does the host, being of a newer generation, read this encoding otherwise by design? */
+bool judge_refused(const Insn *in);
+
+/* judge_sequence.c */
+/* May the row stand in a sequence? */
+bool judge_sequence_row(const OpRow *row);
+/* Makes sequence `number`: 2 to JUDGE_PARTS instructions that run one into the other. */
+bool judge_sequence_make(JudgeCase *c, uint64_t seed, uint64_t number);
+/* The same without one of its instructions; at least one must stay. */
+void judge_sequence_drop(JudgeCase *c, unsigned part);
 
 /* judge_native.c */
 typedef struct JudgeNative JudgeNative;
@@ -146,16 +169,22 @@ JudgeShared *judge_native_shared(JudgeNative *n);
  * started anew. */
 bool judge_native_run(JudgeNative *n);
 void judge_native_free(JudgeNative *n);
+/* The host's x87 data pointer moves only at exceptions (CPUID.7.EBX bit 6). */
+bool judge_native_data_on_exception(void);
 
 /* judge_engine.c */
 typedef struct JudgeEngine JudgeEngine;
-/* NULL, with the reason: this host cannot run it. */
+/* NULL, with the reason: this host cannot run it. The engine that counts instructions can also
+ * trace. */
 JudgeEngine *judge_engine_new(const AccelOps *ops, const char **why);
 void judge_engine_free(JudgeEngine *e);
 const char *judge_engine_name(const JudgeEngine *e);
 /* False: it did not come to an end. */
 bool judge_engine_run(JudgeEngine *e, const JudgeMemory *base, const JudgeCase *c,
                       JudgeState *after);
+/* Did the case, on its way, come to an instruction that is not judged (a jump to random bytes may)?
+ * `tracer` is an engine that counts. */
+bool judge_engine_strays(JudgeEngine *tracer, const JudgeMemory *base, const JudgeCase *c);
 const uint8_t *judge_engine_page(const JudgeEngine *e, unsigned page);
 
 /* judge_compare.c */

@@ -1,209 +1,7 @@
 /* Makes the native judge's cases from the opcode list. */
-#include "tests/cpu/judge.h"
-
 #include <string.h>
 
-/* clang-format off */
-const JudgeSegment judge_segments[SEGMENT_COUNT] = {
-    [SEGMENT_CODE32]       = {0,                     0xfffff, .pages = true, .big = true, .code = true},
-    [SEGMENT_CODE32_SMALL] = {JUDGE_CODE,            0x1fff, .big = true, .code = true},
-    [SEGMENT_CODE16]       = {JUDGE_CODE,            0x1ffe, .code = true},
-    [SEGMENT_CODE16_HIGH]  = {JUDGE_CODE - 0xe000,   0xffff, .code = true},
-    [SEGMENT_FLAT]         = {0,                     0xfffff, .pages = true, .big = true},
-    [SEGMENT_SMALL]        = {JUDGE_DATA,            0x17fd, .big = true},
-    [SEGMENT_DATA16]       = {JUDGE_DATA - 0x4003,   0xffff, .pages = false},
-    [SEGMENT_DOWN32]       = {JUDGE_DATA - 0x10000,  0x107fe, .big = true, .down = true},
-    [SEGMENT_DOWN16]       = {JUDGE_DATA,            0x7ff, .down = true},
-    [SEGMENT_READ_ONLY]    = {0,                     0xfffff, .pages = true, .big = true, .fixed = true},
-    [SEGMENT_EXECUTE_ONLY] = {0,                     0xfffff, .pages = true, .big = true, .code = true, .fixed = true},
-    [SEGMENT_ABSENT]       = {0,                     0xfffff, .pages = true, .big = true, .absent = true},
-    [SEGMENT_STACK32]      = {JUDGE_STACK,           0xdff, .big = true},
-    [SEGMENT_STACK16]      = {JUDGE_STACK,           0xdff, .pages = false},
-    [SEGMENT_STACK16_HIGH] = {JUDGE_STACK - 0xf000,  0xffff, .pages = false},
-    [SEGMENT_STACK_DOWN]   = {JUDGE_STACK - 0x10000, 0x101ff, .big = true, .down = true},
-};
-/* clang-format on */
-
-static unsigned access_of(const JudgeSegment *s)
-{
-    unsigned access = SEG_S | SEG_DPL | SEG_ACCESSED | (s->absent ? 0 : SEG_PRESENT);
-    return access | (s->code ? SEG_CODE : 0) | (s->down ? SEG_EXPAND_DOWN : 0) |
-           (s->fixed ? 0 : SEG_WRITABLE) | (s->big ? SEG_BIG : 0) |
-           (s->pages ? SEG_GRANULARITY : 0);
-}
-
-SegReg judge_segment_reg(unsigned number)
-{
-    const JudgeSegment *s = &judge_segments[number];
-    uint32_t limit = s->pages ? s->limit << 12 | 0xfff : s->limit;
-    return (SegReg){judge_selector(number), access_of(s), s->base, limit};
-}
-
-uint64_t judge_segment_descriptor(unsigned number)
-{
-    const JudgeSegment *s = &judge_segments[number];
-    uint64_t access = access_of(s);
-    return (s->limit & 0xffff) | (uint64_t)(s->base & 0xffffff) << 16 | access << 40 |
-           (uint64_t)(s->limit >> 16 & 0xf) << 48 | (uint64_t)(s->base >> 24) << 56;
-}
-
-/* --- randomness --- */
-
-typedef struct Maker {
-    JudgeCase *c;
-    const OpRow *row;
-    uint64_t random;
-    unsigned modrm_at, disp_at, disp_size; /* in bytes; 0: none */
-    unsigned data[SEG_COUNT];              /* segment numbers; SEGMENT_COUNT: null */
-} Maker;
-
-static uint64_t mix(uint64_t x)
-{
-    x ^= x >> 30;
-    x *= 0xbf58476d1ce4e5b9u;
-    x ^= x >> 27;
-    x *= 0x94d049bb133111ebu;
-    return x ^ x >> 31;
-}
-
-static uint32_t random32(Maker *m)
-{
-    m->random ^= m->random << 13;
-    m->random ^= m->random >> 7;
-    m->random ^= m->random << 17;
-    return (uint32_t)(m->random >> 24);
-}
-
-static uint64_t random64(Maker *m)
-{
-    uint64_t high = random32(m);
-    return high << 32 | random32(m);
-}
-
-static bool chance(Maker *m, unsigned percent)
-{
-    return random32(m) % 100 < percent;
-}
-
-static uint32_t integer(Maker *m)
-{
-    static const uint32_t edges[] = {
-        0, 1,          2,   0x7f,  0x80, 0xff, 0x7fff,     0x8000,     0xffff, 0x99, 0x9a,
-        9, 0xfffffffe, ~0u, 0x10f, 31,   32,   0x7fffffff, 0x80000000, 16,     8};
-    uint32_t r = random32(m);
-    return r % 5 < 2 ? edges[(r >> 3) % (sizeof edges / sizeof edges[0])]
-                     : random32(m) >> r % 3 * 8;
-}
-
-static uint32_t real32(Maker *m)
-{
-    static const uint32_t edges[] = {0,          0x80000000, 0x3f800000, 0xbf800000, 0x7f800000,
-                                     0xff800000, 0x7fc00000, 0x7f800001, 0xffc12345, 1,
-                                     0x807fffff, 0x00800000, 0x7f7fffff, 0x4f000000, 0xcf000000,
-                                     0x3f000000, 0x40490fdb, 0x5f000000, 0x34000000};
-    uint32_t r = random32(m);
-    if (r % 4 == 0) {
-        return edges[(r >> 3) % (sizeof edges / sizeof edges[0])];
-    }
-    return r % 4 == 1 ? random32(m) : (random32(m) & 0x807fffff) | (0x3f8 + r % 16) << 20;
-}
-
-static uint64_t real64(Maker *m)
-{
-    static const uint64_t edges[] = {
-        0,
-        0x8000000000000000,
-        0x3ff0000000000000,
-        0xbff0000000000000,
-        0x7ff0000000000000,
-        0xfff0000000000000,
-        0x7ff8000000000000,
-        0x7ff0000000000001,
-        0xfff8123456789abc,
-        1,
-        0x800fffffffffffff,
-        0x0010000000000000,
-        0x7fefffffffffffff,
-        0x41e0000000000000,
-        0xc1e0000000200000,
-        0x43e0000000000000,
-        0x3fe0000000000000,
-        0x47efffffe0000000,
-        0x380fffffffffffff,
-    };
-    uint32_t r = random32(m);
-    if (r % 4 == 0) {
-        return edges[(r >> 3) % (sizeof edges / sizeof edges[0])];
-    }
-    return r % 4 == 1 ? random64(m)
-                      : (random64(m) & 0x800fffffffffffff) | (uint64_t)(0x3f8 + r % 16) << 52;
-}
-
-static Float80 real80(Maker *m)
-{
-    static const Float80 edges[] = {
-        {0, 0},
-        {0, 0x8000},
-        {0x8000000000000000, 0x3fff},
-        {0x8000000000000000, 0xbfff},
-        {0x8000000000000000, 0x7fff},
-        {0x8000000000000000, 0xffff},
-        {0xc000000000000000, 0x7fff},
-        {0xc000000000000000, 0xffff}, /* the indefinite */
-        {0x8000000000000001, 0x7fff},
-        {1, 0},
-        {0x7fffffffffffffff, 0x8000},
-        {0x8000000000000000, 0}, /* pseudo-denormal */
-        {0x8000000000000000, 1},
-        {0x4000000000000000, 0x3fff}, /* unnormal */
-        {0, 0x7fff},                  /* pseudo-infinity */
-        {0xffffffffffffffff, 0x7ffe},
-        {0x8000000000000000, 0x401e},
-        {0x8000000000000000, 0xc03e},
-        {0xc90fdaa22168c235, 0x4000},
-        {0xffffffffffffffff, 0x3ffe},
-    };
-    uint32_t r = random32(m);
-    if (r % 4 == 0) {
-        return edges[(r >> 3) % (sizeof edges / sizeof edges[0])];
-    }
-    if (r % 8 == 1) {
-        return (Float80){random64(m), (uint16_t)random32(m)};
-    }
-    return (Float80){random64(m) | 0x8000000000000000u,
-                     (uint16_t)((r >> 3 & 0x8000) | (0x3fe0 + (r >> 8) % 64))};
-}
-
-/* 16 bytes of one kind of operand. */
-static void operand(Maker *m, void *to)
-{
-    uint64_t q[2] = {0, 0};
-    uint32_t d[4];
-    Float80 t;
-
-    switch (random32(m) % 4) {
-    case 0:
-        for (unsigned i = 0; i < 4; i++) {
-            d[i] = integer(m);
-        }
-        memcpy(q, d, sizeof(q));
-        break;
-    case 1:
-        for (unsigned i = 0; i < 4; i++) {
-            d[i] = real32(m);
-        }
-        memcpy(q, d, sizeof(q));
-        break;
-    case 2:
-        q[0] = real64(m);
-        q[1] = real64(m);
-        break;
-    default:
-        t = real80(m);
-        memcpy(q, &t, 10);
-    }
-    memcpy(to, q, sizeof(q));
-}
+#include "tests/cpu/judge_maker.h"
 
 /* --- which rows --- */
 
@@ -248,15 +46,16 @@ void judge_fx_init(JudgeFx *fx)
 
 static uint16_t random_control(Maker *m)
 {
-    return chance(m, 50) ? 0x37f
-                         : (uint16_t)((random32(m) & 0x1f00) | 0x40 |
-                                      (chance(m, 50) ? 0x3f : random32(m) & 0x3f));
+    return maker_chance(m, 50)
+               ? 0x37f
+               : (uint16_t)((maker_random32(m) & 0x1f00) | 0x40 |
+                            (maker_chance(m, 50) ? 0x3f : maker_random32(m) & 0x3f));
 }
 
 static uint16_t random_status(Maker *m, uint16_t control)
 {
-    uint16_t status = (uint16_t)(random32(m) & 0x787f);
-    if (!chance(m, 5)) {
+    uint16_t status = (uint16_t)(maker_random32(m) & 0x787f);
+    if (!maker_chance(m, 5)) {
         status &= (uint16_t)(0xffc0 | (control & 0x3f));
     }
     if (status & ~control & 0x3f) {
@@ -267,27 +66,30 @@ static uint16_t random_status(Maker *m, uint16_t control)
 
 static uint32_t random_mxcsr(Maker *m)
 {
-    if (chance(m, 50)) {
+    if (maker_chance(m, 50)) {
         return 0x1f80;
     }
-    uint32_t masks = chance(m, 60) ? 0x1f80 : random32(m) & 0x1f80;
-    return masks | (random32(m) & 0xe07f);
+    uint32_t masks = maker_chance(m, 60) ? 0x1f80 : maker_random32(m) & 0x1f80;
+    return masks | (maker_random32(m) & 0xe07f);
 }
 
-static void random_fx(Maker *m, JudgeFx *fx)
+void maker_fx(Maker *m, JudgeFx *fx)
 {
     fx->control = random_control(m);
     fx->status = random_status(m, fx->control);
-    fx->valid = chance(m, 60) ? 0xff : (uint8_t)random32(m);
+    fx->valid = maker_chance(m, 60) ? 0xff : (uint8_t)maker_random32(m);
+    fx->opcode = (uint16_t)(maker_random32(m) & 0x7ff);
+    fx->ip = maker_random32(m);
+    fx->data = maker_random32(m);
     fx->mxcsr = random_mxcsr(m);
     for (unsigned i = 0; i < 8; i++) {
-        fx->st[i] = real80(m);
-        operand(m, &fx->xmm[i]);
+        fx->st[i] = maker_real80(m);
+        maker_operand(m, &fx->xmm[i]);
     }
     if (m->row->traits & T_MMX) {
         for (unsigned i = 0; i < 8; i++) {
             uint64_t q[2];
-            operand(m, q);
+            maker_operand(m, q);
             fx->st[i].mantissa = q[0];
         }
     }
@@ -304,7 +106,7 @@ static void patch(Maker *m, uint32_t linear, const void *bytes, unsigned size)
     c->patch_used += size;
 }
 
-static void choose_segments(Maker *m)
+void maker_segments(Maker *m)
 {
     static const uint8_t codes[] = {SEGMENT_CODE32, SEGMENT_CODE32_SMALL, SEGMENT_CODE16,
                                     SEGMENT_CODE16, SEGMENT_CODE16_HIGH};
@@ -314,33 +116,33 @@ static void choose_segments(Maker *m)
                                     SEGMENT_SMALL,  SEGMENT_DATA16, SEGMENT_DATA16,
                                     SEGMENT_DOWN32, SEGMENT_DOWN16, SEGMENT_READ_ONLY,
                                     SEGMENT_CODE32, SEGMENT_COUNT};
-    bool flat = chance(m, 50);
+    bool flat = maker_chance(m, 50);
 
     for (unsigned i = 0; i < SEG_COUNT; i++) {
         m->data[i] = SEGMENT_FLAT;
         if (!flat) {
-            m->data[i] = datas[random32(m) % sizeof(datas)];
-        } else if (i >= FS && chance(m, 30)) {
+            m->data[i] = datas[maker_random32(m) % sizeof(datas)];
+        } else if (i >= FS && maker_chance(m, 30)) {
             m->data[i] = SEGMENT_COUNT;
         }
     }
     m->data[CS] = SEGMENT_CODE32;
     m->data[SS] = SEGMENT_FLAT;
     if (!flat) {
-        m->data[CS] = codes[random32(m) % sizeof(codes)];
-        m->data[SS] = stacks[random32(m) % sizeof(stacks)];
+        m->data[CS] = codes[maker_random32(m) % sizeof(codes)];
+        m->data[SS] = stacks[maker_random32(m) % sizeof(stacks)];
     }
     for (unsigned i = 0; i < SEG_COUNT; i++) {
         m->c->before.seg[i] = m->data[i] == SEGMENT_COUNT ? 0 : judge_selector(m->data[i]);
     }
 }
 
-static uint32_t base_of(const Maker *m, unsigned seg)
+uint32_t maker_base_of(const Maker *m, unsigned seg)
 {
     return m->data[seg] == SEGMENT_COUNT ? 0 : judge_segments[m->data[seg]].base;
 }
 
-static bool code_big(const Maker *m)
+bool maker_code_big(const Maker *m)
 {
     return judge_segments[m->data[CS]].big;
 }
@@ -353,49 +155,49 @@ static uint32_t data_spot(Maker *m)
     static const uint32_t edges[] = {JUDGE_DATA,          JUDGE_DATA + 0x1000, JUDGE_DATA + 0x2000,
                                      JUDGE_DATA + 0x17fe, JUDGE_DATA + 0x7ff,  JUDGE_DATA + 0x3000,
                                      JUDGE_DATA + 0xbffc};
-    uint32_t r = random32(m) % 100;
+    uint32_t r = maker_random32(m) % 100;
     if (r < 2) {
-        return random32(m);
+        return maker_random32(m);
     }
     if (r < 15) {
-        return edges[random32(m) % (sizeof edges / sizeof edges[0])] - random32(m) % 18;
+        return edges[maker_random32(m) % (sizeof edges / sizeof edges[0])] - maker_random32(m) % 18;
     }
     if (r < 19) {
-        return JUDGE_DATA + 0x2000 + random32(m) % 0xf00;
+        return JUDGE_DATA + 0x2000 + maker_random32(m) % 0xf00;
     }
-    uint32_t spot = JUDGE_DATA + 0x100 + random32(m) % 0x1c00;
-    return chance(m, 60) ? spot & ~15u : spot;
+    uint32_t spot = JUDGE_DATA + 0x100 + maker_random32(m) % 0x1c00;
+    return maker_chance(m, 60) ? spot & ~15u : spot;
 }
 
-static uint32_t stack_spot(Maker *m)
+uint32_t maker_stack_spot(Maker *m)
 {
-    uint32_t r = random32(m) % 100;
+    uint32_t r = maker_random32(m) % 100;
     if (r < 2) {
-        return random32(m);
+        return maker_random32(m);
     }
     if (r < 8) {
         return JUDGE_STACK +
-               (chance(m, 50)   ? 0
-                : chance(m, 50) ? 0xe00u
-                                : 0x1000u) -
-               18 + random32(m) % 36;
+               (maker_chance(m, 50)   ? 0
+                : maker_chance(m, 50) ? 0xe00u
+                                      : 0x1000u) -
+               18 + maker_random32(m) % 36;
     }
-    uint32_t spot = JUDGE_STACK + 0x300 + random32(m) % 0x900;
-    return chance(m, 90) ? spot & ~3u : spot;
+    uint32_t spot = JUDGE_STACK + 0x300 + maker_random32(m) % 0x900;
+    return maker_chance(m, 90) ? spot & ~3u : spot;
 }
 
-static uint32_t spot_for(Maker *m, unsigned seg)
+uint32_t maker_spot(Maker *m, unsigned seg)
 {
-    return seg == SS && m->data[SS] != SEGMENT_FLAT ? stack_spot(m) : data_spot(m);
+    return seg == SS && m->data[SS] != SEGMENT_FLAT ? maker_stack_spot(m) : data_spot(m);
 }
 
 /* An offset in code segment `number`, on INT3 bytes clear of the instruction, mostly. */
 static uint32_t code_target(Maker *m, unsigned number)
 {
-    if (chance(m, 6)) {
-        return random32(m) >> (random32(m) & 16);
+    if (maker_chance(m, 6)) {
+        return maker_random32(m) >> (maker_random32(m) & 16);
     }
-    uint32_t at = JUDGE_CODE + random32(m) % 0x2000;
+    uint32_t at = JUDGE_CODE + maker_random32(m) % 0x2000;
     if (at + 1 >= m->c->code_at && at < m->c->code_at + JUDGE_CODE_ROOM) {
         at = JUDGE_CODE + 0x10;
     }
@@ -405,32 +207,59 @@ static uint32_t code_target(Maker *m, unsigned number)
 static uint16_t random_selector(Maker *m, bool code)
 {
     static const uint16_t others[] = {0, 3, 0x23, 0x2b, 0x10, 0x18, 0x57, 0xff, 0xfffc, 0x7fff, 1};
-    uint32_t r = random32(m) % 100;
+    uint32_t r = maker_random32(m) % 100;
     if (r < 20) {
-        return others[random32(m) % (sizeof others / sizeof others[0])];
+        return others[maker_random32(m) % (sizeof others / sizeof others[0])];
     }
     if (r < 30) {
-        return (uint16_t)(judge_selector(random32(m) % SEGMENT_COUNT) & ~(random32(m) & 3));
+        return (uint16_t)(judge_selector(maker_random32(m) % SEGMENT_COUNT) &
+                          ~(maker_random32(m) & 3));
     }
-    return judge_selector(code ? random32(m) % 4 : random32(m) % SEGMENT_COUNT);
+    return judge_selector(code ? maker_random32(m) % 4 : maker_random32(m) % SEGMENT_COUNT);
 }
 
 /* --- bytes --- */
+
+/* For sequences: numbers in EAX to EBX, memory at a plain address or by ESI, EDI and EBP, so that
+ * what went before rarely spoils an address. */
+static void calm_modrm(Maker *m, unsigned adsize, unsigned *mod, unsigned *digit, unsigned *rm)
+{
+    const OpRow *row = m->row;
+    bool bytes = strchr(row->operands, 'b') != NULL;
+
+    if (row->digit < 0 && !bytes && maker_chance(m, 90)) {
+        *digit &= 3;
+    }
+    if (row->form != FORM_MEM && (row->form == FORM_REG || maker_chance(m, 55))) {
+        *mod = 3;
+        *rm = bytes || maker_chance(m, 10) ? *rm : *rm & 3;
+    } else if (maker_chance(m, 45)) {
+        *mod = 0;
+        *rm = adsize == 4 ? 5 : 6;
+    } else if (maker_chance(m, 90)) {
+        *mod = 1;
+        *rm = adsize == 4 ? 5 + *rm % 3 : 4 + *rm % 3;
+    }
+}
 
 static void modrm_bytes(Maker *m, unsigned *n, unsigned adsize)
 {
     const OpRow *row = m->row;
     uint8_t *p = m->c->bytes;
-    unsigned digit = row->digit >= 0 && row->digit < 8 ? (unsigned)row->digit : random32(m) & 7;
+    unsigned digit =
+        row->digit >= 0 && row->digit < 8 ? (unsigned)row->digit : maker_random32(m) & 7;
     unsigned mod = row->form == FORM_REG   ? 3
-                   : row->form == FORM_MEM ? random32(m) % 3
-                                           : random32(m) & 3;
-    unsigned rm = random32(m) & 7;
+                   : row->form == FORM_MEM ? maker_random32(m) % 3
+                                           : maker_random32(m) & 3;
+    unsigned rm = maker_random32(m) & 7;
 
     m->modrm_at = *n;
     if (row->digit >= 0xc0) {
         p[(*n)++] = (uint8_t)row->digit;
         return;
+    }
+    if (m->calm) {
+        calm_modrm(m, adsize, &mod, &digit, &rm);
     }
     p[(*n)++] = (uint8_t)(mod << 6 | digit << 3 | rm);
     if (mod == 3) {
@@ -438,7 +267,7 @@ static void modrm_bytes(Maker *m, unsigned *n, unsigned adsize)
     }
     m->disp_size = mod == 1 ? 1 : mod == 2 ? adsize : 0;
     if (adsize == 4 && rm == 4) {
-        uint8_t sib = (uint8_t)random32(m);
+        uint8_t sib = (uint8_t)maker_random32(m);
         p[(*n)++] = sib;
         if (mod == 0 && (sib & 7) == 5) {
             m->disp_size = 4;
@@ -448,25 +277,26 @@ static void modrm_bytes(Maker *m, unsigned *n, unsigned adsize)
     }
     m->disp_at = *n;
     for (unsigned i = 0; i < m->disp_size; i++) {
-        p[(*n)++] = (uint8_t)random32(m);
+        p[(*n)++] = (uint8_t)maker_random32(m);
     }
 }
 
-static void random_bytes(Maker *m)
+void maker_bytes(Maker *m)
 {
     static const uint8_t prefixes[] = {0x66, 0x66, 0x66, 0x67, 0x67, 0xf2, 0xf3, 0xf3,
                                        0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0xf0, 0xf0};
     JudgeCase *c = m->c;
     const OpRow *row = m->row;
-    unsigned n = 0, count = chance(m, 55)   ? 0
-                            : chance(m, 97) ? 1 + random32(m) % 3
-                                            : random32(m) % 14;
+    unsigned n = 0, count = maker_chance(m, m->calm ? 70 : 55) ? 0
+                            : m->calm                          ? 1
+                            : maker_chance(m, 97)              ? 1 + maker_random32(m) % 3
+                                                               : maker_random32(m) % 14;
     bool address = false;
 
     memset(c->bytes, 0xcc, sizeof(c->bytes));
     for (unsigned i = 0; i < count; i++) {
-        c->bytes[n] = prefixes[random32(m) % sizeof(prefixes)];
-        if (c->bytes[n] == 0xf0 && !(row->traits & T_LOCK) && !chance(m, 10)) {
+        c->bytes[n] = prefixes[maker_random32(m) % sizeof(prefixes)];
+        if (c->bytes[n] == 0xf0 && !(row->traits & T_LOCK) && !maker_chance(m, 10)) {
             c->bytes[n] = 0x3e;
         }
         address |= c->bytes[n++] == 0x67;
@@ -479,27 +309,25 @@ static void random_bytes(Maker *m)
     if (row->map == MAP_0F) {
         c->bytes[n++] = 0x0f;
     }
-    c->bytes[n++] = (uint8_t)(row->opcode + random32(m) % row->count);
+    c->bytes[n++] = (uint8_t)(row->opcode + maker_random32(m) % row->count);
     m->modrm_at = m->disp_at = m->disp_size = 0;
     if (row->form != FORM_NONE) {
-        modrm_bytes(m, &n, code_big(m) != address ? 4 : 2);
+        modrm_bytes(m, &n, maker_code_big(m) != address ? 4 : 2);
     }
-    for (unsigned i = 0; i < 8 && n < sizeof(c->bytes); i++) {
-        c->bytes[n++] = (uint8_t)integer(m);
+    for (unsigned i = 0; i < 8 && n < JUDGE_CODE_ROOM; i++) {
+        c->bytes[n++] = (uint8_t)maker_integer(m);
     }
 }
 
-static DecodeResult decode(Maker *m)
+DecodeResult maker_decode(Maker *m)
 {
-    const CpuMode mode = {.code32 = code_big(m), .v86 = false, .model = CPU_PENTIUM4};
+    const CpuMode mode = {.code32 = maker_code_big(m), .v86 = false, .model = CPU_PENTIUM4};
     return x86_decode(&(CodeView){m->c->bytes, INSN_MAX_BYTES}, &mode, &m->c->in);
 }
 
-/* Where host and model agree by design to differ, and what the host's newer generation reads
- * otherwise. */
-static bool refused(const JudgeCase *c, const OpRow *row)
+bool judge_refused(const Insn *in)
 {
-    const Insn *in = &c->in;
+    const OpRow *row = &op_rows[in->op];
     bool rep = in->prefix & (PREFIX_REP | PREFIX_REPNE);
 
     /* F3 makes TZCNT, LZCNT ... of some 0F rows; on AMD's F2 and F3 decide which LOOPcc it is */
@@ -518,18 +346,18 @@ static void put_at_end(JudgeCase *c, uint32_t value, unsigned bytes)
 
 /* --- operands that make sense --- */
 
-static void set_low(uint32_t *reg, uint32_t value, unsigned size)
+void maker_set_low(uint32_t *reg, uint32_t value, unsigned size)
 {
     *reg = size == 4 ? value : (*reg & 0xffff0000) | (value & 0xffff);
 }
 
 /* Lets the memory operand point at `spot`, where its form can. */
-static void aim(Maker *m, uint32_t spot)
+void maker_aim(Maker *m, uint32_t spot)
 {
     JudgeCase *c = m->c;
     Insn *in = &c->in;
     uint32_t *reg = c->before.reg;
-    uint32_t offset = spot - base_of(m, in->seg);
+    uint32_t offset = spot - maker_base_of(m, in->seg);
     uint32_t index = in->index == NO_REG ? 0 : reg[in->index] << in->scale;
 
     if (in->base == NO_REG || (in->base == in->index && m->disp_size == in->adsize)) {
@@ -539,7 +367,7 @@ static void aim(Maker *m, uint32_t spot)
             memcpy(c->bytes + m->disp_at, &disp, m->disp_size);
         }
     } else if (in->base != in->index) {
-        set_low(&reg[in->base], offset - in->disp - index, in->adsize);
+        maker_set_low(&reg[in->base], offset - in->disp - index, in->adsize);
     }
 }
 
@@ -549,14 +377,14 @@ static bool id_is(const OpRow *row, const char *prefix)
 }
 
 /* What the memory operand at `spot` holds. */
-static void fill(Maker *m, uint32_t spot)
+void maker_fill(Maker *m, uint32_t spot)
 {
     const OpRow *row = m->row;
     unsigned opsize = m->c->in.opsize;
     uint8_t bytes[512];
 
     for (unsigned i = 0; i < sizeof(bytes); i += 16) {
-        operand(m, bytes + i);
+        maker_operand(m, bytes + i);
     }
     if (strchr(row->operands, 'p') && id_is(row, "L")) {
         uint16_t selector = random_selector(m, false);
@@ -585,20 +413,20 @@ static void fill(Maker *m, uint32_t spot)
         return;
     }
     if (id_is(row, "LDMXCSR")) {
-        uint32_t mxcsr = random_mxcsr(m) | (chance(m, 5) ? 0x10000u : 0);
+        uint32_t mxcsr = random_mxcsr(m) | (maker_chance(m, 5) ? 0x10000u : 0);
         patch(m, spot, &mxcsr, 4);
         return;
     }
     if (id_is(row, "FLDCW")) {
-        uint16_t control = (uint16_t)random32(m);
+        uint16_t control = (uint16_t)maker_random32(m);
         patch(m, spot, &control, 2);
         return;
     }
     if (id_is(row, "FXRSTOR")) {
         JudgeFx fx;
         judge_fx_init(&fx);
-        random_fx(m, &fx);
-        fx.mxcsr |= chance(m, 5) ? 0x40000u : 0;
+        maker_fx(m, &fx);
+        fx.mxcsr |= maker_chance(m, 5) ? 0x40000u : 0;
         patch(m, spot, &fx, sizeof(fx));
         return;
     }
@@ -608,7 +436,7 @@ static void fill(Maker *m, uint32_t spot)
         memcpy(bytes, &control, 2);
         memcpy(bytes + step, &status, 2);
         for (unsigned i = 0; i < 8; i++) {
-            Float80 t = real80(m);
+            Float80 t = maker_real80(m);
             memcpy(bytes + 7 * step + i * 10, &t, 10);
         }
         patch(m, spot, bytes, 7 * step + 80);
@@ -625,7 +453,7 @@ static void stack_operands(Maker *m)
     uint32_t esp = c->before.reg[ESP];
     uint32_t top = ss->base + (ss->big ? esp : esp & 0xffff);
     unsigned size = c->in.opsize;
-    uint32_t word[3] = {integer(m), integer(m), integer(m)};
+    uint32_t word[3] = {maker_integer(m), maker_integer(m), maker_integer(m)};
 
     if (id_is(row, "POP_") && strlen(row->id) == 6) {
         word[0] = random_selector(m, false);
@@ -633,11 +461,11 @@ static void stack_operands(Maker *m)
         uint16_t selector = random_selector(m, true);
         word[0] = code_target(m, selector >> 3 & 3);
         word[1] = selector;
-        word[2] = random32(m) & 0x3c7fd7;
+        word[2] = maker_random32(m) & 0x3c7fd7;
     } else if (id_is(row, "RET")) {
         word[0] = code_target(m, m->data[CS]);
     } else if (id_is(row, "POPF")) {
-        word[0] = random32(m) & (chance(m, 10) ? ~0u : 0x24cd7u);
+        word[0] = maker_random32(m) & (maker_chance(m, 10) ? ~0u : 0x24cd7u);
     }
     for (unsigned i = 0; i < 3; i++) {
         patch(m, top + i * size, &word[i], size);
@@ -651,15 +479,15 @@ static bool relative_target(Maker *m)
     unsigned bytes = m->row->operands[1] == 'b' ? 1 : in->opsize;
     uint32_t eip = c->before.eip + in->length;
 
-    if (bytes > 1 && chance(m, 80)) {
+    if (bytes > 1 && maker_chance(m, 80)) {
         put_at_end(c, code_target(m, m->data[CS]) - eip, bytes);
     }
-    decode(m);
+    maker_decode(m);
     uint32_t target = eip + in->imm;
     if (in->opsize == 2) {
         target &= 0xffff;
     }
-    uint32_t linear = target + base_of(m, CS);
+    uint32_t linear = target + maker_base_of(m, CS);
     return linear + 1 < c->code_at || linear >= c->code_at + in->length;
 }
 
@@ -669,10 +497,10 @@ static void string_operands(Maker *m)
     uint32_t *reg = c->before.reg;
     unsigned size = c->in.adsize;
 
-    set_low(&reg[ESI], spot_for(m, c->in.seg) - base_of(m, c->in.seg), size);
-    set_low(&reg[EDI], spot_for(m, ES) - base_of(m, ES), size);
-    if (chance(m, 95)) {
-        set_low(&reg[ECX], random32(m) % (chance(m, 90) ? 40u : 3000u), size);
+    maker_set_low(&reg[ESI], maker_spot(m, c->in.seg) - maker_base_of(m, c->in.seg), size);
+    maker_set_low(&reg[EDI], maker_spot(m, ES) - maker_base_of(m, ES), size);
+    if (maker_chance(m, 95)) {
+        maker_set_low(&reg[ECX], maker_random32(m) % (maker_chance(m, 90) ? 40u : 3000u), size);
     }
 }
 
@@ -686,8 +514,8 @@ static bool tame(Maker *m)
     uint32_t *reg = c->before.reg;
     const JudgeSegment *ss = &judge_segments[m->data[SS]];
 
-    if (row->traits & T_STACK || chance(m, 90)) {
-        set_low(&reg[ESP], stack_spot(m) - ss->base, ss->big ? 4 : 2);
+    if (row->traits & T_STACK || maker_chance(m, 90)) {
+        maker_set_low(&reg[ESP], maker_stack_spot(m) - ss->base, ss->big ? 4 : 2);
     }
     if (row->operands[0] == 'J') {
         if (!relative_target(m)) {
@@ -695,20 +523,22 @@ static bool tame(Maker *m)
         }
     }
     if (id_is(row, "LEAVE") || id_is(row, "ENTER")) {
-        set_low(&reg[EBP], stack_spot(m) - ss->base, ss->big ? 4 : 2);
+        maker_set_low(&reg[EBP], maker_stack_spot(m) - ss->base, ss->big ? 4 : 2);
     }
-    if (id_is(row, "ENTER") && chance(m, 90)) {
-        put_at_end(
-            c, (random32(m) & 0xff) | (random32(m) & 0xff & (chance(m, 80) ? 3u : 31u)) << 16, 3);
+    if (id_is(row, "ENTER") && maker_chance(m, 90)) {
+        put_at_end(c,
+                   (maker_random32(m) & 0xff) |
+                       (maker_random32(m) & 0xff & (maker_chance(m, 80) ? 3u : 31u)) << 16,
+                   3);
     }
     if (id_is(row, "XLAT")) {
-        set_low(&reg[EBX], spot_for(m, in->seg) - base_of(m, in->seg), in->adsize);
+        maker_set_low(&reg[EBX], maker_spot(m, in->seg) - maker_base_of(m, in->seg), in->adsize);
     }
     if (id_is(row, "MASKMOV")) {
-        set_low(&reg[EDI], spot_for(m, in->seg) - base_of(m, in->seg), in->adsize);
+        maker_set_low(&reg[EDI], maker_spot(m, in->seg) - maker_base_of(m, in->seg), in->adsize);
     }
-    if ((id_is(row, "DIV_E") || id_is(row, "IDIV_E")) && chance(m, 70)) {
-        reg[EDX] = chance(m, 30) ? ~0u : random32(m) % 256;
+    if ((id_is(row, "DIV_E") || id_is(row, "IDIV_E")) && maker_chance(m, 70)) {
+        reg[EDX] = maker_chance(m, 30) ? ~0u : maker_random32(m) % 256;
     }
     if (row->traits & T_STR) {
         string_operands(m);
@@ -720,22 +550,22 @@ static bool tame(Maker *m)
         memcpy(c->bytes + in->length - 2 - in->opsize, &target, in->opsize);
     }
     if (strchr(row->operands, 'O')) {
-        uint32_t spot = spot_for(m, in->seg);
-        put_at_end(c, spot - base_of(m, in->seg), in->adsize);
-        fill(m, spot);
+        uint32_t spot = maker_spot(m, in->seg);
+        put_at_end(c, spot - maker_base_of(m, in->seg), in->adsize);
+        maker_fill(m, spot);
     } else if (in->memory && row->form != FORM_NONE) {
-        if (id_is(row, "BT") && strstr(row->operands, "Gv") && chance(m, 80)) {
-            reg[in->reg] = random32(m) % 0x1000 - 0x800;
+        if (id_is(row, "BT") && strstr(row->operands, "Gv") && maker_chance(m, 80)) {
+            reg[in->reg] = maker_random32(m) % 0x1000 - 0x800;
         }
-        uint32_t spot = spot_for(m, in->seg);
-        aim(m, spot);
-        fill(m, spot);
+        uint32_t spot = maker_spot(m, in->seg);
+        maker_aim(m, spot);
+        maker_fill(m, spot);
     } else if (row->form != FORM_NONE) {
         if (id_is(row, "JMP_E") || id_is(row, "CALL_E")) {
-            set_low(&reg[in->rm], code_target(m, m->data[CS]), in->opsize);
+            maker_set_low(&reg[in->rm], code_target(m, m->data[CS]), in->opsize);
         } else if (strstr(row->operands, "Ew") &&
                    (row->traits & T_NO_REAL || id_is(row, "MOV_Sw"))) {
-            set_low(&reg[in->rm], random_selector(m, false), 2);
+            maker_set_low(&reg[in->rm], random_selector(m, false), 2);
         }
     }
     if (row->traits & T_STACK) {
@@ -749,12 +579,12 @@ static bool tame(Maker *m)
 static void place_code(Maker *m)
 {
     JudgeCase *c = m->c;
-    uint32_t r = random32(m) % 100;
-    uint32_t at = r < 85   ? 0x800 + random32(m) % 0x100
-                  : r < 93 ? 0xff0 + random32(m) % 16
-                           : 0x1ff0 + random32(m) % 16;
+    uint32_t r = maker_random32(m) % 100;
+    uint32_t at = r < 85   ? 0x800 + maker_random32(m) % 0x100
+                  : r < 93 ? 0xff0 + maker_random32(m) % 16
+                           : 0x1ff0 + maker_random32(m) % 16;
     c->code_at = JUDGE_CODE + at;
-    c->before.eip = c->code_at - base_of(m, CS);
+    c->before.eip = c->code_at - maker_base_of(m, CS);
 }
 
 static bool attempt(Maker *m)
@@ -763,14 +593,14 @@ static bool attempt(Maker *m)
     JudgeState *s = &c->before;
 
     c->patches = c->patch_used = 0;
-    choose_segments(m);
+    maker_segments(m);
     place_code(m);
-    random_bytes(m);
-    DecodeResult result = decode(m);
+    maker_bytes(m);
+    DecodeResult result = maker_decode(m);
     if (&op_rows[c->in.op] != m->row && result == DECODE_OK) {
         return false;
     }
-    if (result != DECODE_OK && !(result == DECODE_TOO_LONG && chance(m, 30)) &&
+    if (result != DECODE_OK && !(result == DECODE_TOO_LONG && maker_chance(m, 30)) &&
         !(result == DECODE_INVALID && c->in.prefix & PREFIX_LOCK)) {
         return false;
     }
@@ -778,32 +608,35 @@ static bool attempt(Maker *m)
         return false;
     }
     for (unsigned i = 0; i < 8; i++) {
-        s->reg[i] = integer(m);
+        s->reg[i] = maker_integer(m);
     }
-    s->eflags = FL_ONE | FL_IF | (random32(m) & (FL_ARITH | FL_DF));
-    s->eflags |=
-        (chance(m, 4) ? FL_AC : 0) | (chance(m, 4) ? FL_TF : 0) | (chance(m, 2) ? FL_ID : 0);
-    s->eflags |= chance(m, 2) && !id_is(m->row, "IRET") ? FL_NT : 0;
+    s->eflags = FL_ONE | FL_IF | (maker_random32(m) & (FL_ARITH | FL_DF));
+    s->eflags |= (maker_chance(m, 4) ? FL_AC : 0) | (maker_chance(m, 4) ? FL_TF : 0) |
+                 (maker_chance(m, 2) ? FL_ID : 0);
+    s->eflags |= maker_chance(m, 2) && !id_is(m->row, "IRET") ? FL_NT : 0;
     judge_fx_init(&s->fx);
     if (m->row->traits & (T_X87 | T_MMX | T_SSE)) {
-        random_fx(m, &s->fx);
+        maker_fx(m, &s->fx);
     }
     c->length = result == DECODE_OK ? c->in.length : INSN_MAX_BYTES + 3;
     if (result != DECODE_OK) {
         return true;
     }
-    if (refused(c, m->row) || !tame(m)) {
+    if (judge_refused(&c->in) || !tame(m)) {
         return false;
     }
-    return decode(m) == DECODE_OK && !refused(c, m->row);
+    return maker_decode(m) == DECODE_OK && !judge_refused(&c->in);
 }
 
 bool judge_case_make(JudgeCase *c, uint64_t seed, uint64_t number)
 {
     c->seed = seed;
     c->number = number;
+    c->parts = 0;
     c->op = (uint16_t)(number % OP_COUNT);
-    Maker m = {.c = c, .row = &op_rows[c->op], .random = mix(mix(seed) ^ mix(number + 1)) | 1};
+    Maker m = {.c = c,
+               .row = &op_rows[c->op],
+               .random = maker_mix(maker_mix(seed) ^ maker_mix(number + 1)) | 1};
 
     if (judge_exempt(m.row)) {
         return false;
@@ -818,12 +651,12 @@ bool judge_case_make(JudgeCase *c, uint64_t seed, uint64_t number)
 
 void judge_base_make(JudgeMemory *base, uint64_t seed, uint64_t number)
 {
-    Maker m = {.random = mix(mix(seed) + mix(~number)) | 1};
+    Maker m = {.random = maker_mix(maker_mix(seed) + maker_mix(~number)) | 1};
 
     memset(base->page, 0xcc, sizeof(base->page[0]) * JUDGE_CODE_PAGES);
     for (unsigned i = JUDGE_CODE_PAGES; i < JUDGE_PAGES; i++) {
         for (unsigned at = 0; at < JUDGE_PAGE; at += 16) {
-            operand(&m, base->page[i] + at);
+            maker_operand(&m, base->page[i] + at);
         }
     }
 }

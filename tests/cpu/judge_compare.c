@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cpu-accel/x86/fpu.h"
+
 enum {
     COMPARED_FLAGS = FL_ARITH | FL_TF | FL_IF | FL_DF | FL_IOPL | FL_NT | FL_RF | FL_AC | FL_ID,
     PF_FETCH = 0x10,
@@ -93,12 +95,15 @@ bool judge_void(const JudgeResult *native)
 
 /* Handlers that compute flags without the host's instruction follow the manual there, and an
  * undefined flag may differ between makes of hosts. */
-static uint32_t compared_flags(const JudgeCase *c)
+static uint32_t compared_flags(const JudgeCase *c, int vector)
 {
     static const char *const own[] = {"DAA", "DAS", "AAA", "AAS", "AAM", "AAD"};
     const OpRow *row = &op_rows[c->op];
     bool repeated = row->traits & T_STR && c->in.prefix & (PREFIX_REP | PREFIX_REPNE);
-    if (c->length > code_room(c) || (repeated && c->before.eflags & FL_TF)) {
+    for (unsigned i = 0; i < c->parts; i++) {
+        repeated |= op_rows[c->part[i].op].traits & T_STR;
+    }
+    if (c->length > code_room(c) || (repeated && vector == VEC_DB)) {
         return COMPARED_FLAGS & ~(uint32_t)FL_RF; /* AMD's leave RF off there */
     }
     for (unsigned i = 0; i < sizeof own / sizeof own[0]; i++) {
@@ -135,9 +140,9 @@ static void compare_registers(Text *t, const JudgeCase *c, const JudgeState *wan
     if (want->eip != have->eip) {
         say(t, "  eip      %08x %08x\n", want->eip, have->eip);
     }
-    if ((want->eflags ^ have->eflags) & compared_flags(c)) {
-        say(t, "  eflags   %08x %08x (differ in %x)\n", want->eflags, have->eflags,
-            (want->eflags ^ have->eflags) & compared_flags(c));
+    uint32_t flags = (want->eflags ^ have->eflags) & compared_flags(c, want->vector);
+    if (flags) {
+        say(t, "  eflags   %08x %08x (differ in %x)\n", want->eflags, have->eflags, flags);
     }
     for (unsigned i = 0; i < SEG_COUNT; i++) {
         /* a null selector's RPL is lost on the host's way through its system */
@@ -148,7 +153,24 @@ static void compare_registers(Text *t, const JudgeCase *c, const JudgeState *wan
     }
 }
 
-static void compare_fx(Text *t, const JudgeFx *want, const JudgeFx *have)
+/* AMD's FXSAVE and XSAVE, by which the host's system switches tasks and tells the state, keep the
+ * x87 pointers only while an exception is pending, and show zeros else; newer ones of Intel set the
+ * data pointer only by an exception, and say so. */
+static void compare_pointers(Text *t, const JudgeCase *c, const JudgeFx *want, const JudgeFx *have)
+{
+    bool sure = c->before.fx.status & FSW_ES && !c->parts, pending = want->status & FSW_ES;
+    if (!sure && !want->opcode && !want->ip && !want->data) {
+        return;
+    }
+    bool data = want->data != have->data && (sure || want->data) &&
+                (pending || !judge_native_data_on_exception());
+    if (want->opcode != have->opcode || want->ip != have->ip || data) {
+        say(t, "  fop, fip, fdp %03x,%08x,%08x %03x,%08x,%08x\n", want->opcode, want->ip,
+            want->data, have->opcode, have->ip, have->data);
+    }
+}
+
+static void compare_fx(Text *t, const JudgeCase *c, const JudgeFx *want, const JudgeFx *have)
 {
     if (want->control != have->control || want->status != have->status) {
         say(t, "  fcw, fsw %04x,%04x %04x,%04x\n", want->control, want->status, have->control,
@@ -157,6 +179,7 @@ static void compare_fx(Text *t, const JudgeFx *want, const JudgeFx *have)
     if (want->valid != have->valid) {
         say(t, "  x87 tags %02x       %02x\n", want->valid, have->valid);
     }
+    compare_pointers(t, c, want, have);
     if (want->mxcsr != have->mxcsr) {
         say(t, "  mxcsr    %08x %08x\n", want->mxcsr, have->mxcsr);
     }
@@ -175,22 +198,25 @@ static void compare_fx(Text *t, const JudgeFx *want, const JudgeFx *have)
     }
 }
 
-/* x87 pointers in images that the instruction stores: the host keeps them by rules of its own (see
- * docs/CPU.md), so `linear` within such a field is not compared. */
-static bool pointer_field(const JudgeCase *c, uint32_t operand, uint32_t linear)
+/* Fields of an image that the instruction stores in which hosts differ by design: FXSAVE's mask of
+ * MXCSR, its place for registers that the model has not, and pointers that the host has lost or
+ * does not show (see compare_pointers). `want`: the host's byte. */
+static bool hidden_field(const JudgeCase *c, uint32_t offset, uint8_t want)
 {
     const char *id = op_rows[c->op].id;
-    uint32_t offset = linear - operand;
     unsigned step = c->in.opsize;
+    bool pending = c->before.fx.status & FSW_ES;
 
     if (!strcmp(id, "FXSAVE")) {
-        return (offset >= 6 && offset < 24) || (offset >= 28 && offset < 32) ||
+        return (!pending && offset >= 6 && offset < 24) || (offset >= 28 && offset < 32) ||
                (offset >= 288 && offset < 512);
     }
-    if (!strcmp(id, "FNSTENV") || !strcmp(id, "FNSAVE")) {
-        return offset >= 3 * step && offset < 7 * step;
+    if (strcmp(id, "FNSTENV") != 0 && strcmp(id, "FNSAVE") != 0) {
+        return false;
     }
-    return false;
+    bool data = offset >= 5 * step && offset < 7 * step;
+    return !pending && ((want == 0 && offset >= 3 * step && offset < 7 * step) ||
+                        (data && judge_native_data_on_exception()));
 }
 
 static uint32_t operand_at(const JudgeCase *c)
@@ -216,7 +242,8 @@ static void compare_memory(Text *t, const JudgeCase *c, const JudgeResult *nativ
         }
         for (unsigned at = 0; at < JUDGE_PAGE; at++) {
             uint32_t linear = judge_page_at(i) + at;
-            if (want[at] != have[at] && !pointer_field(c, operand, linear) && told++ < 16) {
+            if (want[at] != have[at] && !hidden_field(c, linear - operand, want[at]) &&
+                told++ < 16) {
                 say(t, "  [%08x] %02x %02x\n", linear, want[at], have[at]);
             }
         }
@@ -237,7 +264,7 @@ void judge_compare(const JudgeCase *c, const JudgeResult *native, const JudgeSta
     bool faulted = have->vector != VEC_BP && have->vector != VEC_DB;
     /* AMD's enter MMX, then fault; and load or store a large operand as far as it goes */
     if (!((id_is(c, "MASKMOVQ") || large_operand(c)) && faulted)) {
-        compare_fx(&t, &native->after.fx, &have->fx);
+        compare_fx(&t, c, &native->after.fx, &have->fx);
     }
     /* AMD's push, then check the target */
     if (!((id_is(c, "CALL") || large_operand(c)) && faulted)) {
@@ -245,16 +272,45 @@ void judge_compare(const JudgeCase *c, const JudgeResult *native, const JudgeSta
     }
 }
 
+static void print_code(FILE *out, const JudgeCase *c)
+{
+    char text[100] = "(not decoded)";
+    const CpuMode mode = {judge_segments[c->before.seg[CS] >> 3].big, false, CPU_PENTIUM4};
+    uint32_t eip = c->before.eip;
+    Insn in;
+
+    if (!c->parts) {
+        if (c->length <= INSN_MAX_BYTES) {
+            x86_disassemble(&c->in, eip, text, sizeof(text));
+        }
+        fprintf(out, "%s: %s; seed 0x%llx, case %llu\n", op_rows[c->op].id, text,
+                (unsigned long long)c->seed, (unsigned long long)c->number);
+        return;
+    }
+    fprintf(out, "sequence; seed 0x%llx, case %llu\n", (unsigned long long)c->seed,
+            (unsigned long long)c->number);
+    for (unsigned i = 0; i < c->parts; eip += c->part[i++].length) {
+        x86_decode(&(CodeView){c->part[i].bytes, c->part[i].length}, &mode, &in);
+        x86_disassemble(&in, eip, text, sizeof(text));
+        fprintf(out, "  %08x %s: %s\n", eip, op_rows[c->part[i].op].id, text);
+    }
+}
+
+static bool uses_fpu(const JudgeCase *c)
+{
+    unsigned traits = op_rows[c->op].traits;
+    for (unsigned i = 0; i < c->parts; i++) {
+        traits |= op_rows[c->part[i].op].traits;
+    }
+    return traits & (T_X87 | T_MMX | T_SSE);
+}
+
 void judge_print_case(FILE *out, const JudgeCase *c)
 {
     const JudgeState *s = &c->before;
-    char text[100] = "(not decoded)";
 
-    if (c->length <= INSN_MAX_BYTES) {
-        x86_disassemble(&c->in, s->eip, text, sizeof(text));
-    }
-    fprintf(out, "%s: %s; seed 0x%llx, case %llu\n  bytes   ", op_rows[c->op].id, text,
-            (unsigned long long)c->seed, (unsigned long long)c->number);
+    print_code(out, c);
+    fprintf(out, "  bytes   ");
     for (unsigned i = 0; i < c->length; i++) {
         fprintf(out, " %02x", c->bytes[i]);
     }
@@ -268,7 +324,7 @@ void judge_print_case(FILE *out, const JudgeCase *c)
         fprintf(out, " %04x", s->seg[i]);
     }
     fprintf(out, "\n");
-    if (op_rows[c->op].traits & (T_X87 | T_MMX | T_SSE)) {
+    if (uses_fpu(c)) {
         fprintf(out, "  fcw %04x fsw %04x valid %02x mxcsr %08x\n", s->fx.control, s->fx.status,
                 s->fx.valid, s->fx.mxcsr);
         for (unsigned i = 0; i < 8; i++) {

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cpu-accel/accel_probe.h"
 #include "cpu-accel/x86/control.h"
 #include "cpu-accel/x86/fpu.h"
 #include "cpu-accel/x86/mem.h"
@@ -29,6 +30,7 @@ enum {
     CODE_TURN = 16,       /* cases in one set */
     CODE_LIFE = 150,      /* cases a set sees before the engine is opened anew */
     CASE_LIMIT = 2000000, /* ns of guest time, or instructions */
+    STRAY_LIMIT = 4000,
 };
 #define SYSTEM JUDGE_SYSTEM
 
@@ -43,6 +45,7 @@ enum {
 
 struct JudgeEngine {
     const AccelOps *ops;
+    bool counts; /* guest time is instructions; else the host's */
     Guest *guest;
     unsigned set, used, turn;
     SegReg seg[SEGMENT_COUNT];
@@ -129,24 +132,29 @@ static void set_registers(JudgeEngine *e)
     e->guest->accel.ops->push(&e->guest->accel);
 }
 
-static bool engine_open(JudgeEngine *e)
+static void engine_open(JudgeEngine *e)
 {
-    e->guest = guest_new(CPU_PENTIUM4, e->ops);
+    e->guest =
+        e->counts ? guest_new(CPU_PENTIUM4, e->ops) : guest_new_in_host_time(CPU_PENTIUM4, e->ops);
     e->set = e->used = e->turn = 0;
     set_registers(e);
     map_code(e);
-    return true;
 }
 
 JudgeEngine *judge_engine_new(const AccelOps *ops, const char **why)
 {
+    static AccelTable table;
+    if (ops == &accel_kvm) {
+        accel_probe(true, &table);
+        if (strcmp(table.choice, ops->name) != 0) {
+            *why = table.why;
+            return NULL;
+        }
+    }
     JudgeEngine *e = calloc(1, sizeof(*e));
     e->ops = ops;
-    if (!engine_open(e)) {
-        *why = "cannot be opened";
-        free(e);
-        return NULL;
-    }
+    e->counts = ops != &accel_kvm;
+    engine_open(e);
     return e;
 }
 
@@ -168,8 +176,8 @@ const uint8_t *judge_engine_page(const JudgeEngine *e, unsigned page)
 
 static void next_set(JudgeEngine *e)
 {
-    if (++e->used < CODE_TURN) {
-        return;
+    if (!e->counts || ++e->used < CODE_TURN) {
+        return; /* the hardware keeps no code, but it may keep a mapping */
     }
     e->used = 0;
     e->set = (e->set + 1) % CODE_SETS;
@@ -213,6 +221,9 @@ static void load(JudgeEngine *e, const JudgeCase *c)
         .control = s->fx.control,
         .status = s->fx.status,
         .valid = s->fx.valid,
+        .opcode = s->fx.opcode,
+        .ip = s->fx.ip,
+        .data = s->fx.data,
         .mxcsr = s->fx.mxcsr,
     };
     for (unsigned i = 0; i < 8; i++) {
@@ -244,6 +255,9 @@ static void store(const JudgeEngine *e, JudgeState *s)
     s->fx.control = cpu->fpu.control;
     s->fx.status = cpu->fpu.status;
     s->fx.valid = cpu->fpu.valid;
+    s->fx.opcode = cpu->fpu.opcode;
+    s->fx.ip = cpu->fpu.ip;
+    s->fx.data = cpu->fpu.data;
     s->fx.mxcsr = cpu->fpu.mxcsr;
     for (unsigned i = 0; i < 8; i++) {
         s->fx.st[i] = cpu->fpu.st[(top + i) & 7];
@@ -260,6 +274,47 @@ static void store(const JudgeEngine *e, JudgeState *s)
     s->eflags = stack0(e->guest, n++);
     s->reg[ESP] = stack0(e->guest, n++);
     s->seg[SS] = (uint16_t)stack0(e->guest, n);
+}
+
+/* The instruction at CS:EIP is not one of the case's own, and none that the host runs alike. */
+static bool stray(Cpu *cpu, const JudgeCase *c)
+{
+    uint32_t linear = cpu->seg[CS].base + cpu->eip;
+    const CpuMode mode = {cpu->seg[CS].access & SEG_BIG, false, CPU_PENTIUM4};
+    uint8_t bytes[INSN_MAX_BYTES];
+    unsigned count = 0, more = 0;
+    Insn in;
+
+    bool own = c->parts ? linear - c->code_at < c->length : linear == c->code_at;
+    if (own || !mem_fetch(cpu, linear, bytes, sizeof(bytes), &count)) {
+        return false;
+    }
+    DecodeResult result = x86_decode(&(CodeView){bytes, count}, &mode, &in);
+    if (result == DECODE_SHORT && count < sizeof(bytes) &&
+        mem_fetch(cpu, linear + count, bytes + count, (unsigned)sizeof(bytes) - count, &more)) {
+        result = x86_decode(&(CodeView){bytes, count + more}, &mode, &in);
+    }
+    return result == DECODE_INVALID ||
+           (result == DECODE_OK && (judge_exempt(&op_rows[in.op]) || judge_refused(&in)));
+}
+
+bool judge_engine_strays(JudgeEngine *e, const JudgeMemory *base, const JudgeCase *c)
+{
+    next_set(e);
+    Guest *g = e->guest;
+    Accel *a = &g->accel;
+
+    set_memory(e, base, c);
+    load(e, c);
+    a->ops->push(a);
+    for (unsigned n = 0; n < STRAY_LIMIT && g->cpu->cpl == 3; n++) {
+        if (stray(g->cpu, c)) {
+            return true;
+        }
+        atomic_store(&g->cpu->attention, false);
+        a->ops->run(a, clock_now(&g->board->clock) + 1);
+    }
+    return false;
 }
 
 bool judge_engine_run(JudgeEngine *e, const JudgeMemory *base, const JudgeCase *c,

@@ -3,7 +3,8 @@
 tool=${VITRINE_OUT:-out/release}/tests/cpu/test_judge
 page=$(dirname "$0")/COVERAGE.md
 rows() {
-    sed -n 's/^| \([A-Z][A-Za-z0-9_]*\) |[^|]*| \(.*\) |$/\1 \2/p' "$1" | sed 's/ [0-9].*/ judged/'
+    # a row's reason, or that it is judged, and whether in sequences too
+    sed -n 's/^| \([A-Z][A-Za-z0-9_]*\) |[^|]*| \(.*\) |$/\1 \2/p' "$1" | sed 's/ [0-9][^|]*| about [0-9]*/ judged/; s/| [0-9]*$/| too/'
 }
 new=$(mktemp) || exit 1
 trap 'rm -f "$new" "$new.1" "$new.2"' EXIT

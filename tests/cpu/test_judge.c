@@ -1,7 +1,9 @@
-/* The host's own processor against every engine, over every row of the opcode list.
+/* The host's own processor against every engine, over every row of the opcode list: single
+ * instructions, and sequences of them.
  *
- * JUDGE_SEED, JUDGE_CASES, JUDGE_ENGINE and JUDGE_ROW (part of a row's name) in the environment
- * choose; JUDGE_NUMBER runs a single case; JUDGE_TELL is how many differences are printed.
+ * JUDGE_SEED, JUDGE_CASES (0: none of that kind), JUDGE_SEQUENCES, JUDGE_ENGINE and JUDGE_ROW (part
+ * of a row's name; single instructions only) in the environment choose; JUDGE_NUMBER runs a single
+ * case, of a sequence with JUDGE_CASES=0; JUDGE_TELL is how many differences are printed.
  * `test_judge --coverage` prints tests/cpu/COVERAGE.md. VITRINE_LONG runs ten million cases an
  * engine.
  */
@@ -13,19 +15,27 @@
 #include "tests/cpu/guest.h"
 #include "tests/cpu/judge.h"
 
-enum { QUICK_CASES = 120000, LONG_CASES = 11500000, TOLD = 12, COVERAGE_CASES = 40 };
+enum {
+    QUICK_CASES = 120000,
+    LONG_CASES = 11500000,
+    QUICK_SEQUENCES = 60000,
+    LONG_SEQUENCES = 4000000,
+    TOLD = 12,
+};
 
 static const AccelOps *const engines[] = {
     &accel_interpreter,
 #ifdef __x86_64__
     &accel_translator,
+    &accel_kvm,
 #endif
 };
 enum { ENGINES = sizeof engines / sizeof engines[0] };
 
 typedef struct Run {
     JudgeNative *native;
-    JudgeEngine *engine;
+    JudgeEngine *engine, *tracer;
+    bool sequences;
     uint64_t seed;
     uint64_t cases, ended_well, void_cases, wrong, told;
     uint64_t by_row[OP_COUNT], wrong_by_row[OP_COUNT];
@@ -47,7 +57,8 @@ static bool differs(Run *run, const JudgeCase *c, char *text, size_t room)
     shared->c[0] = *c;
     shared->count = 1;
     text[0] = '\0';
-    if (!judge_native_run(run->native) || judge_void(&shared->result[0])) {
+    if (!judge_native_run(run->native) || judge_void(&shared->result[0]) ||
+        judge_engine_strays(run->tracer, &shared->base, c)) {
         return false;
     }
     if (!judge_engine_run(run->engine, &shared->base, c, &have)) {
@@ -73,6 +84,9 @@ static void shrink(Run *run, JudgeCase *c)
             *c = trial;                                                                            \
         }                                                                                          \
     } while (0)
+    for (unsigned i = c->parts; i-- > 0 && c->parts > 1;) {
+        TRY(judge_sequence_drop(&trial, i));
+    }
     TRY(judge_fx_init(&trial.before.fx));
     TRY(memset(trial.before.fx.xmm, 0, sizeof(trial.before.fx.xmm)));
     TRY(memset(trial.before.fx.st, 0, sizeof(trial.before.fx.st)));
@@ -88,22 +102,30 @@ static void shrink(Run *run, JudgeCase *c)
 #undef TRY
 }
 
-static void tell(Run *run, const JudgeCase *wrong)
+typedef struct Wrong {
+    JudgeCase c;
+    char text[1024];
+} Wrong;
+
+static void tell(Run *run, const Wrong *wrong)
 {
-    JudgeCase c = *wrong;
+    JudgeCase c = wrong->c;
     char text[4096];
 
     judge_base_make(&judge_native_shared(run->native)->base, c.seed, c.number / JUDGE_BATCH);
-    differs(run, &c, text, sizeof(text));
-    shrink(run, &c);
-    differs(run, &c, text, sizeof(text));
-    fprintf(stderr, "# %s differs; what: host, engine\n%s", judge_engine_name(run->engine), text);
+    bool again = differs(run, &c, text, sizeof(text));
+    if (again) {
+        shrink(run, &c);
+        differs(run, &c, text, sizeof(text));
+    }
+    fprintf(stderr, "# %s differs%s; what: host, engine\n%s", judge_engine_name(run->engine),
+            again ? "" : ", but not when run again", again ? text : wrong->text);
     judge_print_case(stderr, &c);
 }
 
 /* --- batches --- */
 
-static void judge_one(Run *run, const JudgeShared *shared, unsigned i, JudgeCase *wrong,
+static void judge_one(Run *run, const JudgeShared *shared, unsigned i, Wrong *wrong,
                       unsigned *wrong_count)
 {
     const JudgeCase *c = &shared->c[i];
@@ -118,23 +140,39 @@ static void judge_one(Run *run, const JudgeShared *shared, unsigned i, JudgeCase
     run->cases++;
     run->by_row[c->op]++;
     run->ended_well += native->after.vector == VEC_BP;
-    bool ended = judge_engine_run(run->engine, &shared->base, c, &have);
-    if (ended) {
+    snprintf(text, sizeof(text), "  the engine did not come to an end\n");
+    if (judge_engine_run(run->engine, &shared->base, c, &have)) {
         judge_compare(c, native, &have, run->engine, text, sizeof(text));
     }
-    if (ended && !text[0]) {
+    if (!text[0]) {
+        return;
+    }
+    if (judge_engine_strays(run->tracer, &shared->base, c)) {
+        run->void_cases++;
         return;
     }
     run->wrong++;
-    if (run->wrong_by_row[c->op]++ < 2 && run->told++ < environment("JUDGE_TELL", TOLD)) {
-        wrong[(*wrong_count)++] = *c;
+    bool tell_it = c->parts || run->wrong_by_row[c->op] < 2;
+    run->wrong_by_row[c->op]++;
+    if (tell_it && run->told++ < environment("JUDGE_TELL", TOLD)) {
+        wrong[*wrong_count].c = *c;
+        snprintf(wrong[(*wrong_count)++].text, sizeof(wrong->text), "%.1000s", text);
     }
+}
+
+static bool make_case(const Run *run, JudgeCase *c, uint64_t number, const char *row)
+{
+    if (run->sequences) {
+        return judge_sequence_make(c, run->seed, number);
+    }
+    return (!row || strstr(op_rows[number % OP_COUNT].id, row)) &&
+           judge_case_make(c, run->seed, number);
 }
 
 /* Up to a batch of cases from `number` on; returns the next number. */
 static uint64_t batch(Run *run, uint64_t number, uint64_t end, const char *row)
 {
-    static JudgeCase wrong[JUDGE_BATCH];
+    static Wrong wrong[JUDGE_BATCH];
     JudgeShared *shared = judge_native_shared(run->native);
     uint64_t block = number / JUDGE_BATCH;
     unsigned wrong_count = 0;
@@ -142,11 +180,7 @@ static uint64_t batch(Run *run, uint64_t number, uint64_t end, const char *row)
     judge_base_make(&shared->base, run->seed, block);
     shared->count = 0;
     for (; number < end && number / JUDGE_BATCH == block; number++) {
-        const OpRow *r = &op_rows[number % OP_COUNT];
-        if ((!row || strstr(r->id, row)) &&
-            judge_case_make(&shared->c[shared->count], run->seed, number)) {
-            shared->count++;
-        }
+        shared->count += make_case(run, &shared->c[shared->count], number, row);
     }
     if (shared->count == 0) {
         return number;
@@ -169,49 +203,71 @@ static uint64_t batch(Run *run, uint64_t number, uint64_t end, const char *row)
 static JudgeNative *native; /* forked before anything else is made */
 static const char *native_missing = "";
 
-static void run_engine(const AccelOps *ops, Run *run)
+static void report(const Run *run, const char *name)
 {
-    const char *why = "", *row = getenv("JUDGE_ROW"), *only = getenv("JUDGE_ENGINE");
-    uint64_t cases = environment("JUDGE_CASES", getenv("VITRINE_LONG") ? LONG_CASES : QUICK_CASES);
-    uint64_t first = environment("JUDGE_NUMBER", 0);
-
-    if (!native) {
-        print_message("%s\n", native_missing);
-        skip();
-    }
-    if (only && strcmp(only, ops->name) != 0) {
-        skip();
-    }
-    *run = (Run){.native = native, .seed = environment("JUDGE_SEED", 1)};
-    run->engine = judge_engine_new(ops, &why);
-    if (!run->engine) {
-        print_message("%s: %s\n", ops->name, why);
-        skip();
-    }
-    uint64_t end = getenv("JUDGE_NUMBER") ? first + 1 : cases;
-    for (uint64_t number = first; number < end;) {
-        number = batch(run, number, end, row);
-    }
-    print_message("# %s: %llu cases (%llu to the end, %llu void), seed 0x%llx, %llu wrong\n",
-                  ops->name, (unsigned long long)run->cases, (unsigned long long)run->ended_well,
-                  (unsigned long long)run->void_cases, (unsigned long long)run->seed,
-                  (unsigned long long)run->wrong);
-    for (unsigned op = 0; op < OP_COUNT && run->wrong; op++) {
+    print_message("# %s: %llu %s (%llu to the end, %llu void), seed 0x%llx, %llu wrong\n", name,
+                  (unsigned long long)run->cases, run->sequences ? "sequences" : "cases",
+                  (unsigned long long)run->ended_well, (unsigned long long)run->void_cases,
+                  (unsigned long long)run->seed, (unsigned long long)run->wrong);
+    for (unsigned op = 0; op < OP_COUNT && run->wrong && !run->sequences; op++) {
         if (run->wrong_by_row[op]) {
             print_message("#   %s: %llu of %llu\n", op_rows[op].id,
                           (unsigned long long)run->wrong_by_row[op],
                           (unsigned long long)run->by_row[op]);
         }
     }
+}
+
+static void run_engine(const AccelOps *ops, Run *run, bool sequences)
+{
+    const char *why = "", *row = getenv("JUDGE_ROW"), *only = getenv("JUDGE_ENGINE");
+    bool many = getenv("VITRINE_LONG");
+    uint64_t cases = sequences
+                         ? environment("JUDGE_SEQUENCES", many ? LONG_SEQUENCES : QUICK_SEQUENCES)
+                         : environment("JUDGE_CASES", many ? LONG_CASES : QUICK_CASES);
+    uint64_t first = environment("JUDGE_NUMBER", 0);
+
+    if (!native) {
+        print_message("%s\n", native_missing);
+        skip();
+    }
+    bool other = (only && strcmp(only, ops->name) != 0) || !cases;
+    if (other ||
+        (sequences && (row || (getenv("JUDGE_NUMBER") && environment("JUDGE_CASES", 1))))) {
+        skip();
+    }
+    *run = (Run){.native = native, .seed = environment("JUDGE_SEED", 1), .sequences = sequences};
+    run->engine = judge_engine_new(ops, &why);
+    if (!run->engine) {
+        print_message("%s: %s\n", ops->name, why);
+        skip();
+    }
+    run->tracer = judge_engine_new(&accel_interpreter, &why);
+    uint64_t end = getenv("JUDGE_NUMBER") ? first + 1 : cases;
+    for (uint64_t number = first; number < end;) {
+        number = batch(run, number, end, row);
+    }
+    report(run, ops->name);
     judge_engine_free(run->engine);
+    judge_engine_free(run->tracer);
 }
 
 static void test_engine(void **state)
 {
     static Run run;
-    run_engine(*state, &run);
+    run_engine(*state, &run, false);
     assert_int_equal(run.wrong, 0);
     if (!getenv("JUDGE_NUMBER") && !getenv("JUDGE_ROW")) {
+        assert_true(run.ended_well > run.cases / 3);
+    }
+}
+
+static void test_sequences(void **state)
+{
+    static Run run;
+    run_engine(*state, &run, true);
+    assert_int_equal(run.wrong, 0);
+    if (!getenv("JUDGE_NUMBER")) {
         assert_true(run.ended_well > run.cases / 3);
     }
 }
@@ -232,6 +288,18 @@ static void test_rows(void **state)
     }
 }
 
+static void count_in_sequences(uint64_t seed, uint64_t by_row[OP_COUNT])
+{
+    static JudgeCase c;
+    for (uint64_t number = 0; number < QUICK_SEQUENCES; number++) {
+        if (judge_sequence_make(&c, seed, number)) {
+            for (unsigned i = 0; i < c.parts; i++) {
+                by_row[c.part[i].op]++;
+            }
+        }
+    }
+}
+
 static int coverage(void)
 {
     static Run run;
@@ -239,17 +307,20 @@ static int coverage(void)
     static JudgeCase c;
     uint64_t cases = environment("JUDGE_CASES", LONG_CASES), total = 0;
 
+    count_in_sequences(run.seed, run.by_row);
     printf(
         "# Coverage of the native judge\n\nMade by `test_judge --coverage`: cases of each row of "
         "the opcode list in a run of `make check` and in one of `make check-all`, for each "
-        "engine, with seed %llu.\nA row without cases has the reason in its place.\n\n"
-        "| row | operands | check | check-all |\n|---|---|---|---|\n",
-        (unsigned long long)run.seed);
+        "engine, with seed %llu;\nand how often the row stands in the sequences of `make check` "
+        "(in those of `make check-all` %u times as often; - where the row is judged by itself "
+        "alone).\nA row without cases has the reason in its place.\n\n"
+        "| row | operands | check | check-all | in sequences |\n|---|---|---|---|---|\n",
+        (unsigned long long)run.seed, (unsigned)(LONG_SEQUENCES / QUICK_SEQUENCES));
     for (unsigned op = 0; op < OP_COUNT; op++) {
         const char *why = judge_exempt(&op_rows[op]);
         printf("| %s | %s | ", op_rows[op].id, op_rows[op].operands);
         if (why) {
-            printf("- | %s |\n", why);
+            printf("- | %s | - |\n", why);
             continue;
         }
         uint64_t quick = 0, made = 0, tried = 0;
@@ -259,10 +330,15 @@ static int coverage(void)
         }
         uint64_t all = tried ? cases / OP_COUNT * made / tried : 0;
         total += all;
-        printf("%llu | about %llu |\n", (unsigned long long)quick, (unsigned long long)all);
+        printf("%llu | about %llu | ", (unsigned long long)quick, (unsigned long long)all);
+        if (judge_sequence_row(&op_rows[op])) {
+            printf("%llu |\n", (unsigned long long)run.by_row[op]);
+        } else {
+            printf("- |\n");
+        }
     }
-    printf("\nTogether about %llu cases an engine in `make check-all`.\n",
-           (unsigned long long)total);
+    printf("\nTogether about %llu cases and %u sequences an engine in `make check-all`.\n",
+           (unsigned long long)total, LONG_SEQUENCES);
     return 0;
 }
 
@@ -272,11 +348,14 @@ int main(int argc, char **argv)
         return coverage();
     }
     native = judge_native_new(&native_missing);
-    struct CMUnitTest tests[ENGINES + 1] = {cmocka_unit_test(test_rows)};
-    char names[ENGINES][64];
-    for (unsigned i = 0; i < ENGINES; i++) {
-        snprintf(names[i], sizeof(names[i]), "test_%s_against_host", engines[i]->name);
-        tests[i + 1] = (struct CMUnitTest){names[i], test_engine, NULL, NULL, (void *)engines[i]};
+    struct CMUnitTest tests[2 * ENGINES + 1] = {cmocka_unit_test(test_rows)};
+    char names[2 * ENGINES][64];
+    for (unsigned i = 0; i < 2 * ENGINES; i++) {
+        const AccelOps *ops = engines[i / 2];
+        snprintf(names[i], sizeof(names[i]), "test_%s_against_host%s", ops->name,
+                 i % 2 ? "_in_sequences" : "");
+        tests[i + 1] = (struct CMUnitTest){names[i], i % 2 ? test_sequences : test_engine, NULL,
+                                           NULL, (void *)ops};
     }
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     if (native) {
