@@ -1,397 +1,45 @@
-/* Am79C970A (PCnet-PCI II) Ethernet controller: registers, descriptor rings, bus master.
+/* Am79C970A (PCnet-PCI II) Ethernet controller: registers, initialization, ports.
  *
  * Data sheet: AMD 19436. Software styles 0 (LANCE, 16-bit) and 1, 2, 3 (32-bit). A frame is sent as
  * soon as its descriptors say so. Not modelled: the EEPROM's pins, the PHY behind the chip's AUI
- * and 10BASE-T ports (the link is always up), time on the wire and so collisions, magic packets.
- * Frames without a descriptor wait at the back end for `patience`, then count as missed. Wired by
- * pc_cards.
+ * and 10BASE-T ports (the link is always up), time on the wire and so collisions, magic packets,
+ * look-ahead packet processing, byte swapping. Frames without a descriptor wait at the back end for
+ * `patience`, then count as missed. Rings are in pcnet_ring.c. Wired by pc_cards.
  */
-#include "chipset/cards/pcnet.h"
-
 #include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
 
+#include "chipset/cards/pcnet_internal.h"
+#include "machine/core/bytes.h"
 #include "machine/core/log.h"
 
 LOG_TAG("pcnet");
 
 enum {
     PORTS = 32,
-    APROM = 16,
-    CSRS = 128,
-    BCRS = 32,
-    FCS = 4,
-    SHORTEST = 60,
-    BUFFERS_A_FRAME = 64,  /* descriptors that one frame may use */
-    FRAMES_A_DEMAND = 512, /* sent before the machine goes on */
-    POLL_NS = 1600000,     /* how often a ring without a demand is looked at */
-};
-enum {
-    CSR0_INIT = 0x0001,
-    CSR0_STRT = 0x0002,
-    CSR0_STOP = 0x0004,
-    CSR0_TDMD = 0x0008,
-    CSR0_TXON = 0x0010,
-    CSR0_RXON = 0x0020,
-    CSR0_IENA = 0x0040,
-    CSR0_INTR = 0x0080,
-    CSR0_IDON = 0x0100,
-    CSR0_TINT = 0x0200,
-    CSR0_RINT = 0x0400,
-    CSR0_MERR = 0x0800,
-    CSR0_MISS = 0x1000,
-    CSR0_CERR = 0x2000,
-    CSR0_BABL = 0x4000,
-    CSR0_ERR = 0x8000,
-    CSR0_CLEARABLE = 0x7f00,
-    CSR3_MASKS = 0x5f00,
-    CSR4_CLEARABLE = 0x026a, /* MFCO, UINT, RCVCCO, TXSTRT, JAB */
-    CSR5_SPND = 0x0001,
-    CSR15_DRX = 0x0001,
-    CSR15_DTX = 0x0002,
-    CSR15_LOOP = 0x0004,
-    CSR15_DXMTFCS = 0x0008,
-    CSR15_INTL = 0x0040,
-    CSR15_DRCVPA = 0x2000,
-    CSR15_DRCVBC = 0x4000,
-    CSR15_PROM = 0x8000,
-    BCR18_DWIO = 0x0080,
-    BCR20_SSIZE32 = 0x0100,
-};
-/* Descriptor status, upper half of its second word in any style. */
-enum {
-    D_OWN = 0x8000,
-    D_ERR = 0x4000,
-    D_BUFF = 0x0400, /* receive */
-    D_STP = 0x0200,
-    D_ENP = 0x0100,
-    RD_PAM = 0x0040, /* which address matched; with the 32-bit styles */
-    RD_LAFM = 0x0020,
-    RD_BAM = 0x0010,
-    TD_ADD_FCS = 0x2000,
+    RDP = 16,
+    POLL_NS = 1600000, /* how often a ring without a demand is looked at */
+    MOST_LOG = 9,      /* a ring of the initialization block has 512 descriptors at most */
 };
 
-typedef struct Descriptor {
-    uint32_t at, buffer;
-    uint16_t status;
-    unsigned length;
-} Descriptor;
+static bool interrupt_wanted(const Pcnet *p)
+{
+    const uint16_t *csr = p->g.csr;
+    uint16_t unmasked4 = (uint16_t)(csr[4] & (CSR4_TXSTRT | CSR4_MFCO) & ~(csr[4] << 1));
+    return csr[0] & CSR0_CLEARABLE & ~csr[3] & CSR3_MASKS || csr[4] & CSR4_UINT || unmasked4;
+}
 
-struct Pcnet {
-    Device dev;
-    PciFunction *function;
-    PcnetConfig config;
-    struct {
-        uint16_t csr[CSRS], bcr[BCRS], rap;
-        uint8_t aprom[APROM];
-        uint32_t receive_base, transmit_base;
-        uint16_t receive_at, transmit_at;       /* index in the ring */
-        uint16_t receive_count, transmit_count; /* descriptors, 1..65535 */
-        bool impatient;
-    } g;
-    Timer poll, waited;
-    bool waiting;
-};
-
-static void update_irq(Pcnet *p)
+void pcnet_update_irq(Pcnet *p)
 {
     uint16_t *csr = p->g.csr;
-    uint16_t events = csr[0] & CSR0_CLEARABLE;
     csr[0] &= (uint16_t) ~(CSR0_INTR | CSR0_ERR);
-    if (events & (CSR0_BABL | CSR0_CERR | CSR0_MISS | CSR0_MERR)) {
+    if (csr[0] & (CSR0_BABL | CSR0_CERR | CSR0_MISS | CSR0_MERR)) {
         csr[0] |= CSR0_ERR;
     }
-    bool wanted = events & ~csr[3] & CSR3_MASKS;
-    if (wanted) {
+    if (interrupt_wanted(p)) {
         csr[0] |= CSR0_INTR;
     }
-    pci_interrupt(p->function, wanted && csr[0] & CSR0_IENA);
-}
-
-static void raise(Pcnet *p, uint16_t bits)
-{
-    p->g.csr[0] |= bits;
-    update_irq(p);
-}
-
-/* --- memory --- */
-
-static bool style32(const Pcnet *p)
-{
-    return p->g.bcr[20] & BCR20_SSIZE32;
-}
-
-static uint32_t bus_address(const Pcnet *p, uint32_t address)
-{
-    return style32(p) ? address : (address & 0xffffff) | (uint32_t)(p->g.csr[2] & 0xff00) << 16;
-}
-
-static bool dma(Pcnet *p, uint32_t address, void *data, size_t size, bool to_guest)
-{
-    if (!pci_dma(p->function, address, data, size, to_guest)) {
-        p->g.csr[0] |= CSR0_MERR;
-        return false;
-    }
-    return true;
-}
-
-static uint32_t le(const uint8_t *from, unsigned bytes)
-{
-    uint32_t value = 0;
-    for (unsigned i = 0; i < bytes; i++) {
-        value |= (uint32_t)from[i] << 8 * i;
-    }
-    return value;
-}
-
-static void put_le(uint8_t *to, uint32_t value, unsigned bytes)
-{
-    for (unsigned i = 0; i < bytes; i++) {
-        to[i] = (uint8_t)(value >> 8 * i);
-    }
-}
-
-static bool read_descriptor(Pcnet *p, uint32_t base, unsigned index, Descriptor *d)
-{
-    uint8_t raw[16];
-    unsigned size = style32(p) ? 16 : 8;
-    d->at = bus_address(p, base + index * size);
-    if (!dma(p, d->at, raw, size, false)) {
-        return false;
-    }
-    if (!style32(p)) {
-        d->buffer = bus_address(p, le(raw, 3));
-        d->status = (uint16_t)(raw[3] << 8);
-        d->length = le(raw + 4, 2);
-    } else {
-        d->buffer = le(raw + ((p->g.bcr[20] & 0xff) == 3 ? 8 : 0), 4);
-        d->status = (uint16_t)le(raw + 6, 2);
-        d->length = le(raw + 4, 2);
-    }
-    d->length = (0x1000 - (d->length & 0xfff)) & 0xfff;
-    d->length = d->length ? d->length : 0x1000;
-    return true;
-}
-
-/* Status and, for a receiver's last descriptor, the message's length; ownership goes last. */
-static void return_descriptor(Pcnet *p, const Descriptor *d, uint16_t status, int message)
-{
-    uint8_t raw[4];
-    if (message >= 0) {
-        bool swapped = style32(p) && (p->g.bcr[20] & 0xff) == 3;
-        put_le(raw, (uint32_t)message, 4);
-        if (style32(p)) {
-            dma(p, d->at + (swapped ? 0 : 8), raw, swapped ? 2 : 4, true);
-        } else {
-            dma(p, d->at + 6, raw, 2, true);
-        }
-    }
-    put_le(raw, status, 2);
-    if (style32(p)) {
-        dma(p, d->at + 6, raw, 2, true);
-    } else {
-        dma(p, d->at + 3, raw + 1, 1, true);
-    }
-}
-
-/* --- receiver --- */
-
-static bool hash_matches(const Pcnet *p, const uint8_t *address)
-{
-    uint32_t crc = ~(uint32_t)crc32(0, address, 6);
-    unsigned bit = crc >> 26; /* the LANCE takes the register's top bits as zlib holds it */
-    return p->g.csr[8 + bit / 16] >> bit % 16 & 1;
-}
-
-/* Which filter takes the frame: a RD_ bit, 1 for promiscuous, 0 for none. */
-static uint16_t match(const Pcnet *p, const uint8_t *frame)
-{
-    static const uint8_t broadcast[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
-    uint16_t mode = p->g.csr[15];
-    uint8_t own[6];
-    for (unsigned i = 0; i < 6; i++) {
-        own[i] = (uint8_t)(p->g.csr[12 + i / 2] >> 8 * (i % 2));
-    }
-    if (memcmp(frame, broadcast, 6) == 0 && !(mode & CSR15_DRCVBC)) {
-        return RD_BAM;
-    }
-    if (memcmp(frame, own, 6) == 0 && !(mode & CSR15_DRCVPA)) {
-        return RD_PAM;
-    }
-    if (frame[0] & 1 && memcmp(frame, broadcast, 6) != 0 && hash_matches(p, frame)) {
-        return RD_LAFM;
-    }
-    return mode & CSR15_PROM ? 1 : 0;
-}
-
-static bool owned(const Descriptor *d)
-{
-    return d->status & D_OWN;
-}
-
-static unsigned after(unsigned index, unsigned count)
-{
-    return index + 1 >= count ? 0 : index + 1;
-}
-
-/* Writes the frame into descriptors from the current one. False: the first is not ours. */
-static bool store(Pcnet *p, const uint8_t *frame, size_t size, uint16_t matched)
-{
-    uint8_t data[NET_MAX_FRAME + FCS];
-    memcpy(data, frame, size);
-    put_le(data + size, (uint32_t)crc32(0, frame, (uInt)size), 4);
-    size_t total = size + FCS, done = 0;
-    uint16_t first = D_STP;
-    Descriptor d;
-    for (unsigned i = 0; i < BUFFERS_A_FRAME && done < total; i++) {
-        if (!read_descriptor(p, p->g.receive_base, p->g.receive_at, &d) || !owned(&d)) {
-            return i != 0;
-        }
-        size_t part = total - done < d.length ? total - done : d.length;
-        dma(p, d.buffer, data + done, part, true);
-        done += part;
-        uint16_t status = first;
-        unsigned next = after(p->g.receive_at, p->g.receive_count);
-        Descriptor following;
-        bool last = done == total;
-        if (last) {
-            status |= D_ENP | (style32(p) ? matched & (RD_PAM | RD_LAFM | RD_BAM) : 0);
-        } else if (i + 1 == BUFFERS_A_FRAME ||
-                   !read_descriptor(p, p->g.receive_base, next, &following) || !owned(&following)) {
-            status |= D_ERR | D_BUFF;
-            done = total;
-        }
-        return_descriptor(p, &d, status, last ? (int)total : -1);
-        p->g.receive_at = (uint16_t)next;
-        first = 0;
-    }
-    return true;
-}
-
-static void missed(Pcnet *p)
-{
-    p->g.csr[112]++;
-    raise(p, CSR0_MISS);
-}
-
-static bool receive(void *self, const uint8_t *frame, size_t size)
-{
-    Pcnet *p = self;
-    p->waiting = false;
-    uint16_t matched = 0;
-    if (!(p->g.csr[0] & CSR0_RXON) || p->g.csr[15] & (CSR15_LOOP | CSR15_DRX) ||
-        p->g.csr[5] & CSR5_SPND || size < SHORTEST || size > NET_MAX_FRAME ||
-        !(matched = match(p, frame))) {
-        return true;
-    }
-    if (store(p, frame, size, matched)) {
-        p->g.impatient = false;
-        timer_disarm(&p->waited);
-        raise(p, CSR0_RINT);
-        return true;
-    }
-    if (p->g.impatient || p->config.patience == 0) {
-        missed(p);
-        return true;
-    }
-    /* Memory is the guest's to change without a word: it is looked at again with the poll timer. */
-    p->waiting = true;
-    if (!p->waited.armed) {
-        timer_arm(&p->waited, clock_now(&p->dev.board->clock) + p->config.patience);
-    }
-    return false;
-}
-
-static void may_receive(Pcnet *p)
-{
-    if (p->waiting && p->config.port.ops) {
-        p->waiting = false;
-        p->config.port.ops->ready(p->config.port.backend);
-    }
-}
-
-static void waited_in_vain(void *self, int64_t due)
-{
-    Pcnet *p = self;
-    (void)due;
-    p->g.impatient = true;
-    may_receive(p);
-}
-
-/* --- transmitter --- */
-
-static void loop_back(Pcnet *p, const uint8_t *frame, size_t size)
-{
-    uint16_t matched = size >= 14 && size <= NET_MAX_FRAME ? match(p, frame) : 0;
-    if (matched && p->g.csr[0] & CSR0_RXON) {
-        if (store(p, frame, size, matched)) {
-            p->g.csr[0] |= CSR0_RINT;
-        } else {
-            missed(p);
-        }
-    }
-}
-
-static void send(Pcnet *p, const uint8_t *frame, size_t size)
-{
-    if (p->g.csr[15] & CSR15_LOOP) {
-        loop_back(p, frame, size);
-    } else if (size >= 14 && size <= NET_MAX_FRAME && p->config.port.ops) {
-        p->config.port.ops->send(p->config.port.backend, frame, size);
-    }
-}
-
-/* One frame. False: there is none, or not all of it. */
-static bool send_one(Pcnet *p)
-{
-    uint8_t frame[NET_MAX_FRAME + FCS];
-    Descriptor d;
-    size_t size = 0;
-    unsigned at = p->g.transmit_at;
-    bool too_long = false, add_fcs = false;
-    for (unsigned i = 0; i < BUFFERS_A_FRAME; i++) {
-        if (!read_descriptor(p, p->g.transmit_base, at, &d) || !owned(&d)) {
-            if (i == 0) {
-                return false;
-            }
-            break; /* a frame whose end is missing: given up */
-        }
-        if (i == 0) {
-            add_fcs = d.status & TD_ADD_FCS;
-        }
-        size_t part = d.length < sizeof(frame) - size ? d.length : sizeof(frame) - size;
-        too_long |= part < d.length;
-        dma(p, d.buffer, frame + size, part, false);
-        size += part;
-        at = after(at, p->g.transmit_count);
-        bool last = d.status & D_ENP;
-        return_descriptor(p, &d, (uint16_t)(d.status & ~(D_OWN | D_ERR)), -1);
-        if (last) {
-            break;
-        }
-    }
-    p->g.transmit_at = (uint16_t)at;
-    if (p->g.csr[15] & CSR15_DXMTFCS && !add_fcs && size >= FCS) {
-        size -= FCS; /* the guest has appended it */
-    }
-    if (too_long) {
-        p->g.csr[0] |= CSR0_BABL;
-    } else {
-        send(p, frame, size);
-    }
-    p->g.csr[0] |= CSR0_TINT;
-    return true;
-}
-
-static void send_all(Pcnet *p)
-{
-    if (p->g.csr[0] & CSR0_TXON && !(p->g.csr[5] & CSR5_SPND) && !(p->g.csr[15] & CSR15_DTX)) {
-        for (unsigned i = 0; i < FRAMES_A_DEMAND && send_one(p); i++) {
-        }
-    }
-    p->g.csr[0] &= (uint16_t)~CSR0_TDMD;
-    update_irq(p);
+    pci_interrupt(p->function, csr[0] & CSR0_INTR && csr[0] & CSR0_IENA);
 }
 
 static void arm_poll(Pcnet *p)
@@ -407,54 +55,62 @@ static void polled(void *self, int64_t due)
 {
     Pcnet *p = self;
     (void)due;
-    if (!(p->g.csr[4] & 0x1000)) { /* DPOLL */
-        send_all(p);
+    if (!(p->g.csr[4] & CSR4_DPOLL)) {
+        pcnet_send_all(p);
     }
-    may_receive(p);
+    pcnet_may_receive(p);
     arm_poll(p);
 }
 
 /* --- start and stop --- */
 
-static void initialize(Pcnet *p)
+static uint16_t ring_length(unsigned log)
 {
-    uint8_t raw[28] = {0};
-    uint32_t at = (uint32_t)p->g.csr[1] | (uint32_t)p->g.csr[2] << 16;
-    bool wide = style32(p);
+    return (uint16_t)(1u << (log > MOST_LOG ? MOST_LOG : log));
+}
+
+static void take_rings(Pcnet *p, uint32_t receive, unsigned receive_log, uint32_t transmit,
+                       unsigned transmit_log)
+{
     uint16_t *csr = p->g.csr;
-    dma(p, bus_address(p, at), raw, wide ? 28 : 24, false);
-    const uint8_t *rest = raw + (wide ? 4 : 2);
-    csr[15] = (uint16_t)le(raw, 2);
-    for (unsigned i = 0; i < 3; i++) {
-        csr[12 + i] = (uint16_t)le(rest + 2 * i, 2);
-    }
-    const uint8_t *filter = rest + 6 + (wide ? 2 : 0);
-    for (unsigned i = 0; i < 4; i++) {
-        csr[8 + i] = (uint16_t)le(filter + 2 * i, 2);
-    }
-    const uint8_t *rings = filter + 8;
-    unsigned receive_log, transmit_log;
-    if (wide) {
-        receive_log = raw[2] >> 4;
-        transmit_log = raw[3] >> 4;
-        p->g.receive_base = le(rings, 4);
-        p->g.transmit_base = le(rings + 4, 4);
-    } else {
-        receive_log = rings[3] >> 5;
-        transmit_log = rings[7] >> 5;
-        p->g.receive_base = le(rings, 3);
-        p->g.transmit_base = le(rings + 4, 3);
-    }
-    p->g.receive_count = (uint16_t)(1u << (receive_log > 9 ? 9 : receive_log));
-    p->g.transmit_count = (uint16_t)(1u << (transmit_log > 9 ? 9 : transmit_log));
+    p->g.receive_base = receive;
+    p->g.transmit_base = transmit;
+    p->g.receive_count = ring_length(receive_log);
+    p->g.transmit_count = ring_length(transmit_log);
+    p->g.receive_at = p->g.transmit_at = 0;
     csr[76] = (uint16_t)-p->g.receive_count;
     csr[78] = (uint16_t)-p->g.transmit_count;
-    csr[24] = (uint16_t)p->g.receive_base;
-    csr[25] = (uint16_t)(p->g.receive_base >> 16);
-    csr[30] = (uint16_t)p->g.transmit_base;
-    csr[31] = (uint16_t)(p->g.transmit_base >> 16);
-    p->g.receive_at = p->g.transmit_at = 0;
-    csr[0] = (uint16_t)((csr[0] | CSR0_IDON | CSR0_INIT) & ~CSR0_STOP);
+    csr[24] = (uint16_t)receive;
+    csr[25] = (uint16_t)(receive >> 16);
+    csr[30] = (uint16_t)transmit;
+    csr[31] = (uint16_t)(transmit >> 16);
+}
+
+static void initialize(Pcnet *p)
+{
+    uint8_t raw[28];
+    uint32_t at = (uint32_t)p->g.csr[1] | (uint32_t)p->g.csr[2] << 16;
+    bool wide = pcnet_style32(p);
+    uint16_t *csr = p->g.csr;
+    csr[0] = (uint16_t)((csr[0] | CSR0_INIT) & ~CSR0_STOP);
+    if (!pcnet_dma(p, pcnet_bus_address(p, at), raw, wide ? 28 : 24, false)) {
+        return;
+    }
+    const uint8_t *address = raw + (wide ? 4 : 2), *filter = raw + (wide ? 12 : 8);
+    csr[15] = bytes_le16(raw);
+    for (unsigned i = 0; i < 3; i++) {
+        csr[12 + i] = bytes_le16(address + 2 * i);
+    }
+    for (unsigned i = 0; i < 4; i++) {
+        csr[8 + i] = bytes_le16(filter + 2 * i);
+    }
+    uint32_t receive = bytes_le32(filter + 8), transmit = bytes_le32(filter + 12);
+    if (wide) {
+        take_rings(p, receive, raw[2] >> 4, transmit, raw[3] >> 4);
+    } else {
+        take_rings(p, receive & 0xffffff, receive >> 29, transmit & 0xffffff, transmit >> 29);
+    }
+    csr[0] |= CSR0_IDON;
 }
 
 static void stop(Pcnet *p)
@@ -465,8 +121,8 @@ static void stop(Pcnet *p)
     p->g.impatient = false;
     timer_disarm(&p->waited);
     arm_poll(p);
-    update_irq(p);
-    may_receive(p);
+    pcnet_update_irq(p);
+    pcnet_may_receive(p);
 }
 
 static void start(Pcnet *p)
@@ -494,51 +150,123 @@ static void write_csr0(Pcnet *p, uint16_t value)
         start(p);
     }
     if (value & CSR0_TDMD) {
-        send_all(p);
+        pcnet_send_all(p);
     }
-    update_irq(p);
-    may_receive(p);
+    pcnet_update_irq(p);
+    pcnet_may_receive(p);
+}
+
+/* A CSR that decides where the rings are and what is received. */
+static void write_setting(Pcnet *p, unsigned n, uint16_t value)
+{
+    uint16_t *csr = p->g.csr;
+    csr[n] = value;
+    p->g.receive_base = (uint32_t)csr[24] | (uint32_t)csr[25] << 16;
+    p->g.transmit_base = (uint32_t)csr[30] | (uint32_t)csr[31] << 16;
+    p->g.receive_count = csr[76] ? (uint16_t)-csr[76] : 1;
+    p->g.transmit_count = csr[78] ? (uint16_t)-csr[78] : 1;
+    p->g.receive_at = p->g.receive_at < p->g.receive_count ? p->g.receive_at : 0;
+    p->g.transmit_at = p->g.transmit_at < p->g.transmit_count ? p->g.transmit_at : 0;
+}
+
+/* The ring counters count up to 0 from the rings' lengths, which are two's complements too. */
+static void write_counter(uint16_t *at, uint16_t count, uint16_t value)
+{
+    uint16_t left = (uint16_t)-value;
+    *at = left && left <= count ? (uint16_t)(count - left) : 0;
+}
+
+static void write_style(Pcnet *p, uint16_t value)
+{
+    p->g.bcr[20] = (uint16_t)((value & 0xff) | (value & 0xff ? BCR20_SSIZE32 : 0x200));
+}
+
+static bool is_setting(unsigned n)
+{
+    return n == 1 || n == 2 || (n >= 8 && n <= 15) || n == 24 || n == 25 || n == 30 || n == 31 ||
+           n == 76 || n == 78;
+}
+
+/* Registers that can be written while the chip neither sends nor receives. */
+static void write_stopped_csr(Pcnet *p, unsigned n, uint16_t value)
+{
+    if (!(p->g.csr[0] & CSR0_STOP) && !(p->g.csr[5] & CSR5_SPND)) {
+        log_guest("CSR%u is written while the chip runs", n);
+    } else if (n == 16 || n == 17) {
+        write_setting(p, n - 15, value);
+    } else if (is_setting(n)) {
+        write_setting(p, n, value);
+    } else if (n == 58) {
+        write_style(p, value);
+    } else if (n == 72) {
+        write_counter(&p->g.receive_at, p->g.receive_count, value);
+    } else if (n == 74) {
+        write_counter(&p->g.transmit_at, p->g.transmit_count, value);
+    } else if (n == 46 || n == 47 || n == 80 || n == 82 || n == 112 || n == 114 || n == 124) {
+        p->g.csr[n] = value;
+    }
 }
 
 static void write_csr(Pcnet *p, unsigned n, uint16_t value)
 {
     uint16_t *csr = p->g.csr;
-    bool stopped = csr[0] & CSR0_STOP || csr[5] & CSR5_SPND;
-    if (n == 0) {
+    switch (n) {
+    case 0:
         write_csr0(p, value);
-    } else if (n == 4) {
-        csr[4] = (uint16_t)((csr[4] & CSR4_CLEARABLE & ~value) | (value & ~CSR4_CLEARABLE));
-    } else if (n == 5) {
-        csr[5] = (uint16_t)((csr[5] & 0x0a90 & ~value) | (value & ~0x0a90));
-    } else if (n == 58) {
-        p->g.bcr[20] = value & 0xff;
-        p->g.bcr[20] |= value & 0xff ? BCR20_SSIZE32 : 0;
-    } else if (n == 1 || n == 2 || n == 3 || (n >= 8 && n <= 15) || n == 24 || n == 25 || n == 30 ||
-               n == 31 || n == 76 || n == 78) {
-        if (!stopped && n != 3) {
-            log_guest("CSR%u is written while the chip runs", n);
-            return;
-        }
-        csr[n] = value;
-        p->g.receive_base = (uint32_t)csr[24] | (uint32_t)csr[25] << 16;
-        p->g.transmit_base = (uint32_t)csr[30] | (uint32_t)csr[31] << 16;
-        p->g.receive_count = (uint16_t)-csr[76] ? (uint16_t)-csr[76] : 1;
-        p->g.transmit_count = (uint16_t)-csr[78] ? (uint16_t)-csr[78] : 1;
-    } else if (n == 46 || n == 47 || n == 80 || n == 82 || n == 112 || n == 114 || n == 124) {
-        csr[n] = value;
+        return;
+    case 3:
+        csr[3] = value;
+        break;
+    case 4:
+        csr[4] = (uint16_t)((csr[4] & CSR4_CLEARABLE & ~value) |
+                            (value & ~(CSR4_CLEARABLE | CSR4_UINTCMD)) |
+                            (value & CSR4_UINTCMD ? CSR4_UINT : 0));
+        break;
+    case 5:
+        csr[5] = (uint16_t)((csr[5] & CSR5_CLEARABLE & ~value) | (value & ~CSR5_CLEARABLE));
+        break;
+    default:
+        write_stopped_csr(p, n, value);
     }
-    update_irq(p);
+    pcnet_update_irq(p);
+    pcnet_may_receive(p);
 }
 
-static uint16_t read_csr(Pcnet *p, unsigned n)
+/* Half of the address of a descriptor. */
+static uint16_t half_of_address(const Pcnet *p, uint32_t base, unsigned index, unsigned count,
+                                bool high)
+{
+    uint32_t at = pcnet_bus_address(p, base + index % count * pcnet_descriptor_size(p));
+    return (uint16_t)(high ? at >> 16 : at);
+}
+
+static uint16_t read_csr(const Pcnet *p, unsigned n)
 {
     switch (n) {
+    case 16:
+    case 17:
+        return p->g.csr[n - 15];
+    case 26:
+    case 27: /* the receive descriptor after the current one */
+        return half_of_address(p, p->g.receive_base, p->g.receive_at + 1u, p->g.receive_count,
+                               n == 27);
+    case 28:
+    case 29:
+        return half_of_address(p, p->g.receive_base, p->g.receive_at, p->g.receive_count, n == 29);
+    case 32:
+    case 33:
+        return half_of_address(p, p->g.transmit_base, p->g.transmit_at + 1u, p->g.transmit_count,
+                               n == 33);
+    case 34:
+    case 35:
+        return half_of_address(p, p->g.transmit_base, p->g.transmit_at, p->g.transmit_count,
+                               n == 35);
     case 58:
         return p->g.bcr[20];
     case 72:
-        return (uint16_t)(p->g.receive_count - p->g.receive_at);
+        return (uint16_t)(p->g.receive_at - p->g.receive_count);
     case 74:
-        return (uint16_t)(p->g.transmit_count - p->g.transmit_at);
+        return (uint16_t)(p->g.transmit_at - p->g.transmit_count);
     default:
         return p->g.csr[n];
     }
@@ -548,10 +276,10 @@ static void write_bcr(Pcnet *p, unsigned n, uint16_t value)
 {
     if (n == 20) {
         write_csr(p, 58, value);
-    } else if (n == 2 || n == 4 || n == 5 || n == 6 || n == 7 || n == 9 || n == 18 || n == 19 ||
-               n == 22) {
-        p->g.bcr[n] =
-            n == 18 ? (uint16_t)((value & ~BCR18_DWIO) | (p->g.bcr[18] & BCR18_DWIO)) : value;
+    } else if (n == 2 || n == 4 || n == 5 || n == 6 || n == 7 || n == 9 || n == 19 || n == 22) {
+        p->g.bcr[n] = value;
+    } else if (n == 18) {
+        p->g.bcr[n] = (uint16_t)((value & ~BCR18_DWIO) | (p->g.bcr[n] & BCR18_DWIO));
     }
 }
 
@@ -561,14 +289,9 @@ static uint16_t read_bcr(const Pcnet *p, unsigned n)
     return n == 4 ? p->g.bcr[4] | 0x8000 : p->g.bcr[n];
 }
 
+/* S_RESET: the bus configuration registers keep their values. */
 static void soft_reset(Pcnet *p)
 {
-    static const uint16_t bcr[BCRS] = {
-        [0] = 5,    [1] = 5,    [2] = 2,       [4] = 0xc0,   [5] = 0x84,
-        [6] = 0x88, [7] = 0x90, [18] = 0x9001, [20] = 0x200, [22] = 0xff06};
-    bool wide_ports = p->g.bcr[18] & BCR18_DWIO;
-    memcpy(p->g.bcr, bcr, sizeof(bcr));
-    p->g.bcr[18] |= wide_ports ? BCR18_DWIO : 0;
     p->g.rap = 0;
     p->g.csr[3] = 0;
     p->g.csr[4] = 0x0115;
@@ -577,8 +300,7 @@ static void soft_reset(Pcnet *p)
     p->g.csr[80] = 0x1410;
     p->g.csr[88] = 0x1003; /* Am79C970A: part 2621h */
     p->g.csr[89] = 0x0262;
-    p->g.csr[112] = p->g.csr[114] = 0;
-    p->g.receive_count = p->g.transmit_count = 1;
+    p->g.csr[112] = p->g.csr[114] = p->g.csr[124] = 0;
     stop(p);
 }
 
@@ -588,7 +310,10 @@ static uint64_t read_port(void *self, uint32_t offset, unsigned bytes)
 {
     Pcnet *p = self;
     bool wide = p->g.bcr[18] & BCR18_DWIO;
-    if (offset < APROM) {
+    if (p->mastering) {
+        return UINT64_MAX; /* a descriptor or buffer lies in the chip's own registers */
+    }
+    if (offset < PCNET_APROM) {
         uint64_t value = 0;
         for (unsigned i = 0; i < bytes; i++) {
             value |= (uint64_t)p->g.aprom[offset + i] << 8 * i;
@@ -598,23 +323,26 @@ static uint64_t read_port(void *self, uint32_t offset, unsigned bytes)
     if (bytes != (wide ? 4u : 2u)) {
         return UINT64_MAX;
     }
-    switch ((offset - APROM) / bytes) {
+    switch ((offset - RDP) / bytes) {
     case 0:
-        return read_csr(p, p->g.rap % CSRS);
+        return read_csr(p, p->g.rap % PCNET_CSRS);
     case 1:
         return p->g.rap;
     case 2:
         soft_reset(p);
         return 0;
     default:
-        return read_bcr(p, p->g.rap % BCRS);
+        return read_bcr(p, p->g.rap % PCNET_BCRS);
     }
 }
 
 static void write_port(void *self, uint32_t offset, uint64_t value, unsigned bytes)
 {
     Pcnet *p = self;
-    if (offset < APROM) {
+    if (p->mastering) {
+        return;
+    }
+    if (offset < PCNET_APROM) {
         if (p->g.bcr[2] & 0x0100) { /* APROMWE */
             for (unsigned i = 0; i < bytes; i++) {
                 p->g.aprom[offset + i] = (uint8_t)(value >> 8 * i);
@@ -622,16 +350,16 @@ static void write_port(void *self, uint32_t offset, uint64_t value, unsigned byt
         }
         return;
     }
-    if (bytes == 4 && offset == APROM) {
+    if (bytes == 4 && offset == RDP) {
         p->g.bcr[18] |= BCR18_DWIO; /* the first 32-bit write to RDP makes all ports so */
     }
     bool wide = p->g.bcr[18] & BCR18_DWIO;
     if (bytes != (wide ? 4u : 2u)) {
         return;
     }
-    switch ((offset - APROM) / bytes) {
+    switch ((offset - RDP) / bytes) {
     case 0:
-        write_csr(p, p->g.rap % CSRS, (uint16_t)value);
+        write_csr(p, p->g.rap % PCNET_CSRS, (uint16_t)value);
         break;
     case 1:
         p->g.rap = value & 0x7f;
@@ -639,7 +367,7 @@ static void write_port(void *self, uint32_t offset, uint64_t value, unsigned byt
     case 2:
         break; /* only a read resets */
     default:
-        write_bcr(p, p->g.rap % BCRS, (uint16_t)value);
+        write_bcr(p, p->g.rap % PCNET_BCRS, (uint16_t)value);
     }
 }
 
@@ -649,14 +377,19 @@ static const IoOps port_ops = {read_port, write_port, 1, 4};
 
 static void reset(Device *d, ResetKind kind)
 {
+    static const uint16_t bcr[PCNET_BCRS] = {
+        [0] = 5,    [1] = 5,    [2] = 2,       [4] = 0xc0,   [5] = 0x84,
+        [6] = 0x88, [7] = 0x90, [18] = 0x9001, [20] = 0x200, [22] = 0xff06};
     Pcnet *p = (Pcnet *)d;
     (void)kind;
     memset(&p->g, 0, sizeof(p->g));
+    memcpy(p->g.bcr, bcr, sizeof(bcr));
+    p->g.receive_count = p->g.transmit_count = 1;
     memcpy(p->g.aprom, p->config.mac, 6);
     p->g.aprom[9] = 0x11; /* PCI */
     p->g.aprom[14] = p->g.aprom[15] = 'W';
     unsigned sum = 0;
-    for (unsigned i = 0; i < APROM; i++) {
+    for (unsigned i = 0; i < PCNET_APROM; i++) {
         sum += p->g.aprom[i];
     }
     p->g.aprom[12] = (uint8_t)sum;
@@ -667,10 +400,10 @@ static void reset(Device *d, ResetKind kind)
 static void state(Device *d, StateIo *io)
 {
     Pcnet *p = (Pcnet *)d;
-    for (unsigned i = 0; i < CSRS; i++) {
+    for (unsigned i = 0; i < PCNET_CSRS; i++) {
         state_u16(io, "csr", &p->g.csr[i]);
     }
-    for (unsigned i = 0; i < BCRS; i++) {
+    for (unsigned i = 0; i < PCNET_BCRS; i++) {
         state_u16(io, "bcr", &p->g.bcr[i]);
     }
     state_u16(io, "rap", &p->g.rap);
@@ -685,14 +418,17 @@ static void state(Device *d, StateIo *io)
     state_timer(io, "poll", &p->poll);
     state_timer(io, "waited", &p->waited);
     state_check(io, p->g.receive_count && p->g.transmit_count, "a ring has no descriptors");
+    state_check(io,
+                p->g.receive_at < p->g.receive_count && p->g.transmit_at < p->g.transmit_count,
+                "a ring's index is out of range");
 }
 
 static void restored(Device *d)
 {
     Pcnet *p = (Pcnet *)d;
-    update_irq(p);
+    pcnet_update_irq(p);
     p->waiting = true; /* what waits at this machine's back end is another frame */
-    may_receive(p);
+    pcnet_may_receive(p);
 }
 
 static void destroy(Device *d)
@@ -726,14 +462,15 @@ Pcnet *pcnet_new(Board *b, const PcnetConfig *config, const char *id)
     p->config = *config;
     p->function = pci_add(config->bus, config->device, 0, &ids, p);
     pci_bar_io(p->function, 0, PORTS, &port_ops, "pcnet");
+    pci_bar_memory(p->function, 1, PORTS, false, &port_ops, "pcnet registers");
     if (config->rom) {
         pci_rom(p->function, config->rom, "pcnet rom");
     }
     timer_init(&p->poll, &b->clock, "pcnet.poll", polled, p);
-    timer_init(&p->waited, &b->clock, "pcnet.waited", waited_in_vain, p);
+    timer_init(&p->waited, &b->clock, "pcnet.waited", pcnet_waited_in_vain, p);
     device_add(b, &p->dev, &type, id);
     if (config->port.ops) {
-        config->port.ops->attach(config->port.backend, &(NetSink){receive, p});
+        config->port.ops->attach(config->port.backend, &(NetSink){pcnet_receive, p});
     }
     return p;
 }

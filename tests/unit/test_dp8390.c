@@ -4,39 +4,11 @@
 #include <string.h>
 
 #include "chipset/cards/ne2000.h"
-#include "machine/core/net_port.h"
 #include "tests/unit/chip.h"
+#include "tests/unit/wire.h"
 
 enum { BASE = 0x300, DATA = BASE + 0x10, RESET = BASE + 0x1f, PSTART = 0x46, PSTOP = 0x80 };
 
-/* The far end of the cable. */
-typedef struct Wire {
-    NetSink sink;
-    uint8_t sent[NET_MAX_FRAME];
-    size_t size;
-    unsigned frames, readies;
-} Wire;
-
-static void wire_send(void *backend, const uint8_t *frame, size_t size)
-{
-    Wire *w = backend;
-    assert_true(size >= 14 && size <= NET_MAX_FRAME);
-    memcpy(w->sent, frame, size);
-    w->size = size;
-    w->frames++;
-}
-
-static void wire_attach(void *backend, const NetSink *sink)
-{
-    ((Wire *)backend)->sink = *sink;
-}
-
-static void wire_ready(void *backend)
-{
-    ((Wire *)backend)->readies++;
-}
-
-static const NetOps wire_ops = {wire_send, wire_attach, wire_ready};
 static const uint8_t mac[6] = {0x52, 0x54, 0x00, 0x12, 0x34, 0x56};
 
 typedef struct Fixture {
@@ -49,7 +21,7 @@ static void set_up(Fixture *f, int64_t patience)
 {
     f->b = chip_board();
     f->wire = calloc(1, sizeof(*f->wire));
-    Ne2000Config c = {.base = BASE, .port = {&wire_ops, f->wire}, .patience = patience};
+    Ne2000Config c = {.base = BASE, .port = wire_port(f->wire), .patience = patience};
     memcpy(c.mac, mac, 6);
     c.irq = chip_probe(f->b, &f->irq);
     ne2000_new(f->b, &c, "net0");
@@ -131,10 +103,7 @@ static uint8_t curr(Fixture *f)
 
 static bool arrives(Fixture *f, const uint8_t *to, size_t size, uint8_t fill)
 {
-    uint8_t frame[NET_MAX_FRAME];
-    memset(frame, fill, sizeof(frame));
-    memcpy(frame, to, 6);
-    return f->wire->sink.receive(f->wire->sink.self, frame, size);
+    return wire_arrives(f->wire, to, size, fill);
 }
 
 static void prom_and_reset(void **state)
