@@ -9,11 +9,12 @@
 #include <unistd.h>
 
 #include "machine/core/log.h"
+#include "machine/host/host_time.h"
 #include "machine/host/net_host_internal.h"
 
 LOG_TAG("net");
 
-enum { LENGTH = 2, PCAP_ETHERNET = 1 };
+enum { LENGTH = 2, PCAP_ETHERNET = 1, NS_PER_MS = 1000000 };
 
 static void wake(NetHost *host)
 {
@@ -181,7 +182,8 @@ void net_in(NetBackend *b, const uint8_t *frame, size_t size)
         frame = padded;
         size = NET_SHORTEST;
     }
-    if (!bytes_put(&b->backlog, NET_BACKLOG, frame, size) && !b->backlog_full) {
+    bool dropped = b->stuck && b->backlog.count >= NET_BATCH;
+    if (!dropped && !bytes_put(&b->backlog, NET_BACKLOG, frame, size) && !b->backlog_full) {
         b->backlog_full = true;
         log_info("%s: frames come faster than the machine takes them; some are lost", b->id);
     }
@@ -189,7 +191,28 @@ void net_in(NetBackend *b, const uint8_t *frame, size_t size)
 
 bool net_in_room(const NetBackend *b)
 {
-    return b->backlog.count < NET_BATCH;
+    return b->backlog.count < NET_BATCH || b->stuck;
+}
+
+/* A machine that takes nothing, as a paused one, must not hold up those at the other end of the
+ * cable: after a while what comes is thrown away, as by a switch whose port is blocked. */
+static void watch_stuck(NetBackend *b, uint32_t *timeout_ms)
+{
+    int64_t now = host_time_ns() / NS_PER_MS;
+    pthread_mutex_lock(&b->host->lock);
+    bool throttled = b->throttled;
+    pthread_mutex_unlock(&b->host->lock);
+    if (!throttled) {
+        b->throttled_ms = 0;
+        b->stuck = false;
+        return;
+    }
+    b->throttled_ms = b->throttled_ms ? b->throttled_ms : now;
+    int64_t left = b->throttled_ms + NET_STUCK_MS - now;
+    b->stuck = left <= 0;
+    if (!b->stuck && left < *timeout_ms) {
+        *timeout_ms = (uint32_t)left;
+    }
 }
 
 /* Posts what the card has room for. */
@@ -257,6 +280,7 @@ static void one_round(NetHost *h)
     h->fds[0] = (struct pollfd){.fd = h->wake_fd, .events = POLLIN};
     h->fd_count = 1;
     for (unsigned i = 0; i < h->count; i++) {
+        watch_stuck(h->backend[i], &timeout);
         h->backend[i]->kind->fill(h->backend[i], &timeout);
     }
     if (poll(h->fds, h->fd_count, (int)(timeout < NET_IDLE_MS ? timeout : NET_IDLE_MS)) < 0) {

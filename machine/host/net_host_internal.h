@@ -20,6 +20,7 @@ enum {
     NET_BATCH = 32 << 10,    /* bytes posted at once */
     NET_FDS = 4096,
     NET_IDLE_MS = 60000,
+    NET_STUCK_MS = 1000, /* a machine that takes nothing for so long stops no sender */
 };
 
 typedef struct NetBackend NetBackend;
@@ -60,9 +61,11 @@ struct NetBackend {
     bool dropped;     /* some frame was lost for want of room; said once */
 
     /* I/O thread */
-    NetBytes sending;  /* changes places with `out` */
-    NetBytes backlog;  /* of NET_BACKLOG bytes */
-    bool backlog_full; /* said once */
+    NetBytes sending;     /* changes places with `out` */
+    NetBytes backlog;     /* of NET_BACKLOG bytes */
+    bool backlog_full;    /* said once */
+    int64_t throttled_ms; /* host ms since which the card takes nothing; 0: it takes */
+    bool stuck;           /* it has done so for NET_STUCK_MS: what comes now is dropped */
     FILE *dump;
     uint32_t dump_longest;
 };

@@ -19,7 +19,13 @@
 
 LOG_TAG("slirp");
 
-enum { MAX_TIMERS = 16, NS_PER_MS = 1000000, LONGEST_BOOTFILE = 127, LONGEST_NAME = 255 };
+enum {
+    MAX_TIMERS = 16,
+    NS_PER_MS = 1000000,
+    LONGEST_BOOTFILE = 127,
+    LONGEST_NAME = 255,
+    FORWARD_ROOM = 4 << 20,
+};
 
 typedef struct UserTimer {
     SlirpTimerCb fire;
@@ -38,6 +44,9 @@ typedef struct GuestForward {
     int port;
     int fd; /* -1: not connected */
     int index;
+    bool connecting;
+    uint8_t *out; /* of FORWARD_ROOM bytes: what the server has not taken yet */
+    size_t out_at, out_count;
 } GuestForward;
 
 struct UserNet {
@@ -145,44 +154,103 @@ static void forward_close(GuestForward *f)
         close(f->fd);
     }
     f->fd = -1;
+    f->connecting = false;
+    f->out_at = f->out_count = 0;
 }
 
+static bool forward_open(GuestForward *f)
+{
+    f->fd = socket(f->target.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    f->connecting =
+        f->fd >= 0 && connect(f->fd, (struct sockaddr *)&f->target, f->target_length) != 0;
+    if (f->fd < 0 || (f->connecting && errno != EINPROGRESS)) {
+        log_warn("guestfwd: cannot connect: %s", strerror(errno));
+        forward_close(f);
+        return false;
+    }
+    return true;
+}
+
+static void forward_flush(GuestForward *f)
+{
+    while (f->out_count && !f->connecting) {
+        ssize_t n = send(f->fd, f->out + f->out_at, f->out_count, MSG_NOSIGNAL);
+        if (n < 0) {
+            if (errno != EAGAIN && errno != EINTR) {
+                forward_close(f);
+            }
+            return;
+        }
+        f->out_at += (size_t)n;
+        f->out_count -= (size_t)n;
+    }
+    f->out_at = f->out_count ? f->out_at : 0;
+}
+
+/* libslirp never offers again what is not taken now: all of it is, or the connection ends. */
 static ssize_t forward_write(const void *data, size_t size, void *opaque)
 {
     GuestForward *f = opaque;
-    if (f->fd < 0) {
-        f->fd = socket(f->target.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        if (f->fd < 0 || connect(f->fd, (struct sockaddr *)&f->target, f->target_length) != 0) {
-            log_warn("guestfwd: cannot connect: %s", strerror(errno));
-            forward_close(f);
-            return (ssize_t)size;
-        }
-        fcntl(f->fd, F_SETFL, O_NONBLOCK);
-    }
-    ssize_t n = send(f->fd, data, size, MSG_NOSIGNAL);
-    if (n < 0 && errno == EAGAIN) {
-        return 0;
-    }
-    if (n < 0) {
-        forward_close(f);
+    if (f->fd < 0 && !forward_open(f)) {
         return (ssize_t)size;
     }
-    return n;
+    if (f->out_at + f->out_count + size > FORWARD_ROOM) {
+        memmove(f->out, f->out + f->out_at, f->out_count);
+        f->out_at = 0;
+    }
+    if (f->out_count + size > FORWARD_ROOM) {
+        log_warn("guestfwd: the server does not read; connection closed");
+        forward_close(f);
+    } else {
+        memcpy(f->out + f->out_at + f->out_count, data, size);
+        f->out_count += size;
+        forward_flush(f);
+    }
+    return (ssize_t)size;
+}
+
+static void forward_connected(GuestForward *f)
+{
+    int failure = 0;
+    socklen_t size = sizeof(failure);
+    getsockopt(f->fd, SOL_SOCKET, SO_ERROR, &failure, &size);
+    f->connecting = false;
+    if (failure) {
+        log_warn("guestfwd: cannot connect: %s", strerror(failure));
+        forward_close(f);
+    }
 }
 
 static void forward_poll(UserNet *n, GuestForward *f)
 {
     uint8_t data[4096];
-    if (f->fd < 0 || f->index < 0 || !net_poll_result(n->backend, f->index)) {
+    short got = f->fd >= 0 && f->index >= 0 ? net_poll_result(n->backend, f->index) : 0;
+    if (got && f->connecting) {
+        forward_connected(f);
+    }
+    if (got & POLLOUT && f->fd >= 0) {
+        forward_flush(f);
+    }
+    if (!(got & (POLLIN | POLLHUP | POLLERR)) || f->fd < 0) {
         return;
     }
     size_t room = slirp_socket_can_recv(n->slirp, f->address, f->port);
-    ssize_t got = recv(f->fd, data, room < sizeof(data) ? room : sizeof(data), 0);
-    if (got > 0) {
-        slirp_socket_recv(n->slirp, f->address, f->port, data, (int)got);
-    } else if (room && (got == 0 || errno != EAGAIN)) {
+    ssize_t count = recv(f->fd, data, room < sizeof(data) ? room : sizeof(data), 0);
+    if (count > 0) {
+        slirp_socket_recv(n->slirp, f->address, f->port, data, (int)count);
+    } else if (room && (count == 0 || errno != EAGAIN)) {
         forward_close(f);
     }
+}
+
+static void forward_fill(UserNet *n, GuestForward *f)
+{
+    short events = 0;
+    if (f->fd >= 0) {
+        events |= f->connecting || f->out_count ? POLLOUT : 0;
+        events |= slirp_socket_can_recv(n->slirp, f->address, f->port) ? POLLIN : 0;
+    }
+    f->index = events ? net_poll_add(n->backend, f->fd, events) : -1;
 }
 
 /* ---- the network ---- */
@@ -205,9 +273,7 @@ static void user_fill(NetBackend *b, uint32_t *timeout_ms)
         }
     }
     for (unsigned i = 0; i < n->forwards; i++) {
-        GuestForward *f = &n->forward[i];
-        bool wanted = f->fd >= 0 && slirp_socket_can_recv(n->slirp, f->address, f->port) > 0;
-        f->index = wanted ? net_poll_add(b, f->fd, POLLIN) : -1;
+        forward_fill(n, &n->forward[i]);
     }
 }
 
@@ -233,6 +299,7 @@ static void user_close(NetBackend *b)
     slirp_cleanup(n->slirp);
     for (unsigned i = 0; i < n->forwards; i++) {
         forward_close(&n->forward[i]);
+        free(n->forward[i].out);
     }
     free(n);
 }
@@ -399,8 +466,15 @@ static bool add_guestfwd(UserNet *n, const char *option, const char *spec, Err *
         f->fd = f->index = -1;
         f->address = address;
         f->port = port;
+        f->out = malloc(FORWARD_ROOM);
+        if (!f->out) {
+            return err_set(err, "%s: out of memory", option);
+        }
         failed = slirp_add_guestfwd(n->slirp, forward_write, f, &address, port);
         n->forwards += !failed;
+        if (failed) {
+            free(f->out);
+        }
     } else {
         return bad(option, "guestfwd", spec, use, err);
     }

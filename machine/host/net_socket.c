@@ -27,6 +27,7 @@ enum {
     IN_ROOM = 64 << 10,
     RETRY_MS = 1000,
     DATAGRAMS_A_ROUND = 64,
+    WAITS = 20, /* ms for a receiver to read what is there already */
 };
 
 typedef struct StreamNet {
@@ -310,17 +311,27 @@ typedef struct DgramNet {
     bool learn;                            /* answers go to whoever sent last */
     bool group;                            /* our own frames come back */
     uint8_t own[6];                        /* source address of the last frame sent */
+    bool deaf;                             /* the receiver did not read in time */
 } DgramNet;
 
 static void dgram_send(NetBackend *b, const uint8_t *frame, size_t size)
 {
     DgramNet *d = b->state;
     memcpy(d->own, frame + 6, sizeof(d->own));
-    if (d->remote_length) {
-        /* What does not go now is lost, as on a wire. */
+    for (unsigned waited = 0; d->remote_length; waited++) {
         ssize_t n = sendto(d->fd, frame, size, MSG_DONTWAIT | MSG_NOSIGNAL,
                            (struct sockaddr *)&d->remote, d->remote_length);
-        (void)n;
+        if (n >= 0 || errno != EAGAIN) {
+            d->deaf = false;
+            return; /* what failed is lost, as on a wire */
+        }
+        /* The few datagrams that a local socket holds are less than a machine sends at once. A
+         * receiver that does not read at all is waited for only once. */
+        if (d->deaf || waited == WAITS) {
+            d->deaf = true;
+            return;
+        }
+        poll(NULL, 0, 1);
     }
 }
 
