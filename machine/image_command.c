@@ -22,10 +22,10 @@ typedef struct Verb {
 /* clang-format off */
 static const Verb verbs[] = {
     {"create", "f:o:b:F:uq", 1, 2, 1, image_create,
-     "[-f raw|qcow2] [-o OPTIONS] [-b BACKING [-F FORMAT]] FILE [SIZE]", "makes an empty image"},
+     "[-f FORMAT] [-o OPTIONS] [-b BACKING [-F FORMAT]] FILE [SIZE]", "makes an empty image"},
     {"info", "f:U", 1, 1, 1, image_info, "[-f FORMAT] FILE", "tells what an image is"},
-    {"convert", "f:O:o:b:B:F:pqU", 2, 2, 1, image_convert,
-     "[-f FORMAT] [-O raw|qcow2] [-o OPTIONS] [-b BACKING [-F FORMAT]] FILE NEW", "copies an image into another format"},
+    {"convert", "f:O:o:b:B:F:l:S:m:t:T:cnpqUW", 2, 2, 1, image_convert,
+     "[-c] [-n] [-f FORMAT] [-O FORMAT] [-o OPTIONS] [-b BACKING [-F FORMAT]] [-l SNAPSHOT] [-S SIZE] FILE NEW", "copies an image into another format"},
     {"check", "f:r:qU", 1, 1, 1, image_check, "[-f FORMAT] [-r all] FILE",
      "looks for damage: 0 none, 2 damaged, 3 room is lost"},
     {"repair", "f:q", 1, 1, 1, image_repair, "[-f FORMAT] FILE", "mends what check finds"},
@@ -48,15 +48,29 @@ static void usage(FILE *to)
     for (unsigned i = 0; i < VERBS; i++) {
         fprintf(to, "  %-9s %s\n            %s\n", verbs[i].name, verbs[i].usage, verbs[i].help);
     }
-    fputs("\n  --force         replaces a file that is there already (create, convert)\n"
-          "  --output json   prints the result as JSON (info, check, map, snapshot -l)\n"
-          "  --backing any   files that an image builds on may lie outside its folder\n"
-          "  -o              cluster_size=, compat=0.10|1.1, refcount_bits=, lazy_refcounts=on,\n"
-          "                  compression_type=zlib|zstd, backing_file=, backing_fmt=\n"
-          "  -p, -q          shows how far it is; says nothing\n"
-          "  -U              also while another program has the image open (read only)\n"
-          "Sizes are bytes, or take K, M, G or T.\n",
-          to);
+    fputs(
+        "\n  --force         replaces a file that is there already (create, convert)\n"
+        "  --output json   prints the result as JSON (info, check, map, snapshot -l)\n"
+        "  --backing any   files that an image builds on may lie outside its folder\n"
+        "  -f, -O          raw, qcow2, vmdk, vdi, vhd (vpc), imd; read also: cue, td0, fat:FOLDER\n"
+        "  -o              qcow2: cluster_size=, compat=0.10|1.1, refcount_bits=, "
+        "lazy_refcounts=on,\n"
+        "                  compression_type=zlib|zstd, backing_file=, backing_fmt=,\n"
+        "                  preallocation=off|metadata|falloc|full; raw: preallocation=\n"
+        "                  vmdk: subformat=monolithicSparse|monolithicFlat|twoGbMaxExtentSparse|\n"
+        "                  twoGbMaxExtentFlat|streamOptimized, adapter_type=, hwversion=, "
+        "zeroed_grain=on\n"
+        "                  vdi: static=on, block_size=; vhd: subformat=dynamic|fixed, "
+        "force_size=off,\n"
+        "                  block_size=, backing_file=\n"
+        "  -c              compresses (qcow2; streamOptimized always)\n"
+        "  -n              writes into an image that is there\n"
+        "  -l              the disk as a snapshot inside FILE keeps it\n"
+        "  -S              stretches of zeros from this size on take no room; 0: all is written\n"
+        "  -p, -q          shows how far it is; says nothing\n"
+        "  -U              also while another program has the image open (read only)\n"
+        "Sizes are bytes, or take K, M, G or T.\n",
+        to);
 }
 
 static const struct option long_options[] = {
@@ -84,9 +98,18 @@ static bool check_values(ImageArgs *a)
     return true;
 }
 
+/* Several -o are one list. */
+static bool more_words(ImageArgs *a, const char *text)
+{
+    size_t length = strlen(a->words);
+    int more =
+        snprintf(a->words + length, sizeof(a->words) - length, "%s%s", length ? "," : "", text);
+    return (size_t)more < sizeof(a->words) - length || err_set(&a->err, "-o: too many settings");
+}
+
 static bool take_options(ImageArgs *a, const Verb *verb, int argc, char **argv)
 {
-    char letters[40];
+    char letters[48];
     int letter;
     snprintf(letters, sizeof(letters), ":h%s", verb->letters);
     optind = 0;
@@ -100,7 +123,10 @@ static bool take_options(ImageArgs *a, const Verb *verb, int argc, char **argv)
             return err_set(&a->err, "'image %s' has no option %s; see 'vitrine image --help'",
                            verb->name, argv[optind - 1]);
         }
-        a->option[letter] = optarg ? optarg : "";
+        if (letter == 'o' && !more_words(a, optarg)) {
+            return false;
+        }
+        a->option[letter] = letter == 'o' ? a->words : optarg ? optarg : "";
         optarg = NULL;
     }
     for (; optind < argc; optind++) {
@@ -114,7 +140,7 @@ static bool take_options(ImageArgs *a, const Verb *verb, int argc, char **argv)
 
 static int run(const Verb *verb, int argc, char **argv)
 {
-    ImageArgs a = {.verb = verb->name};
+    ImageArgs a = {.verb = verb->name, .grain = 4096};
     /* the last word of resize may begin with a minus */
     const char *size = verb->run == image_resize && argc > 2 ? argv[argc - 1] : NULL;
     bool wants_size = size && size[0] == '-' && size[1] >= '0' && size[1] <= '9';

@@ -11,7 +11,7 @@
 
 #include "machine/image_internal.h"
 
-enum { STRETCH = 1 << 20, GRAIN = 4096 }; /* bytes read at once; bytes found equal or not */
+enum { STRETCH = 1 << 20 }; /* bytes read at once */
 
 Block *image_open(ImageArgs *a, const char *path, char letter, BlockOptions more)
 {
@@ -76,7 +76,7 @@ int image_walk_next(ImageWalk *w)
         return error;
     }
     uint64_t length = a_length < b_length ? a_length : b_length;
-    w->same = !a_data && !b_data;
+    w->same = !a_data && !b_data && !w->all;
     if (!w->same) {
         length = length < STRETCH ? length : STRETCH;
         error = fetch(w->a, w->at, a_data, w->data, length);
@@ -98,12 +98,13 @@ static void show_progress(const ImageArgs *a, uint64_t done, uint64_t all, int *
 }
 
 /* Writes the runs of grains of this stretch that differ. */
-static int write_changes(const ImageWalk *w, Block *to)
+static int write_changes(const ImageArgs *a, const ImageWalk *w, Block *to)
 {
     uint64_t from = 0, at = 0;
     while (at <= w->length) {
-        uint64_t grain = w->length - at < GRAIN ? w->length - at : GRAIN;
-        bool differs = grain && memcmp(w->data + at, w->other + at, (size_t)grain) != 0;
+        uint64_t grain = w->length - at < a->grain ? w->length - at : a->grain;
+        bool differs =
+            grain && (a->dense || memcmp(w->data + at, w->other + at, (size_t)grain) != 0);
         if (!differs) {
             int error =
                 at > from ? block_write(to, w->at + from, w->data + from, (size_t)(at - from)) : 0;
@@ -117,23 +118,9 @@ static int write_changes(const ImageWalk *w, Block *to)
     return 0;
 }
 
-bool image_transfer(ImageArgs *a, Block *from, Block *reference, Block *to)
+/* The end of a copy: all is on the disk, or the message is set. */
+static bool transferred(ImageArgs *a, Block *from, Block *to, const char *doing, int error)
 {
-    ImageWalk w;
-    int error = 0, shown = -1;
-    if (!image_walk_begin(&w, from, reference, block_size(to), &a->err)) {
-        return false;
-    }
-    const char *doing = "read";
-    show_progress(a, 0, w.end, &shown);
-    while (!(error = image_walk_next(&w)) && w.length) {
-        error = w.same ? 0 : write_changes(&w, to);
-        if (error) {
-            doing = "written";
-            break;
-        }
-        show_progress(a, w.at + w.length, w.end, &shown);
-    }
     if (!error) {
         doing = "written";
         error = block_flush(to);
@@ -141,10 +128,85 @@ bool image_transfer(ImageArgs *a, Block *from, Block *reference, Block *to)
     if (a->progress) {
         fputc('\n', stderr);
     }
-    image_walk_end(&w);
     return !error ||
            err_set(&a->err, "'%s' cannot be %s: %s%s", block_path(doing[0] == 'r' ? from : to),
                    doing, strerror(error), error == ENOSPC ? "; make room and try again" : "");
+}
+
+bool image_transfer(ImageArgs *a, Block *from, Block *reference, Block *to)
+{
+    ImageWalk w;
+    int error = 0, shown = -1;
+    if (!image_walk_begin(&w, from, reference, block_size(to), &a->err)) {
+        return false;
+    }
+    w.all = a->dense;
+    const char *doing = "read";
+    show_progress(a, 0, w.end, &shown);
+    while (!(error = image_walk_next(&w)) && w.length) {
+        error = w.same ? 0 : write_changes(a, &w, to);
+        if (error) {
+            doing = "written";
+            break;
+        }
+        show_progress(a, w.at + w.length, w.end, &shown);
+    }
+    image_walk_end(&w);
+    return transferred(a, from, to, doing, error);
+}
+
+static bool all_zero(const uint8_t *data, size_t length)
+{
+    return data[0] == 0 && memcmp(data, data + 1, length - 1) == 0;
+}
+
+/* The unit at `at`, unless it is what the reference has there. *doing: what failed. */
+static int pack_unit(const ImageArgs *a, Block *from, Block *reference, Block *to, uint64_t at,
+                     uint8_t *data, uint8_t *other, const char **doing)
+{
+    uint64_t rest = block_size(to) - at, unit = block_pack_bytes(to);
+    size_t length = (size_t)(unit < rest ? unit : rest);
+    *doing = "read";
+    int error = fetch(from, at, true, data, length);
+    error = error || !reference ? error : fetch(reference, at, true, other, length);
+    if (error) {
+        return error;
+    }
+    bool same = reference ? memcmp(data, other, length) == 0 : all_zero(data, length);
+    *doing = "written";
+    return same && !a->dense ? 0 : block_write_packed(to, at, data, length);
+}
+
+bool image_transfer_packed(ImageArgs *a, Block *from, Block *reference, Block *to)
+{
+    uint64_t unit = block_pack_bytes(to), end = block_size(to);
+    uint8_t *data = unit ? malloc((size_t)unit) : NULL, *other = unit ? malloc((size_t)unit) : NULL;
+    int error = data && other ? 0 : unit ? ENOMEM : ENOTSUP, shown = -1;
+    const char *doing = "written";
+    for (uint64_t at = 0; at < end && !error;) {
+        bool has_data = true;
+        uint64_t length = unit;
+        show_progress(a, at, end, &shown);
+        if (!reference && !a->dense) {
+            doing = "read";
+            error = look(from, at, end, &has_data, &length);
+        }
+        if (!error && has_data) {
+            error = pack_unit(a, from, reference, to, at, data, other, &doing);
+        }
+        /* whole units without data are passed over */
+        uint64_t skip = has_data ? unit : length / unit * unit;
+        if (!error && !has_data && skip == 0) {
+            error = pack_unit(a, from, reference, to, at, data, other, &doing);
+        }
+        at += skip ? skip : unit;
+    }
+    if (!error) {
+        show_progress(a, end, end, &shown);
+    }
+    free(data);
+    free(other);
+    return transferred(a, from, to, doing, error);
 }
 
 /* ---- new files ---- */
@@ -198,35 +260,4 @@ bool image_put_in_place(ImageArgs *a, const char *temporary, const char *path)
     }
     sync_folder(path);
     return true;
-}
-
-static bool make_raw(const char *path, uint64_t size, Err *err)
-{
-    DiskFile file = {.fd = -1};
-    if (!disk_file_create(&file, path, &(DiskFileOptions){.write = true}, err)) {
-        return false;
-    }
-    int error = disk_file_resize(&file, size);
-    error = error ? error : disk_file_sync(&file);
-    disk_file_close(&file);
-    if (error) {
-        unlink(path);
-    }
-    return !error || err_set(err, "'%s' cannot be made so large: %s", path, strerror(error));
-}
-
-bool image_make(const char *path, const char *format, uint64_t size, const Qcow2Options *options,
-                Err *err)
-{
-    if (strcmp(format, "raw") == 0) {
-        return make_raw(path, size, err);
-    }
-    if (strcmp(format, "qcow2") == 0) {
-        if (qcow2_create(path, size, options, err)) {
-            return true;
-        }
-        unlink(path); /* half written; the name is our own */
-        return false;
-    }
-    return err_set(err, "images of format '%s' cannot be made; take raw or qcow2", format);
 }

@@ -6,7 +6,9 @@
 #include <jansson.h>
 
 #include "storage/block.h"
+#include "storage/block_create.h"
 #include "storage/qcow2.h"
+#include "ui/value.h"
 
 enum { IMAGE_OPTION_FORCE = 1, IMAGE_OPTION_OUTPUT, IMAGE_OPTION_BACKING, IMAGE_OPTION_SHRINK };
 enum { IMAGE_MAX_NAMES = 4 };
@@ -18,6 +20,9 @@ typedef struct ImageArgs {
     const char *name[IMAGE_MAX_NAMES]; /* what is no option */
     unsigned names;
     bool json, progress;
+    bool dense;       /* -S 0: zeros are written, too */
+    uint64_t grain;   /* bytes found equal or not */
+    char words[2048]; /* of all -o */
     Err err;
 } ImageArgs;
 
@@ -48,12 +53,16 @@ typedef struct ImageWalk {
     uint64_t at, length, end;
     uint8_t *data, *other; /* of this stretch, unless `same` */
     bool same;             /* both read as zeros */
+    bool all;              /* zeros are read, too */
 } ImageWalk;
 bool image_walk_begin(ImageWalk *w, Block *a, Block *b, uint64_t end, Err *err);
 /* An errno value; the stretch is empty at the end. */
 int image_walk_next(ImageWalk *w);
 void image_walk_end(ImageWalk *w);
 
+/* Writes to `to`, compressed, all units that `from` holds otherwise than `reference` (NULL: zeros).
+ */
+bool image_transfer_packed(ImageArgs *a, Block *from, Block *reference, Block *to);
 /* Writes to `to` all that `from` holds otherwise than `reference` (NULL: zeros), with progress. */
 bool image_transfer(ImageArgs *a, Block *from, Block *reference, Block *to);
 
@@ -64,7 +73,35 @@ bool image_temporary_name(const char *path, char *name, size_t room, Err *err);
 bool image_put_in_place(ImageArgs *a, const char *temporary, const char *path);
 /* False, with the remedy, when there is a file and no --force. */
 bool image_may_write(ImageArgs *a, const char *path);
-bool image_make(const char *path, const char *format, uint64_t size, const Qcow2Options *options,
-                Err *err);
+
+/* image_new.c: what a new image is to be. */
+typedef enum ImagePreallocation {
+    IMAGE_PREALLOCATION_OFF,
+    IMAGE_PREALLOCATION_METADATA,
+    IMAGE_PREALLOCATION_FALLOC,
+    IMAGE_PREALLOCATION_FULL,
+} ImagePreallocation;
+
+typedef struct NewImage {
+    const char *format;
+    Qcow2Options qcow2;
+    VdiOptions vdi;
+    VhdOptions vhd;
+    VmdkOptions vmdk;
+    const char *backing, *backing_format, *size;
+    ImagePreallocation preallocation;
+    char found_format[32];
+    KeyValues words; /* of -o; the others point into it */
+    bool has_words;
+} NewImage;
+bool image_new_take(ImageArgs *a, NewImage *n, const char *format);
+void image_new_free(NewImage *n);
+/* It is written compressed and in order. */
+bool image_new_is_stream(const NewImage *n);
+/* It consists of several files, which bear its name from the start. */
+bool image_new_is_several(const NewImage *n);
+/* name: what the file at `path` will be called in the end. */
+bool image_new_make(const NewImage *n, const char *path, const char *name, uint64_t size, Err *err);
+void image_new_remove(const NewImage *n, const char *path, uint64_t size);
 
 #endif

@@ -10,104 +10,19 @@
 #include "storage/image_path.h"
 #include "ui/value.h"
 
-/* What a new image is to be. */
-typedef struct NewImage {
-    const char *format;
-    Qcow2Options qcow2;
-    char backing_format[32];
-    KeyValues words; /* of -o; the options point into it */
-    bool has_words;
-} NewImage;
-
-static bool power_of_two(const char *text, uint64_t most, unsigned *bits, Err *err)
-{
-    uint64_t number = 0;
-    if (!value_parse_size(text, 1, &number) || number == 0 || number & (number - 1) ||
-        number > most) {
-        return err_set(err, "-o: '%s' is no power of two up to %llu", text,
-                       (unsigned long long)most);
-    }
-    *bits = (unsigned)__builtin_ctzll(number);
-    return true;
-}
-
-static bool take_qcow2_words(NewImage *n, Err *err)
-{
-    Qcow2Options *o = &n->qcow2;
-    const char *cluster = value_find(&n->words, "cluster_size");
-    const char *compat = value_find(&n->words, "compat");
-    const char *counts = value_find(&n->words, "refcount_bits");
-    const char *packing = value_find(&n->words, "compression_type");
-    unsigned order = 4;
-    if (compat && strcmp(compat, "0.10") != 0 && strcmp(compat, "v2") != 0 &&
-        strcmp(compat, "1.1") != 0 && strcmp(compat, "v3") != 0) {
-        return err_set(err, "-o compat=%s: use 0.10 or 1.1", compat);
-    }
-    if (packing && strcmp(packing, "zlib") != 0 && strcmp(packing, "zstd") != 0) {
-        return err_set(err, "-o compression_type=%s: use zlib or zstd", packing);
-    }
-    if ((cluster && !power_of_two(cluster, 2 << 20, &o->cluster_bits, err)) ||
-        (counts && !power_of_two(counts, 64, &order, err))) {
-        return false;
-    }
-    if (cluster && o->cluster_bits < 9) {
-        return err_set(err, "-o cluster_size=%s: use 512 to 2M", cluster);
-    }
-    o->version = compat && (compat[0] == '0' || compat[1] == '2') ? 2 : 3;
-    o->refcount_bits = counts ? 1u << order : 0;
-    o->zstd = packing && strcmp(packing, "zstd") == 0;
-    o->backing = value_find(&n->words, "backing_file");
-    o->backing_format = value_find(&n->words, "backing_fmt");
-    return value_switch(&n->words, "lazy_refcounts", &o->lazy_refcounts, err);
-}
-
-static bool take_new(ImageArgs *a, NewImage *n, const char *format)
-{
-    *n = (NewImage){.format = format ? format : "raw"};
-    bool qcow2 = strcmp(n->format, "qcow2") == 0;
-    if (!qcow2 && strcmp(n->format, "raw") != 0) {
-        return err_set(&a->err, "images of format '%s' cannot be made; take raw or qcow2",
-                       n->format);
-    }
-    if (a->option['o']) {
-        n->has_words = true;
-        if (!value_split(&n->words, "o", a->option['o'], NULL, &a->err) ||
-            (qcow2 && !take_qcow2_words(n, &a->err)) ||
-            !value_all_used(&n->words,
-                            qcow2 ? "cluster_size, compat, refcount_bits, lazy_refcounts, "
-                                    "compression_type, backing_file, backing_fmt"
-                                  : "none for raw images",
-                            &a->err)) {
-            return false;
-        }
-    }
-    const char *backing = a->option['b'] ? a->option['b'] : a->option['B'];
-    n->qcow2.backing = backing ? backing : n->qcow2.backing;
-    n->qcow2.backing_format = a->option['F'] ? a->option['F'] : n->qcow2.backing_format;
-    return qcow2 || !n->qcow2.backing ||
-           err_set(&a->err, "raw images have no backing file; take the format qcow2");
-}
-
-static void free_new(NewImage *n)
-{
-    if (n->has_words) {
-        value_free(&n->words);
-    }
-}
-
 /* Opens what the new image will lie above, and notes the format that it was found to have: found
  * again later, in bytes that a guest has written, it could be another. */
 static Block *open_backing(ImageArgs *a, NewImage *n, const char *path)
 {
     char place[PATH_MAX];
-    if (!image_path_beside(path, n->qcow2.backing, true, place, sizeof(place), &a->err)) {
+    if (!image_path_beside(path, n->backing, true, place, sizeof(place), &a->err)) {
         return NULL;
     }
-    BlockOptions how = {.read_only = true, .format = n->qcow2.backing_format};
+    BlockOptions how = {.read_only = true, .format = n->backing_format};
     Block *base = image_open(a, place, 0, how);
     if (base) {
-        snprintf(n->backing_format, sizeof(n->backing_format), "%s", block_format_name(base));
-        n->qcow2.backing_format = n->backing_format;
+        snprintf(n->found_format, sizeof(n->found_format), "%s", block_format_name(base));
+        n->backing_format = n->found_format;
     }
     return base;
 }
@@ -122,53 +37,96 @@ static bool parse_size(ImageArgs *a, const char *text, uint64_t *size)
     return true;
 }
 
+/* The format that a backing file must have. */
+static bool fitting_backing(ImageArgs *a, const NewImage *n, const Block *base)
+{
+    bool own = strcmp(n->format, "qcow2") != 0;
+    return !own || strcmp(block_format_name(base), n->format) == 0 ||
+           err_set(&a->err,
+                   "'%s' is a %s image; a %s image lies above one of its own kind only: "
+                   "take qcow2",
+                   block_path(base), block_format_name(base), n->format);
+}
+
+/* Where the new image is written: under a name of its own until it is whole, unless it is several
+ * files, which know each other by name. */
+static bool begin_file(ImageArgs *a, const NewImage *n, const char *path, uint64_t size,
+                       char *temporary, size_t room)
+{
+    if (image_new_is_several(n)) {
+        snprintf(temporary, room, "%s", path);
+        if (a->option[IMAGE_OPTION_FORCE]) {
+            image_new_remove(n, path, size);
+        }
+        return true;
+    }
+    return image_temporary_name(path, temporary, room, &a->err);
+}
+
+static bool end_file(ImageArgs *a, const NewImage *n, const char *temporary, const char *path)
+{
+    return image_new_is_several(n) || image_put_in_place(a, temporary, path);
+}
+
 static bool create(ImageArgs *a, NewImage *n, uint64_t *size)
 {
     const char *path = a->name[0];
+    const char *text = a->names > 1 ? a->name[1] : n->size;
     char temporary[PATH_MAX];
-    if (a->names > 1 && !parse_size(a, a->name[1], size)) {
+    if ((text && !parse_size(a, text, size)) || !image_may_write(a, path)) {
         return false;
     }
-    if (!image_may_write(a, path)) {
-        return false;
-    }
-    if (n->qcow2.backing && !(a->option['u'] && *size)) {
+    if (n->backing && !(a->option['u'] && *size)) {
         Block *base = open_backing(a, n, path);
-        if (!base) {
+        bool fits = base && fitting_backing(a, n, base);
+        *size = *size || !base ? *size : block_size(base);
+        block_close(base);
+        if (!fits) {
             return false;
         }
-        *size = *size ? *size : block_size(base);
-        block_close(base);
     }
     if (!*size) {
         return err_set(&a->err, "'%s': say how large the disk is to be, for example 500M", path);
     }
-    return image_temporary_name(path, temporary, sizeof(temporary), &a->err) &&
-           image_make(temporary, n->format, *size, &n->qcow2, &a->err) &&
-           image_put_in_place(a, temporary, path);
+    return begin_file(a, n, path, *size, temporary, sizeof(temporary)) &&
+           image_new_make(n, temporary, path, *size, &a->err) && end_file(a, n, temporary, path);
 }
 
 int image_create(ImageArgs *a)
 {
     NewImage n;
     uint64_t size = 0;
-    bool good = take_new(a, &n, a->option['f']) && create(a, &n, &size);
+    bool good = image_new_take(a, &n, a->option['f']);
+    if (good && strcmp(n.format, "imd") == 0) {
+        good = err_set(&a->err, "an empty IMD image has no layout; make a raw one and convert it");
+    }
+    good = good && create(a, &n, &size);
     if (good && !a->option['q']) {
         printf("'%s': %s, %llu bytes\n", a->name[0], n.format, (unsigned long long)size);
     }
-    free_new(&n);
+    image_new_free(&n);
     return good ? 0 : 1;
+}
+
+static bool transfer(ImageArgs *a, Block *from, Block *reference, Block *to, bool packed)
+{
+    if (packed && block_pack_bytes(to) == 0) {
+        return err_set(&a->err,
+                       "-c: %s images are not compressed; take -O qcow2, or -O vmdk -o "
+                       "subformat=streamOptimized",
+                       block_format_name(to));
+    }
+    return packed ? image_transfer_packed(a, from, reference, to)
+                  : image_transfer(a, from, reference, to);
 }
 
 /* With a backing file, only what differs from it is written. */
 static bool fill(ImageArgs *a, const NewImage *n, Block *from, const char *path)
 {
-    BlockOptions how = {.format = n->format, .any_backing = true};
+    bool packed = a->option['c'] || image_new_is_stream(n);
+    BlockOptions how = {.format = n->format, .any_backing = true, .packed = packed};
     Block *to = block_open(path, &how, &a->err);
-    if (!to) {
-        return false;
-    }
-    bool good = image_transfer(a, from, n->qcow2.backing ? to : NULL, to);
+    bool good = to && transfer(a, from, n->backing ? to : NULL, to, packed);
     block_close(to);
     return good;
 }
@@ -177,35 +135,86 @@ static bool convert(ImageArgs *a, NewImage *n, Block *from)
 {
     const char *path = a->name[1];
     char temporary[PATH_MAX];
-    if (n->qcow2.backing) {
+    uint64_t size = block_size(from);
+    if (n->backing) {
         Block *base = open_backing(a, n, path);
-        if (!base) {
+        bool fits = base && fitting_backing(a, n, base);
+        block_close(base);
+        if (!fits) {
             return false;
         }
-        block_close(base);
     }
-    if (!image_temporary_name(path, temporary, sizeof(temporary), &a->err) ||
-        !image_make(temporary, n->format, block_size(from), &n->qcow2, &a->err)) {
+    if (!begin_file(a, n, path, size, temporary, sizeof(temporary)) ||
+        !image_new_make(n, temporary, path, size, &a->err)) {
         return false;
     }
     if (!fill(a, n, from, temporary)) {
-        unlink(temporary);
+        image_new_remove(n, temporary, size);
         return false;
     }
-    return image_put_in_place(a, temporary, path);
+    return end_file(a, n, temporary, path);
+}
+
+/* -n: into an image that is there, which is written only where it differs. */
+static bool convert_into(ImageArgs *a, NewImage *n, Block *from)
+{
+    BlockOptions how = {.format = a->option['O'] ? n->format : NULL};
+    Block *to = image_open(a, a->name[1], 0, how);
+    bool good = to != NULL;
+    if (good && block_size(to) < block_size(from)) {
+        good = err_set(&a->err, "'%s' is smaller than '%s'; enlarge it: vitrine image resize",
+                       a->name[1], a->name[0]);
+    }
+    good = good && transfer(a, from, to, to, a->option['c'] != NULL);
+    block_close(to);
+    return good;
+}
+
+/* -l NAME, or as QEMU writes it, snapshot.name=NAME or snapshot.id=ID. */
+static bool show_snapshot(ImageArgs *a, Block *from)
+{
+    const char *name = a->option['l'];
+    static const char *const prefixes[] = {"snapshot.name=", "snapshot.id="};
+    for (unsigned i = 0; i < 2; i++) {
+        size_t length = strlen(prefixes[i]);
+        name += strncmp(name, prefixes[i], length) == 0 ? length : 0;
+    }
+    int index = qcow2_is(from) ? qcow2_snapshot_find(from, name) : -1;
+    if (index < 0) {
+        return err_set(&a->err, "'%s' has no snapshot '%s'; 'vitrine image snapshot -l' lists them",
+                       a->name[0], name);
+    }
+    int error = qcow2_snapshot_view(from, (unsigned)index);
+    return !error || err_set(&a->err, "'%s': snapshot '%s' cannot be read: %s", a->name[0], name,
+                             strerror(error));
+}
+
+static bool take_sparseness(ImageArgs *a)
+{
+    uint64_t size = 4096;
+    const char *text = a->option['S'];
+    if (text && (!value_parse_size(text, 1, &size) || size % BLOCK_SECTOR || size > 1 << 20)) {
+        return err_set(&a->err, "-S %s: use 0, or whole sectors up to 1M", text);
+    }
+    a->dense = size == 0;
+    a->grain = size ? size : 4096;
+    return true;
 }
 
 int image_convert(ImageArgs *a)
 {
     NewImage n;
     Block *from = NULL;
-    bool good = take_new(a, &n, a->option['O']) && image_may_write(a, a->name[1]);
+    bool into = a->option['n'] != NULL;
+    bool good = image_new_take(a, &n, a->option['O']) && take_sparseness(a) &&
+                (into || image_may_write(a, a->name[1]));
     if (good) {
         from = image_open(a, a->name[0], 'f', (BlockOptions){.read_only = true});
-        good = from && convert(a, &n, from);
+        good = from && (!a->option['l'] || show_snapshot(a, from)) &&
+               (into ? convert_into(a, &n, from) : convert(a, &n, from));
     }
     block_close(from);
-    free_new(&n);
+    image_new_free(&n);
     return good ? 0 : 1;
 }
 

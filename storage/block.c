@@ -256,6 +256,27 @@ int block_write(Block *b, uint64_t offset, const void *data, size_t length)
     return error;
 }
 
+uint32_t block_pack_bytes(const Block *b)
+{
+    return b->format->pack_bytes && !b->read_only ? b->format->pack_bytes(b) : 0;
+}
+
+int block_write_packed(Block *b, uint64_t offset, const void *data, size_t length)
+{
+    uint32_t unit = block_pack_bytes(b);
+    int error = b->read_only ? EROFS : unit ? check_range(b, offset, length) : ENOTSUP;
+    if (error || length == 0) {
+        return error;
+    }
+    if (offset % unit || length > unit || (length < unit && offset + length != b->size)) {
+        return EINVAL;
+    }
+    enter(b);
+    error = b->format->write_packed(b, offset, data, length);
+    leave(b);
+    return error;
+}
+
 int block_flush(Block *b)
 {
     if (b->read_only) {

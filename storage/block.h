@@ -27,6 +27,7 @@ typedef struct BlockOptions {
     bool no_lock;             /* for views of an image that is open elsewhere */
     bool any_backing;         /* backing files outside the image's folder are allowed */
     bool no_backing;          /* qcow2: the image alone; what lies under it is not opened */
+    bool packed;              /* the new image is filled with block_write_packed alone */
     bool for_repair;          /* damage that check can mend is no reason to refuse */
     unsigned depth;           /* how many images lie above this one as its backing file */
     const DiskFaults *faults; /* tests */
@@ -46,6 +47,10 @@ const char *block_format_name(const Block *b); /* the image's */
 
 int block_read(Block *b, uint64_t offset, void *data, size_t length);
 int block_write(Block *b, uint64_t offset, const void *data, size_t length);
+/* What block_write_packed takes at a time, in bytes; 0: the format does not compress. */
+uint32_t block_pack_bytes(const Block *b);
+/* One such unit (the disk's last may be shorter), compressed where that saves room. ENOTSUP. */
+int block_write_packed(Block *b, uint64_t offset, const void *data, size_t length);
 /* All that was written before is on the host's disk. */
 int block_flush(Block *b);
 /* The range reads as zeros (raw, overlay) or as before (a format without discard). */

@@ -27,6 +27,9 @@ typedef struct BlockFormat {
     int (*read)(Block *b, uint64_t offset, void *data, size_t length);
     int (*write)(Block *b, uint64_t offset, const void *data, size_t length);
     int (*flush)(Block *b);
+    /* may be NULL: the bytes that write_packed takes, 0 for not this image; and it */
+    uint32_t (*pack_bytes)(const Block *b);
+    int (*write_packed)(Block *b, uint64_t offset, const void *data, size_t length);
     int (*discard)(Block *b, uint64_t offset, uint64_t length); /* may be NULL */
     int (*map)(Block *b, uint64_t offset, BlockExtent *extent);
     int (*resize)(Block *b, uint64_t size); /* may be NULL; sets b->size */

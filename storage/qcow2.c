@@ -2,9 +2,9 @@
  * format").
  *
  * Every size and offset in the file is checked before use; tables are read a cluster at a time.
- * Clusters that are compressed are read, and rewritten plain. Not supported: encryption, external
- * data files, extended L2 entries, bitmaps (dropped on the first write, as the format provides).
- * Metadata: qcow2_meta.c.
+ * Clusters that are compressed are rewritten plain; qcow2_pack.c makes such. Not supported:
+ * encryption, external data files, extended L2 entries, bitmaps (dropped on the first write, as the
+ * format provides). Metadata: qcow2_meta.c.
  */
 #include <errno.h>
 #include <limits.h>
@@ -101,7 +101,7 @@ static bool read_header(Block *b, const uint8_t *h, Err *err)
     if (q->cluster_bits < 9 || q->cluster_bits > 21 || q->refcount_order > 6) {
         return bad(b, err, "its cluster size or count width is out of range");
     }
-    if (b->size > INT64_MAX - (UINT64_C(1) << 40)) {
+    if (b->size == 0 || b->size > INT64_MAX - (UINT64_C(1) << 40)) {
         return bad(b, err, "its disk size is out of range");
     }
     uint64_t unknown =
@@ -364,7 +364,7 @@ static uint64_t l2_index(const Qcow2 *q, uint64_t offset)
     return offset >> q->cluster_bits & ((UINT64_C(1) << q->l2_bits) - 1);
 }
 
-static uint64_t l2_entry(const Qcow2 *q, const Qcow2Table *table, uint64_t offset)
+uint64_t qcow2_l2_entry(const Qcow2 *q, const Qcow2Table *table, uint64_t offset)
 {
     return table ? bytes_be64(table->data + 8 * l2_index(q, offset)) : 0;
 }
@@ -482,7 +482,7 @@ static uint64_t extent(const Qcow2 *q, const Qcow2Table *table, uint64_t offset,
     ClusterKind kind = kind_of(q, first);
     uint64_t end = (offset / l2_span(q) + 1) * l2_span(q);
     while (length < limit && offset + length < end && kind != CLUSTER_PACKED) {
-        uint64_t entry = l2_entry(q, table, offset + length);
+        uint64_t entry = qcow2_l2_entry(q, table, offset + length);
         uint64_t expected = (first & QCOW2_OFFSET) + length + (offset & (q->cluster_size - 1));
         if (kind_of(q, entry) != kind ||
             (kind == CLUSTER_DATA && (entry & QCOW2_OFFSET) != expected)) {
@@ -502,7 +502,7 @@ int qcow2_read_any(Block *b, uint64_t offset, uint8_t *data, uint64_t length)
         if (error) {
             return error;
         }
-        uint64_t entry = l2_entry(q, table, offset);
+        uint64_t entry = qcow2_l2_entry(q, table, offset);
         uint64_t part = extent(q, table, offset, length, entry);
         error = read_part(b, entry, offset, data, part);
         if (error) {
@@ -528,7 +528,7 @@ static int qcow2_map(Block *b, uint64_t offset, BlockExtent *out)
     if (error) {
         return error;
     }
-    uint64_t entry = l2_entry(q, table, offset);
+    uint64_t entry = qcow2_l2_entry(q, table, offset);
     ClusterKind kind = kind_of(q, entry);
     *out = (BlockExtent){extent(q, table, offset, b->size - offset, entry),
                          kind == CLUSTER_DATA || kind == CLUSTER_PACKED};
@@ -544,7 +544,7 @@ static int qcow2_map(Block *b, uint64_t offset, BlockExtent *out)
 /* ---- writing ---- */
 
 /* The L2 table for a disk offset, made or copied where need be, so that it may be changed. */
-static int own_l2(Block *b, uint64_t offset, Qcow2Table **table)
+int qcow2_own_l2(Block *b, uint64_t offset, Qcow2Table **table)
 {
     Qcow2 *q = b->data;
     uint64_t index = offset / l2_span(q), place;
@@ -585,7 +585,7 @@ static int own_l2(Block *b, uint64_t offset, Qcow2Table **table)
 }
 
 /* Gives up what an entry refers to. */
-static int release_entry(Block *b, uint64_t entry)
+int qcow2_release_entry(Block *b, uint64_t entry)
 {
     Qcow2 *q = b->data;
     if (entry & QCOW2_COMPRESSED) {
@@ -604,7 +604,7 @@ static int release_entry(Block *b, uint64_t entry)
     return entry & QCOW2_OFFSET ? qcow2_release(b, entry & QCOW2_OFFSET) : 0;
 }
 
-static void set_entry(Qcow2 *q, Qcow2Table *table, uint64_t offset, uint64_t entry)
+void qcow2_set_entry(Qcow2 *q, Qcow2Table *table, uint64_t offset, uint64_t entry)
 {
     bytes_put_be64(table->data + 8 * l2_index(q, offset), entry);
     table->dirty = true;
@@ -629,7 +629,7 @@ static int move_cluster(Block *b, Qcow2Table *table, uint64_t offset, const uint
 {
     Qcow2 *q = b->data;
     uint64_t in = offset & (q->cluster_size - 1), start = offset - in, place;
-    uint64_t entry = l2_entry(q, table, offset);
+    uint64_t entry = qcow2_l2_entry(q, table, offset);
     const uint8_t *whole = data;
     int error = 0;
     if (length < q->cluster_size) {
@@ -645,12 +645,12 @@ static int move_cluster(Block *b, Qcow2Table *table, uint64_t offset, const uint
         return error;
     }
     error = disk_file_write(&b->file, place, whole, (size_t)q->cluster_size);
-    error = error ? error : release_entry(b, entry);
+    error = error ? error : qcow2_release_entry(b, entry);
     if (error) {
         qcow2_unallocate(b, place, 1);
         return error;
     }
-    set_entry(q, table, offset, place | QCOW2_COPIED);
+    qcow2_set_entry(q, table, offset, place | QCOW2_COPIED);
     return 0;
 }
 
@@ -659,18 +659,19 @@ int qcow2_write_any(Block *b, uint64_t offset, const uint8_t *data, uint64_t len
     Qcow2 *q = b->data;
     while (length) {
         Qcow2Table *table;
-        int error = own_l2(b, offset, &table);
+        int error = qcow2_own_l2(b, offset, &table);
         if (error) {
             return error;
         }
-        uint64_t entry = l2_entry(q, table, offset), in = offset & (q->cluster_size - 1);
+        uint64_t entry = qcow2_l2_entry(q, table, offset), in = offset & (q->cluster_size - 1);
         uint64_t part = q->cluster_size - in < length ? q->cluster_size - in : length;
         if (kind_of(q, entry) == CLUSTER_DATA && entry & QCOW2_COPIED) {
             uint64_t run = extent(q, table, offset, length, entry);
             uint64_t own = part; /* as far as the clusters are ours alone */
-            while (own < run && l2_entry(q, table, offset + own) & QCOW2_COPIED &&
-                   !qcow2_set_has(&q->metadata, (l2_entry(q, table, offset + own) & QCOW2_OFFSET) >>
-                                                    q->cluster_bits)) {
+            while (own < run && qcow2_l2_entry(q, table, offset + own) & QCOW2_COPIED &&
+                   !qcow2_set_has(&q->metadata,
+                                  (qcow2_l2_entry(q, table, offset + own) & QCOW2_OFFSET) >>
+                                      q->cluster_bits)) {
                 own += q->cluster_size < run - own ? q->cluster_size : run - own;
             }
             part = own;
@@ -716,16 +717,18 @@ static int qcow2_discard(Block *b, uint64_t offset, uint64_t length)
         if (error) {
             return error;
         }
-        uint64_t entry = l2_entry(q, table, at), empty = b->base ? QCOW2_ZERO : 0;
+        uint64_t entry = qcow2_l2_entry(q, table, at), empty = b->base ? QCOW2_ZERO : 0;
         if (entry == empty) {
             continue;
         }
-        error = own_l2(b, at, &table);
-        error = error ? error : release_entry(b, entry);
+        error = qcow2_own_l2(b, at, &table);
+        q->punching = true; /* the host gets the room back, too */
+        error = error ? error : qcow2_release_entry(b, entry);
+        q->punching = false;
         if (error) {
             return error;
         }
-        set_entry(q, table, at, empty);
+        qcow2_set_entry(q, table, at, empty);
     }
     return 0;
 }
@@ -803,5 +806,7 @@ const BlockFormat block_qcow2 = {
     .write = qcow2_write,
     .flush = qcow2_flush,
     .discard = qcow2_discard,
+    .pack_bytes = qcow2_pack_bytes,
+    .write_packed = qcow2_write_packed,
     .map = qcow2_map,
 };

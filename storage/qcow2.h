@@ -67,6 +67,11 @@ int qcow2_snapshot_delete(Block *b, unsigned index);
 /* The disk becomes as it was. */
 int qcow2_snapshot_apply(Block *b, unsigned index);
 
+/* A read-only image shows its disk as the snapshot keeps it from now on. */
+int qcow2_snapshot_view(Block *b, unsigned index);
+/* Gives every cluster of a new image without a backing file its place. */
+int qcow2_preallocate(Block *b);
+
 /* The machine state area behind the disk: bytes from its start, any offset and length. */
 int qcow2_vm_state_write(Block *b, uint64_t offset, const void *data, size_t length);
 int qcow2_vm_state_read(Block *b, uint64_t offset, void *data, size_t length);

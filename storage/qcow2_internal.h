@@ -73,12 +73,14 @@ typedef struct Qcow2 {
     uint64_t free_hint; /* no free cluster below this number */
     uint64_t *freed;    /* clusters whose last use the tables on the disk may still show */
     size_t freed_count, freed_room;
+    bool punching; /* what is released now will be given back to the host */
     bool lowering; /* the counts of these are being lowered */
     ClusterSet metadata;
     uint8_t *cluster;        /* scratch: one cluster */
     uint8_t *unpacked;       /* the last compressed cluster that was read */
     uint64_t unpacked_entry; /* its L2 entry; 0: none */
     uint8_t *packed;
+    uint64_t pack_at; /* behind the last compressed cluster that was written; 0: none */
     Qcow2SnapshotEntry *snapshot;
     unsigned snapshots;
     uint64_t snapshots_offset, snapshots_size; /* bytes */
@@ -106,11 +108,21 @@ void qcow2_set_remove(ClusterSet *set, uint64_t cluster);
 int qcow2_file_clusters(Block *b, uint64_t *clusters);
 
 /* qcow2.c */
+/* The L2 table for a disk offset, made or copied where need be, so that it may be changed. */
+int qcow2_own_l2(Block *b, uint64_t offset, Qcow2Table **table);
+uint64_t qcow2_l2_entry(const Qcow2 *q, const Qcow2Table *table, uint64_t offset);
+void qcow2_set_entry(Qcow2 *q, Qcow2Table *table, uint64_t offset, uint64_t entry);
+/* Gives up what an entry refers to. */
+int qcow2_release_entry(Block *b, uint64_t entry);
 int qcow2_grow_l1(Block *b, uint64_t entries);
 /* Offset and host clusters of a compressed cluster's L2 entry. */
 void qcow2_packed_place(const Qcow2 *q, uint64_t entry, uint64_t *offset, uint64_t *length);
 int qcow2_read_any(Block *b, uint64_t offset, uint8_t *data, uint64_t length);
 int qcow2_write_any(Block *b, uint64_t offset, const uint8_t *data, uint64_t length);
+
+/* qcow2_pack.c */
+uint32_t qcow2_pack_bytes(const Block *b);
+int qcow2_write_packed(Block *b, uint64_t offset, const void *data, size_t length);
 
 /* qcow2_snapshot.c */
 bool qcow2_load_snapshots(Block *b, uint64_t offset, uint32_t count, Err *err);

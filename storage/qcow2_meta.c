@@ -14,6 +14,8 @@
 
 LOG_TAG("qcow2");
 
+#define FREED_PUNCH (UINT64_C(1) << 63) /* in `freed`: the host gets the cluster back */
+
 bool qcow2_set_has(const ClusterSet *set, uint64_t cluster)
 {
     if (set->slots == 0) {
@@ -349,6 +351,9 @@ int qcow2_set_count(Block *b, uint64_t cluster, uint64_t count)
         if (count == 0 && cluster < q->free_hint) {
             q->free_hint = cluster;
         }
+        if (count == 0 && cluster == q->pack_at >> q->cluster_bits) {
+            q->pack_at = 0; /* whoever gets the cluster next gets all of it */
+        }
     }
     return error;
 }
@@ -409,7 +414,7 @@ int qcow2_release(Block *b, uint64_t offset)
         q->freed = more;
         q->freed_room = room;
     }
-    q->freed[q->freed_count++] = offset >> q->cluster_bits;
+    q->freed[q->freed_count++] = offset >> q->cluster_bits | (q->punching ? FREED_PUNCH : 0);
     return 0;
 }
 
@@ -510,10 +515,14 @@ static int lower_counts(Block *b)
     int error = 0;
     q->lowering = true; /* loading a block may write back others, but not come here again */
     while (q->freed_count && !error) {
-        uint64_t cluster = q->freed[q->freed_count - 1], count;
+        uint64_t freed = q->freed[q->freed_count - 1], cluster = freed & ~FREED_PUNCH, count;
         error = qcow2_count(b, cluster, &count);
         error = error ? error : qcow2_set_count(b, cluster, count ? count - 1 : 0);
         q->freed_count -= error ? 0 : 1;
+        if (!error && count <= 1 && freed & FREED_PUNCH) {
+            /* where the host cannot, the room is free in the image all the same */
+            (void)disk_file_give_back(&b->file, cluster << q->cluster_bits, q->cluster_size);
+        }
     }
     q->lowering = false;
     return error;

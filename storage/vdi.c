@@ -10,21 +10,29 @@
 #include <string.h>
 
 #include "machine/core/bytes.h"
+#include "storage/block_create_internal.h"
 #include "storage/block_format.h"
 
 enum {
     HEADER = 512,
     AT_SIGNATURE = 0x40,
     AT_VERSION = 0x44,
+    AT_HEADER_SIZE = 0x48,
     AT_TYPE = 0x4c,
     AT_MAP = 0x154,
     AT_DATA = 0x158,
+    AT_OLD_GEOMETRY = 0x15c,
     AT_SECTOR_SIZE = 0x168,
     AT_DISK_SIZE = 0x170,
     AT_BLOCK_SIZE = 0x178,
     AT_BLOCK_EXTRA = 0x17c,
     AT_BLOCKS = 0x180,
     AT_ALLOCATED = 0x184,
+    AT_UUID = 0x188,
+    AT_SNAPSHOT_UUID = 0x198,
+    AT_GEOMETRY = 0x1c8,
+    HEADER_SIZE = 400, /* as the field has it: what follows its own place */
+    ALIGNMENT = 4096,
     TYPE_DYNAMIC = 1,
     TYPE_FIXED = 2,
     MAX_BLOCKS = 1 << 24,
@@ -262,3 +270,67 @@ const BlockFormat block_vdi = {
     .discard = vdi_discard,
     .map = vdi_map,
 };
+
+/* ---- making ---- */
+
+static void put_geometry(uint8_t *p, uint64_t size)
+{
+    unsigned cylinders, heads, sectors;
+    block_geometry(size, &cylinders, &heads, &sectors);
+    bytes_put_le32(p, cylinders);
+    bytes_put_le32(p + 4, heads);
+    bytes_put_le32(p + 8, sectors);
+}
+
+static void put_header(uint8_t *h, uint64_t size, const Vdi *v, bool fixed)
+{
+    memcpy(h, "<<< Vitrine Virtual Disk Image >>>\n", 35);
+    bytes_put_le32(h + AT_SIGNATURE, SIGNATURE);
+    bytes_put_le32(h + AT_VERSION, 0x00010001);
+    bytes_put_le32(h + AT_HEADER_SIZE, HEADER_SIZE);
+    bytes_put_le32(h + AT_TYPE, fixed ? TYPE_FIXED : TYPE_DYNAMIC);
+    bytes_put_le32(h + AT_MAP, (uint32_t)v->map_at);
+    bytes_put_le32(h + AT_DATA, (uint32_t)v->data_at);
+    put_geometry(h + AT_OLD_GEOMETRY, size);
+    bytes_put_le32(h + AT_SECTOR_SIZE, BLOCK_SECTOR);
+    bytes_put_le64(h + AT_DISK_SIZE, size);
+    bytes_put_le32(h + AT_BLOCK_SIZE, v->block_bytes);
+    bytes_put_le32(h + AT_BLOCKS, v->blocks);
+    bytes_put_le32(h + AT_ALLOCATED, fixed ? v->blocks : 0);
+    new_image_uuid(h + AT_UUID);
+    new_image_uuid(h + AT_SNAPSHOT_UUID);
+    put_geometry(h + AT_GEOMETRY, size);
+    bytes_put_le32(h + AT_GEOMETRY + 12, BLOCK_SECTOR);
+}
+
+bool vdi_create(const char *path, uint64_t size, const VdiOptions *options, Err *err)
+{
+    uint32_t bytes = options && options->block_bytes ? options->block_bytes : 1 << 20;
+    bool fixed = options && options->fixed;
+    if (bytes < ALIGNMENT || bytes > MAX_BLOCK_BYTES || bytes & (bytes - 1)) {
+        return err_set(err, "'%s': a VDI's blocks have a power of two from 4096 to 64M bytes",
+                       path);
+    }
+    NewImageFile n;
+    if (!new_image_begin(&n, path, size, (uint64_t)MAX_BLOCKS * bytes, err)) {
+        return false;
+    }
+    Vdi v = {
+        .map_at = HEADER, .block_bytes = bytes, .blocks = (uint32_t)((size + bytes - 1) / bytes)};
+    v.data_at = (v.map_at + 4ull * v.blocks + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    uint8_t *head = calloc(1, (size_t)v.data_at);
+    if (head) {
+        put_header(head, size, &v, fixed);
+        for (uint32_t i = 0; i < v.blocks; i++) {
+            bytes_put_le32(head + v.map_at + 4ull * i, fixed ? i : UINT32_MAX);
+        }
+        new_image_put(&n, 0, head, (size_t)v.data_at);
+    } else {
+        n.error = ENOMEM;
+    }
+    free(head);
+    if (fixed) {
+        new_image_size(&n, v.data_at + (uint64_t)v.blocks * bytes);
+    }
+    return new_image_end(&n, err);
+}

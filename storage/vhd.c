@@ -12,51 +12,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "machine/core/bytes.h"
-#include "storage/block_format.h"
+#include "machine/core/log.h"
 #include "storage/image_path.h"
+#include "storage/vhd_internal.h"
 
-enum {
-    FOOTER = 512,
-    HEADER = 1024, /* of dynamic and differencing images */
-    TYPE_FIXED = 2,
-    TYPE_DYNAMIC = 3,
-    TYPE_DIFFERENCING = 4,
-    MAX_BLOCKS = 1 << 24,
-    MAX_BLOCK_BYTES = 256 << 20,
-    MAX_DEPTH = 32,
-};
+LOG_TAG("vhd");
 
-#define UNUSED_BLOCK UINT32_MAX
-
-typedef struct Vhd {
-    unsigned type;
-    uint8_t footer[FOOTER];
-    uint64_t footer_at; /* where it stands now: behind the last block */
-    uint64_t table_at;
-    uint32_t *table; /* first sector of each block */
-    uint32_t blocks, block_bytes, bitmap_bytes;
-    uint8_t *bitmap; /* of the block in `bitmap_of`; UNUSED_BLOCK: none */
-    uint32_t bitmap_of;
-} Vhd;
-
-/* Ones' complement of the sum of all bytes but the checksum's own four. */
 static bool checksum_good(const uint8_t *p, size_t size, size_t at)
 {
-    uint32_t sum = 0;
-    for (size_t i = 0; i < size; i++) {
-        sum += i >= at && i < at + 4 ? 0 : p[i];
-    }
-    return bytes_be32(p + at) == ~sum;
+    return bytes_be32(p + at) == vhd_checksum(p, size, at);
 }
 
 static int vhd_probe(const BlockProbe *p)
 {
-    if (p->head_size >= FOOTER && memcmp(p->head, "conectix", 8) == 0) {
+    if (p->head_size >= VHD_FOOTER && memcmp(p->head, "conectix", 8) == 0) {
         return 100;
     }
-    return p->size >= 2 * FOOTER && memcmp(p->tail, "conectix", 8) == 0 &&
-                   checksum_good(p->tail, FOOTER, 64)
+    return p->size >= 2 * VHD_FOOTER && memcmp(p->tail, "conectix", 8) == 0 &&
+                   checksum_good(p->tail, VHD_FOOTER, 64)
                ? 90
                : 0;
 }
@@ -70,18 +43,19 @@ static bool bad(const Block *b, Err *err, const char *what)
 static bool read_footer(Block *b, uint64_t file_size, Err *err)
 {
     Vhd *v = b->data;
-    if (file_size < FOOTER) {
+    if (file_size < VHD_FOOTER) {
         return bad(b, err, "it is too short");
     }
     /* A footer of 511 bytes was written by very old programs; none of them is in use. */
-    v->footer_at = file_size - FOOTER;
-    int error = disk_file_read(&b->file, v->footer_at, v->footer, FOOTER);
+    v->footer_at = file_size - VHD_FOOTER;
+    int error = disk_file_read(&b->file, v->footer_at, v->footer, VHD_FOOTER);
     bool good =
-        !error && memcmp(v->footer, "conectix", 8) == 0 && checksum_good(v->footer, FOOTER, 64);
+        !error && memcmp(v->footer, "conectix", 8) == 0 && checksum_good(v->footer, VHD_FOOTER, 64);
     if (!error && !good) {
-        error = disk_file_read(&b->file, 0, v->footer, FOOTER);
+        error = disk_file_read(&b->file, 0, v->footer, VHD_FOOTER);
         good = !error && memcmp(v->footer, "conectix", 8) == 0 &&
-               checksum_good(v->footer, FOOTER, 64) && bytes_be32(v->footer + 60) != TYPE_FIXED;
+               checksum_good(v->footer, VHD_FOOTER, 64) &&
+               bytes_be32(v->footer + 60) != VHD_TYPE_FIXED;
         v->footer_at = (file_size + 511) & ~UINT64_C(511); /* it was cut off: make it anew there */
     }
     if (error) {
@@ -111,9 +85,9 @@ static bool parent_path(Block *b, const uint8_t *header, uint64_t file_size, cha
         uint32_t length = bytes_be32(locator + 8);
         uint64_t at = bytes_be64(locator + 16);
         uint8_t text[2048];
-        if (memcmp(locator, "W2ru", 4) != 0 || length == 0 || length > sizeof(text) ||
-            at > file_size || length > file_size - at ||
-            disk_file_read(&b->file, at, text, length) != 0) {
+        bool known = memcmp(locator, "W2ru", 4) == 0 || memcmp(locator, "W2ku", 4) == 0;
+        if (!known || length == 0 || length > sizeof(text) || at > file_size ||
+            length > file_size - at || disk_file_read(&b->file, at, text, length) != 0) {
             continue;
         }
         size_t n = 0;
@@ -153,9 +127,9 @@ static bool open_parent(Block *b, const uint8_t *header, uint64_t file_size,
                            sizeof(path), err)) {
         return false;
     }
-    if (options->depth >= MAX_DEPTH) {
+    if (options->depth >= VHD_MAX_DEPTH) {
         return err_set(err, "'%s': its parents go round in a circle, or are more than %d", b->path,
-                       MAX_DEPTH);
+                       VHD_MAX_DEPTH);
     }
     BlockOptions how = *options;
     how.read_only = true;
@@ -163,33 +137,39 @@ static bool open_parent(Block *b, const uint8_t *header, uint64_t file_size,
     how.format = NULL;
     how.depth++;
     b->base = block_open(path, &how, err);
+    if (b->base && b->base->format == &block_vhd) {
+        const Vhd *parent = b->base->data;
+        if (memcmp(parent->footer + 68, header + 40, 16) != 0) {
+            log_warn("'%s': '%s' is not the parent that it was made above", b->path, path);
+        }
+    }
     return b->base != NULL;
 }
 
 static bool read_table(Block *b, uint64_t file_size, const BlockOptions *options, Err *err)
 {
     Vhd *v = b->data;
-    uint8_t header[HEADER];
+    uint8_t header[VHD_HEADER];
     uint64_t at = bytes_be64(v->footer + 16);
-    if (at > file_size || file_size - at < HEADER ||
-        disk_file_read(&b->file, at, header, HEADER) != 0 || memcmp(header, "cxsparse", 8) != 0 ||
-        !checksum_good(header, HEADER, 36)) {
+    if (at > file_size || file_size - at < VHD_HEADER ||
+        disk_file_read(&b->file, at, header, VHD_HEADER) != 0 ||
+        memcmp(header, "cxsparse", 8) != 0 || !checksum_good(header, VHD_HEADER, 36)) {
         return bad(b, err, "its header is missing or wrong");
     }
     v->table_at = bytes_be64(header + 16);
     v->blocks = bytes_be32(header + 28);
     v->block_bytes = bytes_be32(header + 32);
-    if (v->block_bytes < BLOCK_SECTOR || v->block_bytes > MAX_BLOCK_BYTES ||
+    if (v->block_bytes < BLOCK_SECTOR || v->block_bytes > VHD_MAX_BLOCK_BYTES ||
         v->block_bytes & (v->block_bytes - 1)) {
         return bad(b, err, "its block size is out of range");
     }
-    if (v->blocks == 0 || v->blocks > MAX_BLOCKS || v->table_at > file_size ||
+    if (v->blocks == 0 || v->blocks > VHD_MAX_BLOCKS || v->table_at > file_size ||
         4ull * v->blocks > file_size - v->table_at ||
         (b->size + v->block_bytes - 1) / v->block_bytes > v->blocks) {
         return bad(b, err, "its block table lies outside the file or is too small");
     }
     v->bitmap_bytes = (v->block_bytes / BLOCK_SECTOR / 8 + 511) & ~511u;
-    v->bitmap_of = UNUSED_BLOCK;
+    v->bitmap_of = VHD_UNUSED;
     v->bitmap = malloc(v->bitmap_bytes);
     v->table = malloc(4ull * v->blocks);
     if (!v->bitmap || !v->table) {
@@ -200,7 +180,7 @@ static bool read_table(Block *b, uint64_t file_size, const BlockOptions *options
         v->table[i] = bytes_be32((const uint8_t *)&v->table[i]);
         uint64_t from = (uint64_t)v->table[i] * BLOCK_SECTOR;
         uint64_t end = from + v->bitmap_bytes + v->block_bytes;
-        if (v->table[i] != UNUSED_BLOCK && end > v->footer_at) {
+        if (v->table[i] != VHD_UNUSED && end > v->footer_at) {
             /* the footer was lost, or a program wrote none: it goes behind all blocks */
             v->footer_at = end;
         }
@@ -208,7 +188,7 @@ static bool read_table(Block *b, uint64_t file_size, const BlockOptions *options
     if (error) {
         return err_set(err, "'%s' cannot be read: %s", b->path, strerror(error));
     }
-    return v->type != TYPE_DIFFERENCING || open_parent(b, header, file_size, options, err);
+    return v->type != VHD_TYPE_DIFFERENCING || open_parent(b, header, file_size, options, err);
 }
 
 static void vhd_free(Block *b)
@@ -236,9 +216,9 @@ static bool vhd_open(Block *b, const BlockOptions *options, Err *err)
         b->size = disk_size(v->footer);
         if (b->size == 0 || b->size % BLOCK_SECTOR || b->size > UINT64_C(1) << 41) {
             good = bad(b, err, "its disk size is out of range");
-        } else if (v->type == TYPE_FIXED) {
+        } else if (v->type == VHD_TYPE_FIXED) {
             good = b->size <= v->footer_at || bad(b, err, "it is cut off");
-        } else if (v->type == TYPE_DYNAMIC || v->type == TYPE_DIFFERENCING) {
+        } else if (v->type == VHD_TYPE_DYNAMIC || v->type == VHD_TYPE_DIFFERENCING) {
             good = read_table(b, file_size, options, err);
         } else {
             good = bad(b, err, "its type is unknown");
@@ -263,7 +243,7 @@ static int load_bitmap(Block *b, uint32_t block)
     if (v->bitmap_of == block) {
         return 0;
     }
-    v->bitmap_of = UNUSED_BLOCK;
+    v->bitmap_of = VHD_UNUSED;
     int error = disk_file_read(&b->file, (uint64_t)v->table[block] * BLOCK_SECTOR, v->bitmap,
                                v->bitmap_bytes);
     if (!error) {
@@ -286,7 +266,7 @@ static int stretch(Block *b, uint64_t offset, uint64_t limit, bool *here, uint64
     uint32_t in = (uint32_t)(offset % v->block_bytes);
     *length = v->block_bytes - in < limit ? v->block_bytes - in : limit;
     *here = false;
-    if (v->table[block] == UNUSED_BLOCK) {
+    if (v->table[block] == VHD_UNUSED) {
         return 0;
     }
     int error = load_bitmap(b, block);
@@ -314,7 +294,7 @@ static int vhd_read(Block *b, uint64_t offset, void *data, size_t length)
 {
     const Vhd *v = b->data;
     uint8_t *at = data;
-    if (v->type == TYPE_FIXED) {
+    if (v->type == VHD_TYPE_FIXED) {
         return disk_file_read(&b->file, offset, data, length);
     }
     while (length) {
@@ -346,14 +326,14 @@ static int add_block(Block *b, uint32_t block)
     uint64_t place = (v->footer_at + 511) & ~UINT64_C(511);
     uint64_t end = place + v->bitmap_bytes + v->block_bytes;
     uint8_t entry[4];
-    if (end / BLOCK_SECTOR >= UNUSED_BLOCK) {
+    if (end / BLOCK_SECTOR >= VHD_UNUSED) {
         return EFBIG;
     }
     uint8_t *empty = calloc(1, v->bitmap_bytes);
     if (!empty) {
         return ENOMEM;
     }
-    int error = disk_file_write(&b->file, end, v->footer, FOOTER);
+    int error = disk_file_write(&b->file, end, v->footer, VHD_FOOTER);
     error = error ? error : disk_file_punch(&b->file, place, end - place);
     error = error ? error : disk_file_write(&b->file, place, empty, v->bitmap_bytes);
     free(empty);
@@ -383,7 +363,7 @@ static int set_bits(Block *b, uint32_t block, uint32_t sector, uint32_t count)
                                           v->bitmap + from, to - from)
                         : 0;
     if (error) {
-        v->bitmap_of = UNUSED_BLOCK; /* what is in memory is not what is on the disk */
+        v->bitmap_of = VHD_UNUSED; /* what is in memory is not what is on the disk */
     }
     return error;
 }
@@ -392,14 +372,14 @@ static int vhd_write(Block *b, uint64_t offset, const void *data, size_t length)
 {
     Vhd *v = b->data;
     const uint8_t *at = data;
-    if (v->type == TYPE_FIXED) {
+    if (v->type == VHD_TYPE_FIXED) {
         return disk_file_write(&b->file, offset, data, length);
     }
     while (length) {
         uint32_t block = (uint32_t)(offset / v->block_bytes);
         uint32_t in = (uint32_t)(offset % v->block_bytes);
         size_t part = v->block_bytes - in < length ? v->block_bytes - in : length;
-        int error = v->table[block] == UNUSED_BLOCK ? add_block(b, block) : 0;
+        int error = v->table[block] == VHD_UNUSED ? add_block(b, block) : 0;
         error = error ? error : load_bitmap(b, block);
         error = error ? error : disk_file_write(&b->file, data_at(v, block) + in, at, part);
         error =
@@ -419,10 +399,35 @@ static int vhd_flush(Block *b)
     return disk_file_sync(&b->file);
 }
 
+/* What this file holds reads as zeros, and the host gets the room back; what comes from the parent
+ * stays. */
+static int vhd_discard(Block *b, uint64_t offset, uint64_t length)
+{
+    const Vhd *v = b->data;
+    if (v->type == VHD_TYPE_FIXED) {
+        return disk_file_punch(&b->file, offset, length);
+    }
+    while (length) {
+        bool here;
+        uint64_t part;
+        int error = stretch(b, offset, length, &here, &part);
+        if (!error && here) {
+            uint32_t block = (uint32_t)(offset / v->block_bytes);
+            error = disk_file_punch(&b->file, data_at(v, block) + offset % v->block_bytes, part);
+        }
+        if (error) {
+            return error;
+        }
+        offset += part;
+        length -= part;
+    }
+    return 0;
+}
+
 static int vhd_map(Block *b, uint64_t offset, BlockExtent *extent)
 {
     const Vhd *v = b->data;
-    if (v->type == TYPE_FIXED) {
+    if (v->type == VHD_TYPE_FIXED) {
         return block_raw.map(b, offset, extent);
     }
     bool here;
@@ -445,5 +450,6 @@ const BlockFormat block_vhd = {
     .read = vhd_read,
     .write = vhd_write,
     .flush = vhd_flush,
+    .discard = vhd_discard,
     .map = vhd_map,
 };

@@ -15,53 +15,12 @@
 #include <zlib.h>
 
 #include "machine/core/bytes.h"
-#include "storage/block_format.h"
 #include "storage/image_path.h"
-
-enum {
-    HEADER = 512,
-    FLAG_REDUNDANT = 0x2,
-    FLAG_ZERO_GRAINS = 0x4,
-    FLAG_COMPRESSED = 0x10000,
-    MAX_EXTENTS = 256,
-    MAX_DESCRIPTOR = 65536,
-    MAX_DIRECTORY = 1 << 22, /* entries */
-    MAX_TABLE = 4096,        /* entries of a grain table */
-    MAX_GRAIN = 1 << 21,     /* bytes */
-    MAX_DEPTH = 32,
-};
-
-#define GD_AT_END UINT64_MAX
-
-typedef enum ExtentKind { EXTENT_FLAT, EXTENT_SPARSE, EXTENT_ZERO } ExtentKind;
-
-typedef struct Extent {
-    ExtentKind kind;
-    uint64_t start, size; /* bytes of the disk */
-    DiskFile file;
-    bool own_file;        /* opened here, not the Block's */
-    uint64_t file_offset; /* flat: where it begins in the file */
-    /* sparse */
-    uint32_t flags, grain, table_size; /* bytes; entries */
-    uint32_t *directory, *second;      /* sectors of the grain tables; the redundant ones or NULL */
-    uint64_t directory_at;
-    uint32_t directory_size;
-    uint64_t end;      /* of the file, where the next grain goes */
-    uint32_t *table;   /* the grain table last used, */
-    uint32_t table_of; /* and its place in the directory; UINT32_MAX: none */
-} Extent;
-
-typedef struct Vmdk {
-    Extent extent[MAX_EXTENTS];
-    unsigned extents;
-    uint8_t *grain, *packed; /* scratch: a grain; a compressed one */
-    Extent *unpacked_in;     /* whose grain at */
-    uint32_t unpacked;       /* this sector is in `grain`; 0: none */
-} Vmdk;
+#include "storage/vmdk_internal.h"
 
 static int vmdk_probe(const BlockProbe *p)
 {
-    if (p->head_size >= HEADER && memcmp(p->head, "KDMV", 4) == 0) {
+    if (p->head_size >= VMDK_HEADER && memcmp(p->head, "KDMV", 4) == 0) {
         return 100;
     }
     return p->head_size > 21 && memcmp(p->head, "# Disk DescriptorFile", 21) == 0 ? 100 : 0;
@@ -72,7 +31,7 @@ static bool bad(const char *path, Err *err, const char *what)
     return err_set(err, "'%s' is a damaged VMDK image: %s", path, what);
 }
 
-static int read_table(const Extent *e, uint64_t sector, uint32_t *table, uint32_t entries)
+static int read_table(const VmdkExtent *e, uint64_t sector, uint32_t *table, uint32_t entries)
 {
     int error = disk_file_read(&e->file, sector * BLOCK_SECTOR, table, 4ull * entries);
     for (uint32_t i = 0; i < entries && !error; i++) {
@@ -81,7 +40,7 @@ static int read_table(const Extent *e, uint64_t sector, uint32_t *table, uint32_
     return error;
 }
 
-static bool read_directories(Extent *e, const char *path, uint64_t gd, uint64_t rgd, Err *err)
+static bool read_directories(VmdkExtent *e, const char *path, uint64_t gd, uint64_t rgd, Err *err)
 {
     uint64_t room = e->end / BLOCK_SECTOR;
     e->directory = malloc(4ull * e->directory_size);
@@ -94,7 +53,7 @@ static bool read_directories(Extent *e, const char *path, uint64_t gd, uint64_t 
     }
     e->directory_at = gd * BLOCK_SECTOR;
     int error = read_table(e, gd, e->directory, e->directory_size);
-    if (!error && e->flags & FLAG_REDUNDANT && rgd && rgd < room) {
+    if (!error && e->flags & VMDK_FLAG_REDUNDANT && rgd && rgd < room) {
         e->second = malloc(4ull * e->directory_size);
         error = e->second ? read_table(e, rgd, e->second, e->directory_size) : ENOMEM;
     }
@@ -103,20 +62,22 @@ static bool read_directories(Extent *e, const char *path, uint64_t gd, uint64_t 
 
 /* A sparse extent: e->file is open. want: bytes that the descriptor gives it, 0: as many as it has.
  */
-static bool open_sparse(Extent *e, const char *path, uint64_t want, Err *err)
+static bool open_sparse(VmdkExtent *e, const char *path, uint64_t want, Err *err)
 {
-    uint8_t h[HEADER];
+    uint8_t h[VMDK_HEADER];
     int error = disk_file_size(&e->file, &e->end);
-    error = error ? error : e->end < HEADER ? EIO : disk_file_read(&e->file, 0, h, HEADER);
-    if (!error && bytes_le64(h + 56) == GD_AT_END && e->end >= 3 * HEADER) {
-        error = disk_file_read(&e->file, e->end - 2 * HEADER, h, HEADER); /* the footer */
+    error = error                  ? error
+            : e->end < VMDK_HEADER ? EIO
+                                   : disk_file_read(&e->file, 0, h, VMDK_HEADER);
+    if (!error && bytes_le64(h + 56) == VMDK_GD_AT_END && e->end >= 3 * VMDK_HEADER) {
+        error = disk_file_read(&e->file, e->end - 2 * VMDK_HEADER, h, VMDK_HEADER); /* the footer */
     }
     if (error) {
         return err_set(err, "'%s' cannot be read: %s", path, strerror(error));
     }
     uint64_t capacity = bytes_le64(h + 12), grain = bytes_le64(h + 20);
     uint32_t version = bytes_le32(h + 4);
-    e->kind = EXTENT_SPARSE;
+    e->kind = VMDK_EXTENT_SPARSE;
     e->flags = bytes_le32(h + 8);
     e->table_size = bytes_le32(h + 44);
     e->table_of = UINT32_MAX;
@@ -124,14 +85,15 @@ static bool open_sparse(Extent *e, const char *path, uint64_t want, Err *err)
         return err_set(
             err, "'%s' is no VMDK sparse file of version 1 to 3; convert it with qemu-img", path);
     }
-    if (grain < 1 || grain > MAX_GRAIN / BLOCK_SECTOR || grain & (grain - 1) || e->table_size < 1 ||
-        e->table_size > MAX_TABLE || capacity == 0 || capacity > UINT64_C(1) << 32) {
+    if (grain < 1 || grain > VMDK_MAX_GRAIN / BLOCK_SECTOR || grain & (grain - 1) ||
+        e->table_size < 1 || e->table_size > VMDK_MAX_TABLE || capacity == 0 ||
+        capacity > UINT64_C(1) << 32) {
         return bad(path, err, "its sizes are out of range");
     }
     e->grain = (uint32_t)grain * BLOCK_SECTOR;
     e->size = capacity * BLOCK_SECTOR;
     uint64_t tables = (capacity + grain * e->table_size - 1) / (grain * e->table_size);
-    if (tables > MAX_DIRECTORY || (want && want > e->size)) {
+    if (tables > VMDK_MAX_DIRECTORY || (want && want > e->size)) {
         return bad(path, err, "its sizes are out of range");
     }
     e->size = want ? want : e->size;
@@ -152,11 +114,11 @@ static bool add_extent(Block *b, const char *line, const BlockOptions *options, 
     if (fields < 3 || sectors == 0 || sectors > UINT64_C(1) << 32 || offset > UINT64_C(1) << 40) {
         return bad(b->path, err, "its descriptor has a line that is no extent");
     }
-    if (v->extents == MAX_EXTENTS) {
+    if (v->extents == VMDK_MAX_EXTENTS) {
         return bad(b->path, err, "it has too many extents");
     }
-    Extent *e = &v->extent[v->extents++];
-    *e = (Extent){.kind = EXTENT_ZERO, .size = sectors * BLOCK_SECTOR, .file.fd = -1};
+    VmdkExtent *e = &v->extent[v->extents++];
+    *e = (VmdkExtent){.kind = VMDK_EXTENT_ZERO, .size = sectors * BLOCK_SECTOR, .file.fd = -1};
     e->start = b->size;
     b->size += e->size;
     if (strcmp(type, "ZERO") == 0) {
@@ -179,7 +141,7 @@ static bool add_extent(Block *b, const char *line, const BlockOptions *options, 
     if (strcmp(type, "SPARSE") == 0) {
         return open_sparse(e, path, e->size, err);
     }
-    e->kind = EXTENT_FLAT;
+    e->kind = VMDK_EXTENT_FLAT;
     e->file_offset = offset * BLOCK_SECTOR;
     uint64_t size = 0;
     int error = disk_file_size(&e->file, &size);
@@ -216,9 +178,9 @@ static bool open_parent(Block *b, const char *name, const BlockOptions *options,
     if (!image_path_beside(b->path, name, options->any_backing, path, sizeof(path), err)) {
         return false;
     }
-    if (options->depth >= MAX_DEPTH) {
+    if (options->depth >= VMDK_MAX_DEPTH) {
         return err_set(err, "'%s': its parents go round in a circle, or are more than %d", b->path,
-                       MAX_DEPTH);
+                       VMDK_MAX_DEPTH);
     }
     BlockOptions how = *options;
     how.read_only = true;
@@ -252,7 +214,7 @@ static bool read_descriptor(Block *b, char *text, bool extents, const BlockOptio
 /* Text of `size` bytes at an offset of the image's own file; the caller frees it. */
 static char *load_text(Block *b, uint64_t offset, uint64_t size, Err *err)
 {
-    char *text = size <= MAX_DESCRIPTOR ? malloc((size_t)size + 1) : NULL;
+    char *text = size <= VMDK_MAX_DESCRIPTOR ? malloc((size_t)size + 1) : NULL;
     int error = text ? disk_file_read(&b->file, offset, text, (size_t)size) : EFBIG;
     if (error) {
         err_set(err, "'%s': its descriptor cannot be read: %s", b->path, strerror(error));
@@ -266,30 +228,34 @@ static char *load_text(Block *b, uint64_t offset, uint64_t size, Err *err)
 static bool open_all(Block *b, const BlockOptions *options, Err *err)
 {
     Vmdk *v = b->data;
-    uint8_t h[HEADER] = {0};
+    uint8_t h[VMDK_HEADER] = {0};
     uint64_t size = 0, at = 0;
     int error = disk_file_size(&b->file, &size);
-    size_t head = size < HEADER ? (size_t)size : HEADER;
+    size_t head = size < VMDK_HEADER ? (size_t)size : VMDK_HEADER;
     error = error ? error : disk_file_read(&b->file, 0, h, head);
     if (error) {
         return err_set(err, "'%s' cannot be read: %s", b->path, strerror(error));
     }
     bool sparse = memcmp(h, "KDMV", 4) == 0, text_there = !sparse;
     if (sparse) {
-        Extent *e = &v->extent[v->extents++];
+        VmdkExtent *e = &v->extent[v->extents++];
         e->file = b->file;
         if (!open_sparse(e, b->path, 0, err)) {
             return false;
         }
         b->size = e->size;
-        if (e->flags & FLAG_COMPRESSED && !b->read_only) {
-            return err_set(err,
-                           "'%s' is a streamOptimized VMDK, which can only be read; use "
-                           "snapshot=on, or convert it with qemu-img",
-                           b->path);
+        if (e->flags & VMDK_FLAG_COMPRESSED && !b->read_only && !options->packed) {
+            return err_set(
+                err,
+                "'%s' is a streamOptimized VMDK, which can only be read; use "
+                "snapshot=on, or convert it: vitrine image convert -O qcow2 '%s' disk.qcow2",
+                b->path, b->path);
+        }
+        if (e->flags & VMDK_FLAG_COMPRESSED && !b->read_only && !vmdk_stream_begin(b, h, err)) {
+            return false;
         }
         at = bytes_le64(h + 28) * BLOCK_SECTOR;
-        text_there = at && at < size && bytes_le64(h + 36) <= MAX_DESCRIPTOR / BLOCK_SECTOR;
+        text_there = at && at < size && bytes_le64(h + 36) <= VMDK_MAX_DESCRIPTOR / BLOCK_SECTOR;
         uint64_t room = text_there ? size - at : 0, length = bytes_le64(h + 36) * BLOCK_SECTOR;
         size = length < room ? length : room;
     }
@@ -317,7 +283,7 @@ static void vmdk_close(Block *b)
 {
     Vmdk *v = b->data;
     for (unsigned i = 0; v && i < v->extents; i++) {
-        Extent *e = &v->extent[i];
+        VmdkExtent *e = &v->extent[i];
         free(e->directory);
         free(e->second);
         free(e->table);
@@ -348,7 +314,7 @@ static bool vmdk_open(Block *b, const BlockOptions *options, Err *err)
     return true;
 }
 
-static Extent *find_extent(Vmdk *v, uint64_t offset)
+static VmdkExtent *find_extent(Vmdk *v, uint64_t offset)
 {
     unsigned i = 0;
     while (i + 1 < v->extents && offset >= v->extent[i].start + v->extent[i].size) {
@@ -358,7 +324,7 @@ static Extent *find_extent(Vmdk *v, uint64_t offset)
 }
 
 /* The entry of the grain at `in` bytes of a sparse extent: its sector, 0 none, 1 zeros. */
-static int find_grain(Extent *e, uint64_t in, uint32_t *sector)
+static int find_grain(VmdkExtent *e, uint64_t in, uint32_t *sector)
 {
     uint64_t number = in / e->grain;
     uint32_t index = (uint32_t)(number / e->table_size);
@@ -379,7 +345,7 @@ static int find_grain(Extent *e, uint64_t in, uint32_t *sector)
 }
 
 /* A compressed grain: marker (sector number, length), zlib data. */
-static int unpack(Vmdk *v, Extent *e, uint32_t sector)
+static int unpack(Vmdk *v, VmdkExtent *e, uint32_t sector)
 {
     uint8_t marker[12];
     if (v->unpacked == sector && v->unpacked_in == e) {
@@ -414,7 +380,7 @@ static int read_parent(Block *b, uint64_t offset, uint8_t *data, uint64_t length
 }
 
 /* Part of one grain. */
-static int read_grain(Block *b, Extent *e, uint64_t offset, uint8_t *data, size_t length)
+static int read_grain(Block *b, VmdkExtent *e, uint64_t offset, uint8_t *data, size_t length)
 {
     Vmdk *v = b->data;
     uint64_t in = offset - e->start;
@@ -426,11 +392,11 @@ static int read_grain(Block *b, Extent *e, uint64_t offset, uint8_t *data, size_
     if (sector == 0) {
         return read_parent(b, offset, data, length);
     }
-    if (sector == 1 && e->flags & FLAG_ZERO_GRAINS) {
+    if (sector == 1 && e->flags & VMDK_FLAG_ZERO_GRAINS) {
         memset(data, 0, length);
         return 0;
     }
-    if (e->flags & FLAG_COMPRESSED) {
+    if (e->flags & VMDK_FLAG_COMPRESSED) {
         error = unpack(v, e, sector);
         if (!error) {
             memcpy(data, v->grain + in % e->grain, length);
@@ -441,10 +407,10 @@ static int read_grain(Block *b, Extent *e, uint64_t offset, uint8_t *data, size_
 }
 
 /* A part of a transfer that lies in one extent and, where it is sparse, in one grain. */
-static size_t part_of(const Extent *e, uint64_t offset, uint64_t length)
+static size_t part_of(const VmdkExtent *e, uint64_t offset, uint64_t length)
 {
     uint64_t in = offset - e->start, rest = e->size - in;
-    if (e->kind == EXTENT_SPARSE && e->grain - in % e->grain < rest) {
+    if (e->kind == VMDK_EXTENT_SPARSE && e->grain - in % e->grain < rest) {
         rest = e->grain - in % e->grain;
     }
     return (size_t)(rest < length ? rest : length);
@@ -452,14 +418,18 @@ static size_t part_of(const Extent *e, uint64_t offset, uint64_t length)
 
 static int vmdk_read(Block *b, uint64_t offset, void *data, size_t length)
 {
+    const Vmdk *v = b->data;
+    if (v->stream) {
+        return ENOTSUP; /* its tables are not complete */
+    }
     uint8_t *at = data;
     while (length) {
-        Extent *e = find_extent(b->data, offset);
+        VmdkExtent *e = find_extent(b->data, offset);
         size_t part = part_of(e, offset, length);
         int error = 0;
-        if (e->kind == EXTENT_SPARSE) {
+        if (e->kind == VMDK_EXTENT_SPARSE) {
             error = read_grain(b, e, offset, at, part);
-        } else if (e->kind == EXTENT_FLAT) {
+        } else if (e->kind == VMDK_EXTENT_FLAT) {
             error = disk_file_read(&e->file, e->file_offset + offset - e->start, at, part);
         } else {
             error = read_parent(b, offset, at, part);
@@ -476,7 +446,7 @@ static int vmdk_read(Block *b, uint64_t offset, void *data, size_t length)
 
 /* Where the directory has no grain table yet (no program writes such files, but the format allows
  * them). */
-static int add_table(Extent *e, uint32_t index)
+static int add_table(VmdkExtent *e, uint32_t index)
 {
     uint32_t bytes = (e->table_size * 4 + BLOCK_SECTOR - 1) & ~(BLOCK_SECTOR - 1);
     uint8_t word[4];
@@ -495,7 +465,7 @@ static int add_table(Extent *e, uint32_t index)
 }
 
 /* Both tables show the grain, which has been written. */
-static int enter_grain(const Block *b, Extent *e, uint64_t number, uint32_t sector)
+static int enter_grain(const Block *b, VmdkExtent *e, uint64_t number, uint32_t sector)
 {
     uint32_t index = (uint32_t)(number / e->table_size), in = (uint32_t)(number % e->table_size);
     uint8_t word[4];
@@ -516,7 +486,7 @@ static int enter_grain(const Block *b, Extent *e, uint64_t number, uint32_t sect
     return error;
 }
 
-static int write_grain(Block *b, Extent *e, uint64_t offset, const uint8_t *data, size_t length)
+static int write_grain(Block *b, VmdkExtent *e, uint64_t offset, const uint8_t *data, size_t length)
 {
     Vmdk *v = b->data;
     uint64_t in = offset - e->start, first = in - in % e->grain;
@@ -525,7 +495,10 @@ static int write_grain(Block *b, Extent *e, uint64_t offset, const uint8_t *data
     if (error) {
         return error;
     }
-    bool zeros = sector == 1 && e->flags & FLAG_ZERO_GRAINS;
+    bool zeros = sector == 1 && e->flags & VMDK_FLAG_ZERO_GRAINS;
+    if (sector && !zeros && (uint64_t)sector * BLOCK_SECTOR + e->grain > e->end) {
+        return EIO; /* a damaged table: nothing is written where it leads */
+    }
     if (sector && !zeros) {
         return disk_file_write(&e->file, (uint64_t)sector * BLOCK_SECTOR + in % e->grain, data,
                                length);
@@ -555,13 +528,17 @@ static int write_grain(Block *b, Extent *e, uint64_t offset, const uint8_t *data
 static int vmdk_write(Block *b, uint64_t offset, const void *data, size_t length)
 {
     const uint8_t *at = data;
+    const Vmdk *v = b->data;
+    if (v->stream) {
+        return ENOTSUP;
+    }
     while (length) {
-        Extent *e = find_extent(b->data, offset);
+        VmdkExtent *e = find_extent(b->data, offset);
         size_t part = part_of(e, offset, length);
         int error = EROFS;
-        if (e->kind == EXTENT_SPARSE) {
+        if (e->kind == VMDK_EXTENT_SPARSE) {
             error = write_grain(b, e, offset, at, part);
-        } else if (e->kind == EXTENT_FLAT) {
+        } else if (e->kind == VMDK_EXTENT_FLAT) {
             error = disk_file_write(&e->file, e->file_offset + offset - e->start, at, part);
         }
         if (error) {
@@ -574,23 +551,110 @@ static int vmdk_write(Block *b, uint64_t offset, const void *data, size_t length
     return 0;
 }
 
-static int vmdk_flush(Block *b)
+/* A whole grain that is known to be zeros, where the image has a word for that. */
+static int drop_grain(VmdkExtent *e, uint64_t number)
 {
-    const Vmdk *v = b->data;
+    uint32_t index = (uint32_t)(number / e->table_size), in = (uint32_t)(number % e->table_size);
+    uint8_t word[4];
+    bytes_put_le32(word, 1);
     int error = 0;
-    for (unsigned i = 0; i < v->extents && !error; i++) {
-        error = v->extent[i].kind == EXTENT_ZERO ? 0 : disk_file_sync(&v->extent[i].file);
+    if (e->second && e->second[index]) {
+        error = disk_file_write(&e->file, (uint64_t)e->second[index] * BLOCK_SECTOR + 4ull * in,
+                                word, sizeof(word));
+    }
+    error =
+        error ? error
+              : disk_file_write(&e->file, (uint64_t)e->directory[index] * BLOCK_SECTOR + 4ull * in,
+                                word, sizeof(word));
+    if (!error && e->table_of == index) {
+        e->table[in] = 1;
     }
     return error;
 }
 
+/* What an image holds itself reads as zeros, and the host gets the room back; what it has from its
+ * parent stays. */
+static int discard_grain(VmdkExtent *e, uint64_t offset, size_t length)
+{
+    uint64_t in = offset - e->start;
+    uint32_t sector;
+    int error = find_grain(e, in, &sector);
+    bool zeros = sector == 1 && e->flags & VMDK_FLAG_ZERO_GRAINS;
+    uint64_t at = (uint64_t)sector * BLOCK_SECTOR + in % e->grain;
+    if (error || sector == 0 || zeros || at + length > e->end) {
+        return error;
+    }
+    error = disk_file_punch(&e->file, at, length);
+    if (!error && length == e->grain && e->flags & VMDK_FLAG_ZERO_GRAINS) {
+        error = drop_grain(e, in / e->grain);
+    }
+    return error;
+}
+
+static int vmdk_discard(Block *b, uint64_t offset, uint64_t length)
+{
+    const Vmdk *v = b->data;
+    int error = v->stream ? ENOTSUP : 0;
+    while (length && !error) {
+        VmdkExtent *e = find_extent(b->data, offset);
+        size_t part = part_of(e, offset, length);
+        if (e->kind == VMDK_EXTENT_SPARSE) {
+            error = discard_grain(e, offset, part);
+        } else if (e->kind == VMDK_EXTENT_FLAT) {
+            error = disk_file_punch(&e->file, e->file_offset + offset - e->start, part);
+        }
+        offset += part;
+        length -= part;
+    }
+    return error;
+}
+
+static uint32_t vmdk_pack_bytes(const Block *b)
+{
+    const Vmdk *v = b->data;
+    return v->stream ? v->extent[0].grain : 0;
+}
+
+static int vmdk_flush(Block *b)
+{
+    const Vmdk *v = b->data;
+    int error = v->stream ? vmdk_stream_finish(b) : 0;
+    for (unsigned i = 0; i < v->extents && !error; i++) {
+        error = v->extent[i].kind == VMDK_EXTENT_ZERO ? 0 : disk_file_sync(&v->extent[i].file);
+    }
+    return error;
+}
+
+static int map_flat(const VmdkExtent *e, uint64_t offset, BlockExtent *extent)
+{
+    uint64_t rest = e->size - (offset - e->start);
+    int error = disk_file_extent(&e->file, e->file_offset + offset - e->start, &extent->data,
+                                 &extent->length);
+    uint64_t part = extent->length % BLOCK_SECTOR;
+    if (part) { /* data when in doubt */
+        extent->data = extent->data || extent->length < BLOCK_SECTOR;
+        extent->length = extent->length < BLOCK_SECTOR || extent->data
+                             ? extent->length + BLOCK_SECTOR - part
+                             : extent->length - part;
+    }
+    extent->length = extent->length < rest ? extent->length : rest;
+    return !error && extent->length == 0 ? EIO : error;
+}
+
 static int vmdk_map(Block *b, uint64_t offset, BlockExtent *extent)
 {
-    Extent *e = find_extent(b->data, offset);
+    VmdkExtent *e = find_extent(b->data, offset);
+    const Vmdk *v = b->data;
+    if (v->stream) {
+        return ENOTSUP;
+    }
+    if (e->kind == VMDK_EXTENT_FLAT) {
+        return map_flat(e, offset, extent);
+    }
     uint32_t sector = 2;
-    int error = e->kind == EXTENT_SPARSE ? find_grain(e, offset - e->start, &sector) : 0;
-    bool zeros = sector == 1 && e->flags & FLAG_ZERO_GRAINS;
-    bool none = e->kind == EXTENT_ZERO || sector == 0;
+    int error = e->kind == VMDK_EXTENT_SPARSE ? find_grain(e, offset - e->start, &sector) : 0;
+    bool zeros = sector == 1 && e->flags & VMDK_FLAG_ZERO_GRAINS;
+    bool none = e->kind == VMDK_EXTENT_ZERO || sector == 0;
     *extent = (BlockExtent){part_of(e, offset, b->size - offset), !zeros && !none};
     if (!error && none && b->base && offset < block_size(b->base)) {
         BlockExtent below;
@@ -609,5 +673,8 @@ const BlockFormat block_vmdk = {
     .read = vmdk_read,
     .write = vmdk_write,
     .flush = vmdk_flush,
+    .discard = vmdk_discard,
+    .pack_bytes = vmdk_pack_bytes,
+    .write_packed = vmdk_stream_write,
     .map = vmdk_map,
 };

@@ -92,6 +92,8 @@ static bool open_failed(const char *path, bool write, int error, Err *err)
                                "readonly=on or snapshot=on"
                              : "'%s' cannot be read (%s); give it read permission",
                        path, strerror(error));
+    case EEXIST:
+        return err_set(err, "'%s' is there already; take another name, or remove it", path);
     case EROFS:
         return err_set(err, "'%s' is on a read-only file system; use readonly=on or snapshot=on",
                        path);
@@ -293,6 +295,28 @@ int disk_file_punch(const DiskFile *f, uint64_t offset, uint64_t length)
         length -= part;
     }
     return error;
+}
+
+static int allocate(const DiskFile *f, int mode, uint64_t offset, uint64_t length)
+{
+    int error = fault(f, "punch");
+    if (error || f->device || offset > INT64_MAX - length) {
+        return error ? error : f->device ? ENOTSUP : EINVAL;
+    }
+    do {
+        error = fallocate(f->fd, mode, (off_t)offset, (off_t)length) == 0 ? 0 : errno;
+    } while (error == EINTR);
+    return error == EOPNOTSUPP ? ENOTSUP : error;
+}
+
+int disk_file_give_back(const DiskFile *f, uint64_t offset, uint64_t length)
+{
+    return allocate(f, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length);
+}
+
+int disk_file_reserve(const DiskFile *f, uint64_t offset, uint64_t length)
+{
+    return allocate(f, 0, offset, length);
 }
 
 int disk_file_extent(const DiskFile *f, uint64_t offset, bool *data, uint64_t *length)

@@ -50,6 +50,11 @@ int disk_file_sync(const DiskFile *f);
 int disk_file_resize(const DiskFile *f, uint64_t size);
 /* The range reads as zeros afterwards; its blocks are given back where the host can. */
 int disk_file_punch(const DiskFile *f, uint64_t offset, uint64_t length);
+/* The blocks of the range are given back to the host; what is read there then is zeros or as
+ * before. ENOTSUP where the host cannot. */
+int disk_file_give_back(const DiskFile *f, uint64_t offset, uint64_t length);
+/* The host keeps room for the whole range; contents stay. ENOTSUP where it cannot. */
+int disk_file_reserve(const DiskFile *f, uint64_t offset, uint64_t length);
 /* Is there data at `offset`, and how many bytes on does that hold? Where the host cannot tell, all
  * is data. */
 int disk_file_extent(const DiskFile *f, uint64_t offset, bool *data, uint64_t *length);

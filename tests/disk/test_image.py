@@ -243,9 +243,123 @@ def backing_files_elsewhere_need_a_word():
         assert vm.quit() == 0
 
 
+# Format and options here, and the name of the format in qemu-img.
+MADE = (('vdi', [], 'vdi'), ('vdi', ['-o', 'static=on'], 'vdi'), ('vhd', [], 'vpc'), ('vhd', ['-o', 'subformat=fixed'], 'vpc'),
+        ('vpc', ['-o', 'force_size=off'], 'vpc'), ('vmdk', [], 'vmdk'), ('vmdk', ['-o', 'subformat=monolithicFlat'], 'vmdk'),
+        ('vmdk', ['-o', 'subformat=twoGbMaxExtentSparse,adapter_type=lsilogic'], 'vmdk'),
+        ('vmdk', ['-o', 'subformat=twoGbMaxExtentFlat', '-o', 'hwversion=7'], 'vmdk'),
+        ('vmdk', ['-o', 'zeroed_grain=on,compat6=on'], 'vmdk'), ('vmdk', ['-o', 'subformat=streamOptimized'], 'vmdk'),
+        ('qcow2', ['-c'], 'qcow2'), ('qcow2', ['-c', '-o', 'compression_type=zstd,cluster_size=4k'], 'qcow2'),
+        ('qcow2', ['-c', '-o', 'compat=0.10,cluster_size=2M'], 'qcow2'), ('qcow2', ['-o', 'preallocation=metadata'], 'qcow2'),
+        ('qcow2', ['-o', 'preallocation=falloc,cluster_size=512'], 'qcow2'), ('qcow2', ['-o', 'preallocation=full'], 'qcow2'),
+        ('raw', ['-o', 'preallocation=falloc'], 'raw'), ('raw', ['-S', '0'], 'raw'))
+
+
+@in_folder
+def every_format_is_made_and_qemu_img_reads_it():
+    scatter('a.raw', 5 * MIB + 512, 11)
+    with open('a.raw', 'r+b') as file:  # something that packs
+        file.seek(MIB)
+        file.write(b'all work and no play ' * 30000)
+    for number, (form, words, name) in enumerate(MADE):
+        os.mkdir(str(number))
+        made = f'{number}/disk.{form}'
+        image('convert', '-O', form, *words, 'a.raw', made)
+        judge('compare', '-f', 'raw', '-F', name, 'a.raw', made)
+        if name not in ('raw', 'vpc'):
+            judge('check', '-f', name, made)
+        image('compare', 'a.raw', made)
+        told = json.loads(judge('info', '--output', 'json', '-f', name, made))
+        assert told['virtual-size'] == 5 * MIB + 512 or 'force_size=off' in words, (form, words, told)
+        ours = json.loads(image('info', '--output', 'json', made))
+        assert ours['virtual-size'] == told['virtual-size'], (ours, told)
+        assert not [f for f in os.listdir(str(number)) if 'part' in f]
+    assert os.stat('10/disk.vmdk').st_size < os.stat('5/disk.vmdk').st_size and os.stat('11/disk.qcow2').st_size < 3 * MIB
+
+
+@in_folder
+def empty_images_of_every_format_are_written_by_qemu_img_and_by_us():
+    for number, (form, words, name) in enumerate(MADE):
+        if 'subformat=streamOptimized' in words or '-c' in words or '-S' in words:
+            continue
+        os.mkdir(str(number))
+        made = f'{number}/disk.{form}'
+        scatter('a.raw', 6 * MIB, 20 + number)
+        image('create', '-f', form, *words, made, '6M')
+        judge('convert', '-n', '-f', 'raw', '-O', name, 'a.raw', made)
+        image('compare', 'a.raw', made)
+        scatter('a.raw', 6 * MIB, 50 + number)
+        image('convert', '-n', 'a.raw', made)
+        judge('compare', '-f', 'raw', '-F', name, 'a.raw', made)
+        if name not in ('raw', 'vpc'):
+            judge('check', '-f', name, made)
+
+
+@in_folder
+def large_images_of_several_files_are_read():
+    with open('a.raw', 'wb') as file:
+        file.truncate(5 << 30)
+        for at in (0, (2047 << 20) - 512, 2047 << 20, (4094 << 20) + 512, (5 << 30) - 512):
+            file.seek(at)
+            file.write(b'\x5a' * 512)
+    for kind in ('twoGbMaxExtentSparse', 'twoGbMaxExtentFlat'):
+        image('convert', '-O', 'vmdk', '-o', f'subformat={kind}', 'a.raw', f'{kind}.vmdk')
+        judge('compare', '-f', 'raw', '-F', 'vmdk', 'a.raw', f'{kind}.vmdk')
+        assert len([f for f in os.listdir('.') if f.startswith(kind)]) == 4
+    assert '--force' in image('create', '-f', 'vmdk', '-o', 'subformat=monolithicFlat', 'a.raw', '1M', status=1)
+    before = sorted(os.listdir('.'))
+    os.rename('twoGbMaxExtentFlat.vmdk', 'kept')
+    assert 'is there already' in image('create', '-f', 'vmdk', '-o', 'subformat=twoGbMaxExtentFlat', 'twoGbMaxExtentFlat.vmdk', '5G', status=1)
+    os.rename('kept', 'twoGbMaxExtentFlat.vmdk')
+    assert sorted(os.listdir('.')) == before
+    judge('compare', '-f', 'raw', '-F', 'vmdk', 'a.raw', 'twoGbMaxExtentFlat.vmdk')
+    image('create', '--force', '-f', 'vmdk', '-o', 'subformat=twoGbMaxExtentFlat', 'twoGbMaxExtentFlat.vmdk', '5G')
+    image('compare', 'a.raw', 'twoGbMaxExtentFlat.vmdk', status=1)
+
+
+@in_folder
+def children_lie_above_parents_of_their_kind():
+    for form, name in (('vmdk', 'vmdk'), ('vhd', 'vpc')):
+        scatter('a.raw', 4 * MIB, 60)
+        image('convert', '--force', '-O', form, 'a.raw', f'base.{form}')
+        image('create', '-f', form, '-b', f'base.{form}', f'top.{form}')
+        image('compare', 'a.raw', f'top.{form}')
+        scatter('a.raw', 4 * MIB, 61)
+        image('convert', '-n', 'a.raw', f'top.{form}')
+        image('compare', 'a.raw', f'top.{form}')
+        image('compare', 'a.raw', f'base.{form}', status=1)
+        if form == 'vmdk':
+            judge('compare', '-f', 'raw', '-F', name, 'a.raw', 'top.vmdk')
+            judge('create', '-f', 'vmdk', '-b', 'base.vmdk', '-F', 'vmdk', 'other.vmdk')
+            image('compare', 'base.vmdk', 'other.vmdk')
+    assert 'take qcow2' in image('create', '-f', 'vmdk', '-b', 'base.vhd', 'no.vmdk', status=1)
+    assert 'take qcow2' in image('create', '-f', 'vhd', '-b', 'base.vmdk', 'no.vhd', status=1)
+
+
+@in_folder
+def a_snapshot_inside_is_converted():
+    scatter('a.raw', 4 * MIB, 70)
+    image('convert', '-O', 'qcow2', '-c', 'a.raw', 'a.qcow2')
+    image('snapshot', '-c', 'one', 'a.qcow2')
+    shutil.copy('a.raw', 'b.raw')
+    scatter('b.raw', 4 * MIB, 71)
+    image('convert', '-n', '-c', 'b.raw', 'a.qcow2')
+    image('compare', 'b.raw', 'a.qcow2')
+    judge('check', 'a.qcow2')
+    for words in ('one', 'snapshot.name=one', 'snapshot.id=1'):
+        image('convert', '--force', '-l', words, 'a.qcow2', 'c.raw')
+        judge('compare', '-f', 'raw', '-F', 'raw', 'a.raw', 'c.raw')
+    assert 'snapshot -l' in image('convert', '-l', 'two', 'a.qcow2', 'd.raw', status=1)
+    image('snapshot', '-a', 'one', 'a.qcow2')
+    image('compare', 'a.raw', 'a.qcow2')
+    image('snapshot', '-d', 'one', 'a.qcow2')
+    judge('check', 'a.qcow2')
+
+
 @in_folder
 def wrong_words_are_one_line():
-    for words in (['dance'], ['create'], ['create', 'a', '12x'], ['create', '-f', 'vdi', 'a', '1M'], ['create', '-z', 'a', '1M'],
+    for words in (['dance'], ['create'], ['create', 'a', '12x'], ['create', '-f', 'qed', 'a', '1M'], ['create', '-f', 'vdi', '-o', 'subformat=x', 'a', '1M'],
+                  ['create', '-f', 'vmdk', '-o', 'adapter_type=x', 'a', '1M'], ['create', '-f', 'vhd', 'a', '3T'], ['create', '-z', 'a', '1M'],
                   ['create', '-f', 'qcow2', '-o', 'colour=red', 'a', '1M'], ['create', '-f', 'qcow2', '-o', 'cluster_size=3k', 'a', '1M'],
                   ['info', 'nowhere.img'], ['info', '--output', 'xml', 'a'], ['resize', 'a'], ['snapshot', '-l', '-d', 'x', 'a'],
                   ['rebase', 'a'], ['create', '-b', 'x', 'a', '1M']):
@@ -255,4 +369,6 @@ def wrong_words_are_one_line():
 
 tap.run(create_makes_what_qemu_img_takes, nothing_is_overwritten_unless_told, convert_loses_nothing_and_keeps_holes,
         compare_and_map_agree_with_the_bytes, check_finds_and_repair_mends, resize_keeps_the_front_and_asks_before_it_cuts,
-        snapshots_are_those_of_qemu_img, chains_are_made_committed_and_rebased, backing_files_elsewhere_need_a_word, wrong_words_are_one_line)
+        snapshots_are_those_of_qemu_img, chains_are_made_committed_and_rebased, backing_files_elsewhere_need_a_word,
+        every_format_is_made_and_qemu_img_reads_it, empty_images_of_every_format_are_written_by_qemu_img_and_by_us,
+        large_images_of_several_files_are_read, children_lie_above_parents_of_their_kind, a_snapshot_inside_is_converted, wrong_words_are_one_line)

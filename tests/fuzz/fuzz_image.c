@@ -1,0 +1,316 @@
+/* Fuzzing of the image formats: bytes of input are an image file, which is opened, read, written,
+ * checked and given snapshots.
+ *
+ * Built once per format, FUZZ_FORMAT is its name. With clang's -fsanitize=fuzzer it is a libFuzzer
+ * target; with -DFUZZ_STANDALONE it changes its start images itself: fuzz_image [seconds [seed]],
+ * or runs the files named. FUZZ_SEEDS=DIR: writes start images there and ends. Checksums of the
+ * formats that have them are made right after each change, so that it comes past them. What must
+ * hold: no crash, no hang, bounded memory, a text for each refusal, and a file that was opened for
+ * reading is as it was.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "machine/core/bytes.h"
+#include "machine/core/log.h"
+#include "storage/cd.h"
+#include "storage/qcow2.h"
+#include "tests/fuzz/fuzz_seeds.h"
+
+enum { INPUT_MAX = 1 << 18, PIECE = 1 << 15, STEPS = 24 };
+
+static char folder[128], image[160];
+
+static void put_file(const char *path, const uint8_t *data, size_t size)
+{
+    FILE *file = fopen(path, "wb");
+    if (!file || fwrite(data, 1, size, file) != size || fclose(file) != 0) {
+        perror(path);
+        exit(1);
+    }
+}
+
+static void leave(void)
+{
+    static const char *const names[] = {"disk.img", "disk.cue", "base.raw", "base.wav"};
+    char path[192];
+    for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        snprintf(path, sizeof(path), "%s/%s", folder, names[i]);
+        unlink(path);
+    }
+    rmdir(folder);
+}
+
+static void no_line(void *self, LogLevel level, const char *tag, const char *text)
+{
+    (void)self, (void)level, (void)tag, (void)text;
+}
+
+/* A folder with the files that images of the corpus name. */
+static void begin(void)
+{
+    static uint8_t base[65536];
+    char path[192];
+    snprintf(folder, sizeof(folder), "%s/vitrine-fuzz-%ld",
+             access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp", (long)getpid());
+    if (mkdir(folder, 0700) != 0 && errno != EEXIST) {
+        perror(folder);
+        exit(1);
+    }
+    atexit(leave);
+    memset(base, 0x5a, sizeof(base));
+    snprintf(path, sizeof(path), "%s/base.raw", folder);
+    put_file(path, base, sizeof(base));
+    memcpy(base,
+           "RIFF\0\0\1\0WAVEfmt \20\0\0\0\1\0\2\0\x44\xac\0\0\x10\xb1\2\0\4\0\20\0data\0\xe0\0\0",
+           44);
+    snprintf(path, sizeof(path), "%s/base.wav", folder);
+    put_file(path, base, sizeof(base));
+    snprintf(image, sizeof(image), "%s/disk.%s", folder,
+             strcmp(FUZZ_FORMAT, "cue") == 0 ? "cue" : "img");
+    log_to_sink(no_line, NULL); /* what is logged is no matter here */
+}
+
+static uint32_t noise(uint32_t *seed)
+{
+    *seed = *seed * 1664525 + 1013904223;
+    return *seed >> 8;
+}
+
+static void read_about(Block *b, uint32_t *seed)
+{
+    static uint8_t data[PIECE];
+    uint64_t sectors = block_size(b) / BLOCK_SECTOR;
+    for (unsigned i = 0; i < STEPS; i++) {
+        uint64_t near = noise(seed) % 512, far = (uint64_t)noise(seed) << 24 | noise(seed);
+        uint64_t at = (i % 4 == 3 ? far : near) % sectors;
+        at = i % 8 == 6 ? sectors - 1 - near % sectors : at;
+        uint64_t count = 1 + noise(seed) % (PIECE / BLOCK_SECTOR);
+        count = count < sectors - at ? count : sectors - at;
+        block_read(b, at * BLOCK_SECTOR, data, (size_t)count * BLOCK_SECTOR);
+        BlockExtent extent = {0};
+        if (block_map(b, at * BLOCK_SECTOR, &extent) == 0 &&
+            (extent.length == 0 || extent.length > block_size(b) - at * BLOCK_SECTOR)) {
+            abort(); /* who walks the image by these lengths would never end */
+        }
+    }
+    if (strcmp(block_format_name(b), "cue") == 0) {
+        static uint8_t raw[8 * CD_RAW_SECTOR];
+        CdToc toc;
+        cd_toc(b, &toc);
+        for (unsigned i = 0; i < toc.tracks; i++) {
+            cd_read_raw(b, toc.track[i].start, raw, 1 + noise(seed) % 8);
+        }
+    }
+}
+
+static void write_about(Block *b, uint32_t *seed)
+{
+    static uint8_t data[PIECE];
+    uint64_t sectors = block_size(b) / BLOCK_SECTOR;
+    for (unsigned i = 0; i < STEPS; i++) {
+        uint64_t at = (i % 4 == 3 ? (uint64_t)noise(seed) << 24 | noise(seed) : noise(seed) % 512);
+        at %= sectors;
+        uint64_t count = 1 + noise(seed) % 24;
+        count = count < sectors - at ? count : sectors - at;
+        memset(data, (int)i, PIECE);
+        switch (noise(seed) % 8) {
+        case 0:
+            block_discard(b, at * BLOCK_SECTOR, count * BLOCK_SECTOR);
+            break;
+        case 1:
+            block_flush(b);
+            break;
+        default:
+            block_write(b, at * BLOCK_SECTOR, data, (size_t)count * BLOCK_SECTOR);
+        }
+    }
+}
+
+static void snapshots_about(Block *b, uint32_t seed)
+{
+    Qcow2Check check;
+    Qcow2Snapshot info = {.name = "fuzz"};
+    Qcow2Info told;
+    uint8_t data[700] = {1};
+    qcow2_describe(b, &told);
+    qcow2_check(b, seed & 1, &check);
+    qcow2_vm_state_write(b, seed >> 4 & 4095, data, sizeof(data));
+    qcow2_snapshot_create(b, &info);
+    if (qcow2_snapshot_count(b)) {
+        qcow2_snapshot_apply(b, seed % qcow2_snapshot_count(b));
+        qcow2_snapshot_delete(b, 0);
+    }
+    block_resize(b, (block_size(b) + (seed >> 3 & 0xffff) * BLOCK_SECTOR) & INT64_MAX);
+    qcow2_set_backing(b, seed & 2 ? "base.raw" : NULL, "raw");
+    qcow2_check(b, true, &check);
+}
+
+static uint32_t sum_of(const uint8_t *data, size_t size)
+{
+    uint32_t sum = 2166136261u;
+    for (size_t i = 0; i < size; i++) {
+        sum = (sum ^ data[i]) * 16777619u;
+    }
+    return sum;
+}
+
+static void must_be(const uint8_t *data, size_t size)
+{
+    static uint8_t now[INPUT_MAX + 1];
+    FILE *file = fopen(image, "rb");
+    size_t got = file ? fread(now, 1, sizeof(now), file) : 0;
+    if (file) {
+        fclose(file);
+    }
+    if (got != size || memcmp(now, data, size) != 0) {
+        abort(); /* the image was only to be read */
+    }
+}
+
+static Block *open_as(BlockOptions how)
+{
+    Err err = {""};
+    Block *b = block_open(image, &how, &err);
+    if (!b && !err.text[0]) {
+        abort(); /* refused without a word */
+    }
+    if (b && (block_size(b) == 0 || block_size(b) % BLOCK_SECTOR)) {
+        abort();
+    }
+    return b;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
+{
+    static uint8_t data[INPUT_MAX];
+    if (!folder[0]) {
+        begin();
+    }
+    if (size == 0 || size > INPUT_MAX) {
+        return 0;
+    }
+    memcpy(data, input, size);
+    fuzz_mend(FUZZ_FORMAT, data, size);
+    uint32_t seed = sum_of(data, size);
+    put_file(image, data, size);
+    bool guess = seed % 16 == 0;
+    Block *b = open_as((BlockOptions){
+        .format = guess ? NULL : FUZZ_FORMAT, .read_only = true, .for_repair = seed >> 4 & 1});
+    if (b) {
+        read_about(b, &seed);
+        if (qcow2_is(b)) {
+            Qcow2Check check;
+            qcow2_check(b, false, &check);
+        }
+        block_close(b);
+    }
+    must_be(data, size);
+    b = open_as((BlockOptions){.format = FUZZ_FORMAT, .snapshot = seed % 32 == 0});
+    if (b) {
+        write_about(b, &seed);
+        read_about(b, &seed);
+        if (qcow2_is(b)) {
+            snapshots_about(b, seed);
+            read_about(b, &seed);
+        }
+        block_close(b);
+    } else {
+        must_be(data, size);
+    }
+    return 0;
+}
+
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+    const char *seeds = getenv("FUZZ_SEEDS");
+    (void)argc, (void)argv;
+    if (seeds) {
+        exit(fuzz_write_seeds(FUZZ_FORMAT, seeds) ? 0 : 1);
+    }
+    return 0;
+}
+
+/* Fields of headers and tables get the values that code forgets; see fuzz_seeds.h. */
+size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t most);
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t most, unsigned seed);
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t most, unsigned seed)
+{
+#ifndef FUZZ_STANDALONE
+    if (seed % 3 == 0) {
+        return LLVMFuzzerMutate(data, size, most);
+    }
+#endif
+    return fuzz_change(data, size, most, seed);
+}
+
+#ifdef FUZZ_STANDALONE
+
+static size_t load(const char *path, uint8_t *data, size_t room)
+{
+    FILE *file = fopen(path, "rb");
+    size_t size = file ? fread(data, 1, room, file) : 0;
+    if (file) {
+        fclose(file);
+    } else {
+        perror(path);
+    }
+    return size;
+}
+
+int main(int argc, char **argv)
+{
+    static uint8_t data[INPUT_MAX];
+    char *end = NULL;
+    long seconds = argc > 1 ? strtol(argv[1], &end, 10) : 60;
+    LLVMFuzzerInitialize(&argc, &argv);
+    if (end && *end) {
+        for (int i = 1; i < argc; i++) {
+            LLVMFuzzerTestOneInput(data, load(argv[i], data, sizeof(data)));
+        }
+        return 0;
+    }
+    const char *corpus = getenv("FUZZ_CORPUS"), *keep = getenv("FUZZ_LAST");
+    uint32_t seed = argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 0) : (uint32_t)time(NULL);
+    time_t stop = time(NULL) + seconds;
+    unsigned long count = 0;
+    printf("seed 0x%x\n", seed);
+    fflush(stdout);
+    while (corpus && time(NULL) < stop) {
+        DIR *dir = opendir(corpus);
+        const struct dirent *entry;
+        while (dir && (entry = readdir(dir)) != NULL) {
+            char path[512];
+            snprintf(path, sizeof(path), "%s/%s", corpus, entry->d_name);
+            size_t size = entry->d_name[0] == '.' ? 0 : load(path, data, sizeof(data));
+            for (unsigned i = 0; i < 20 && size; i++) {
+                size = fuzz_change(data, size, sizeof(data), noise(&seed));
+                if (keep) { /* what a crash leaves behind */
+                    put_file(keep, data, size);
+                }
+                LLVMFuzzerTestOneInput(data, size);
+                count++;
+            }
+        }
+        if (!dir || count == 0) {
+            fprintf(stderr, "no start images in '%s'\n", corpus);
+            return 1;
+        }
+        closedir(dir);
+    }
+    printf("%lu inputs\n", count);
+    return 0;
+}
+
+#endif

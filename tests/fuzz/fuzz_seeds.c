@@ -1,0 +1,279 @@
+/* Start images for the fuzzing of image formats, made by our own code; their checksums; changes of
+ * their fields. */
+#include "tests/fuzz/fuzz_seeds.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "machine/core/bytes.h"
+#include "storage/block.h"
+#include "storage/qcow2.h"
+
+enum { SEED_BYTES = 200 * 512 };
+
+static bool told(const Err *err)
+{
+    fprintf(stderr, "%s\n", err->text);
+    return false;
+}
+
+/* Something in its clusters, at both ends and in between. */
+static bool fill(const char *path, const char *format, bool snapshot)
+{
+    uint8_t data[1536];
+    Err err = {""};
+    Block *b = block_open(path, &(BlockOptions){.format = format}, &err);
+    if (!b) {
+        return told(&err);
+    }
+    memset(data, 0x77, sizeof(data));
+    uint64_t last = block_size(b) - 512;
+    bool good = block_write(b, 1024, data, sizeof(data)) == 0 &&
+                block_write(b, last / 1024 * 512, data, 512) == 0 &&
+                block_write(b, last, data, 512) == 0 &&
+                block_discard(b, last / 1024 * 512, 512) == 0;
+    Qcow2Snapshot info = {.name = "one"};
+    if (good && snapshot) {
+        good = qcow2_snapshot_create(b, &info) == 0 && block_write(b, 4096, data, 512) == 0;
+    }
+    good = block_flush(b) == 0 && good;
+    block_close(b);
+    return good;
+}
+
+static bool seed_qcow2(const char *folder)
+{
+    static const Qcow2Options kinds[] = {
+        {.cluster_bits = 9},
+        {.cluster_bits = 9, .version = 2},
+        {.cluster_bits = 10, .refcount_bits = 1},
+        {.cluster_bits = 9, .refcount_bits = 64, .zstd = true},
+        {.cluster_bits = 9, .backing = "base.raw", .backing_format = "raw", .lazy_refcounts = true},
+    };
+    for (unsigned i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        char path[512];
+        Err err = {""};
+        snprintf(path, sizeof(path), "%s/qcow2-%u", folder, i);
+        unlink(path);
+        if (kinds[i].backing) { /* the file that it names is there while the harness runs only */
+            if (!qcow2_create(path, SEED_BYTES, &kinds[i], &err)) {
+                return told(&err);
+            }
+        } else if (!qcow2_create(path, SEED_BYTES, &kinds[i], &err) ||
+                   !fill(path, "qcow2", i != 2)) {
+            return told(&err);
+        }
+    }
+    return true;
+}
+
+static bool seed_text(const char *folder, const char *name, const void *text, size_t size)
+{
+    char path[512];
+    snprintf(path, sizeof(path), "%s/%s", folder, name);
+    FILE *file = fopen(path, "wb");
+    bool good = file && fwrite(text, 1, size, file) == size;
+    return file && fclose(file) == 0 && good;
+}
+
+static bool seed_cue(const char *folder)
+{
+    static const char *const sheets[] = {
+        "FILE \"base.raw\" BINARY\n  TRACK 01 MODE1/2352\n    INDEX 01 00:00:00\n",
+        "CATALOG 1\nFILE base.raw BINARY\nTRACK 01 MODE2/2336\nINDEX 01 00:00:00\nTRACK 02 AUDIO\n"
+        "PREGAP 00:02:00\nINDEX 00 00:00:04\nINDEX 01 00:00:08\nPOSTGAP 00:00:10\n",
+        "FILE \"base.raw\" MOTOROLA\nTRACK 01 MODE1/2048\nINDEX 1 00:00:00\nFILE \"base.wav\" "
+        "WAVE\n"
+        "TRACK 02 AUDIO\nFLAGS DCP\nINDEX 01 00:00:00\nINDEX 02 00:00:02\n",
+    };
+    for (unsigned i = 0; i < sizeof(sheets) / sizeof(sheets[0]); i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "cue-%u", i);
+        if (!seed_text(folder, name, sheets[i], strlen(sheets[i]))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool seed_raw(const char *folder)
+{
+    static uint8_t sectors[4096];
+    return seed_text(folder, "raw-0", sectors, sizeof(sectors)) &&
+           seed_text(folder, "raw-1", "QED", 4) && seed_text(folder, "raw-2", "vhdxfile", 8);
+}
+
+bool fuzz_write_seeds(const char *format, const char *folder)
+{
+    static const struct {
+        const char *format;
+        bool (*write)(const char *folder);
+    } makers[] = {{"qcow2", seed_qcow2}, {"cue", seed_cue}, {"raw", seed_raw}};
+    for (unsigned i = 0; i < sizeof(makers) / sizeof(makers[0]); i++) {
+        if (strcmp(makers[i].format, format) == 0) {
+            return makers[i].write(folder);
+        }
+    }
+    fprintf(stderr, "no start images for '%s'\n", format);
+    return false;
+}
+
+/* ---- checksums ---- */
+
+static void sum_vhd(uint8_t *p, size_t size, size_t at)
+{
+    uint32_t sum = 0;
+    bytes_put_be32(p + at, 0);
+    for (size_t i = 0; i < size; i++) {
+        sum += p[i];
+    }
+    bytes_put_be32(p + at, ~sum);
+}
+
+void fuzz_mend(const char *format, uint8_t *data, size_t size)
+{
+    if (strcmp(format, "vhd") != 0 || size < 512) {
+        return;
+    }
+    sum_vhd(data + size - 512, 512, 64);
+    if (memcmp(data, "conectix", 8) == 0) {
+        sum_vhd(data, 512, 64);
+    }
+    uint64_t at = bytes_be64(data + size - 512 + 16);
+    if (at <= size && size - at >= 1024) {
+        sum_vhd(data + at, 1024, 36);
+    }
+}
+
+/* ---- changes ---- */
+
+static uint32_t noise(uint32_t *seed)
+{
+    *seed = *seed * 1664525 + 1013904223;
+    return *seed >> 8;
+}
+
+/* Mostly the front, where headers and tables are; or what is not zero. */
+static size_t somewhere(const uint8_t *data, size_t size, uint32_t *seed)
+{
+    size_t at = noise(seed) % (noise(seed) % 2 ? (size < 1024 ? size : 1024) : size);
+    for (unsigned i = 0; i < 64 && noise(seed) % 4 && data[at] == 0; i++) {
+        at = (at + 1 + noise(seed) % 61) % size;
+    }
+    return at;
+}
+
+static void put(uint8_t *p, unsigned bytes, uint64_t value, bool big)
+{
+    for (unsigned i = 0; i < bytes; i++) {
+        p[big ? bytes - 1 - i : i] = (uint8_t)(value >> (8 * i));
+    }
+}
+
+static void change_field(uint8_t *data, size_t size, uint32_t *seed)
+{
+    static const uint64_t edges[] = {0,
+                                     1,
+                                     2,
+                                     3,
+                                     7,
+                                     8,
+                                     9,
+                                     16,
+                                     31,
+                                     32,
+                                     63,
+                                     64,
+                                     127,
+                                     128,
+                                     255,
+                                     256,
+                                     511,
+                                     512,
+                                     513,
+                                     1023,
+                                     1024,
+                                     4095,
+                                     4096,
+                                     65535,
+                                     65536,
+                                     1 << 20,
+                                     (1 << 21) + 1,
+                                     INT32_MAX,
+                                     UINT64_C(1) << 31,
+                                     UINT32_MAX,
+                                     UINT64_C(1) << 32,
+                                     UINT64_C(1) << 40,
+                                     UINT64_C(1) << 55,
+                                     UINT64_C(1) << 62,
+                                     INT64_MAX,
+                                     UINT64_C(1) << 63,
+                                     UINT64_MAX,
+                                     UINT64_MAX - 511};
+    unsigned bytes = 1u << noise(seed) % 4;
+    if (bytes > size) {
+        bytes = 1;
+    }
+    size_t at = somewhere(data, size, seed) & ~(size_t)(noise(seed) % 8 ? bytes - 1 : 0);
+    at = at > size - bytes ? size - bytes : at;
+    uint64_t value = edges[noise(seed) % (sizeof(edges) / sizeof(edges[0]))];
+    bool big = noise(seed) % 2;
+    switch (noise(seed) % 5) {
+    case 0: /* a number that is something elsewhere */
+        memmove(data + at, data + (somewhere(data, size - bytes + 1, seed)), bytes);
+        return;
+    case 1: /* near the end of the file, in bytes or sectors */
+        value = (noise(seed) % 2 ? size : size / 512) + noise(seed) % 3 - 1;
+        break;
+    case 2: /* a little more or less */
+        value = 0;
+        for (unsigned i = 0; i < bytes; i++) {
+            value |= (uint64_t)data[at + (big ? bytes - 1 - i : i)] << (8 * i);
+        }
+        value +=
+            noise(seed) % 5 - 2 + (noise(seed) % 2 ? (noise(seed) % 3 - 1) * UINT64_C(512) : 0);
+        break;
+    default:
+        break;
+    }
+    put(data + at, bytes, value, big);
+}
+
+size_t fuzz_change(uint8_t *data, size_t size, size_t most, uint32_t seed)
+{
+    seed ^= 0x9e3779b9;
+    if (size == 0) {
+        return 0;
+    }
+    for (unsigned left = 1 + noise(&seed) % 4; left; left--) {
+        size_t at = somewhere(data, size, &seed), to = somewhere(data, size, &seed), n;
+        switch (noise(&seed) % 12) {
+        case 0:
+            data[at] ^= (uint8_t)(1u << noise(&seed) % 8);
+            break;
+        case 1: /* a piece, over another place */
+            n = 1 + noise(&seed) % 64;
+            n = n < size - at ? n : size - at;
+            n = n < size - to ? n : size - to;
+            memmove(data + to, data + at, n);
+            break;
+        case 2:
+            if (noise(&seed) % 4 == 0) {
+                size = 1 + noise(&seed) % size;
+            }
+            break;
+        case 3:
+            n = noise(&seed) % 2048;
+            if (n <= most - size && noise(&seed) % 2) {
+                memset(data + size, noise(&seed) % 2 ? 0 : 0xff, n);
+                size += n;
+            }
+            break;
+        default:
+            change_field(data, size, &seed);
+        }
+    }
+    return size;
+}
