@@ -66,6 +66,7 @@ typedef struct Qcow2 {
     uint32_t counts_size; /* entries */
     bool counts_dirty;
     bool counts_moved;   /* the header does not name the present table yet */
+    bool moving;         /* the moved table is being counted */
     uint64_t old_counts; /* then: the old one, */
     uint32_t old_counts_clusters;
     Qcow2Cache l2, blocks;

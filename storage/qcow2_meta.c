@@ -256,19 +256,28 @@ static int grow_counts(Block *b, uint64_t index)
 {
     Qcow2 *q = b->data;
     if (q->counts_moved) { /* one move at a time: the old place is still in the header */
-        int error = qcow2_write_back(b);
+        int error = q->moving ? EFBIG : qcow2_write_back(b);
         if (error) {
             return error;
         }
     }
     uint64_t per_cluster = q->cluster_size / 8;
     uint64_t entries = (index + 1 > q->counts_size * 2ull ? index + 1 : q->counts_size * 2ull);
-    entries = (entries + per_cluster - 1) / per_cluster * per_cluster;
-    if (entries * 8 > QCOW2_MAX_TABLE_BYTES) {
-        return EFBIG;
-    }
-    uint64_t clusters = entries / per_cluster, first;
-    int error = find_free(b, clusters, &first);
+    uint64_t clusters, first, least;
+    int error;
+    do { /* it must reach as far as its own clusters and the blocks that will count them */
+        clusters = (entries + per_cluster - 1) / per_cluster;
+        entries = clusters * per_cluster;
+        if (entries * 8 > QCOW2_MAX_TABLE_BYTES) {
+            return EFBIG;
+        }
+        error = find_free(b, clusters, &first);
+        least = ((first + 2 * clusters) >> block_bits(q)) + 1;
+        if (!error && least > entries) {
+            entries = least;
+            clusters = 0;
+        }
+    } while (!error && clusters == 0);
     uint64_t *larger = error ? NULL : calloc((size_t)entries, sizeof(*larger));
     if (!larger) {
         return error ? error : ENOMEM;
@@ -472,7 +481,9 @@ static int write_words(Block *b, uint64_t offset, const uint64_t *words, size_t 
 static int write_counts(Block *b)
 {
     Qcow2 *q = b->data;
+    q->moving = true; /* no further move from in here */
     int error = q->counts_moved ? count_the_table(b) : 0;
+    q->moving = false;
     error = error ? error : write_cache(b, &q->blocks);
     if (error || !q->counts_dirty) {
         return error;

@@ -23,6 +23,10 @@
 #include "storage/qcow2.h"
 #include "tests/fuzz/fuzz_seeds.h"
 
+#ifndef FUZZ_FORMAT
+#define FUZZ_FORMAT "raw"
+#endif
+
 enum { INPUT_MAX = 1 << 18, PIECE = 1 << 15, STEPS = 24 };
 
 static char folder[128], image[160];
