@@ -384,6 +384,8 @@ bool pc_build(Pc *pc, Board *b, const MachineConfig *c, const PcHost *host, Err 
                      .pci = pci,
                      .dma = dma,
                      .mixer = pc->mixer,
+                     .cd_volume = ide_audio_volume,
+                     .cd = pc->drives.ide,
                      .pci_used = 1u << 0 | 1u << 1 | 1u << VGA_DEVICE,
                      .net = pc->net,
                      .irq = card_irq,

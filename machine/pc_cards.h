@@ -18,6 +18,9 @@ typedef struct PcCards {
     Dma *dma;
     Mixer *mixer;
     uint32_t pci_used; /* bit n: device n of the bus is taken */
+    /* Volume of the CD-ROM drives' audio, 10000h: as it comes. */
+    void (*cd_volume)(void *cd, uint32_t left, uint32_t right);
+    void *cd;
     NetHost *net;
     unsigned nics; /* network cards so far */
     bool sound;    /* one of the devices was a sound card, or "none" */

@@ -71,6 +71,8 @@ static bool plug_blaster(PcCards *cards, const Blaster *c, Err *err)
                           .irq_choice = (uint8_t)irq_choice,
                           .dma8 = (uint8_t)c->dma8,
                           .dma16 = (uint8_t)c->dma16,
+                          .cd_volume = cards->cd_volume,
+                          .cd = cards->cd,
                           .fm_volume = opl3_volume,
                           .fm = opl3_new(cards->b, &fm, "opl3")};
     for (unsigned i = 0; i < SB_IRQS; i++) {

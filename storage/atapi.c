@@ -671,4 +671,8 @@ void atapi_state(IdeUnit *u, StateIo *io)
     state_u32(io, "audio_end", &cd->audio_end);
     state_i64(io, "audio_since", &cd->audio_since);
     state_bytes(io, "volume", cd->volume, sizeof(cd->volume));
+    state_check(io, cd->audio_at <= AUDIO_FARTHEST && cd->audio_end <= AUDIO_FARTHEST,
+                "the head is beyond the disc");
+    state_check(io, cd->audio_since >= 0 && cd->audio_since <= ide_now(u) + CLOCK_NS_PER_S,
+                "audio of the future");
 }

@@ -1,9 +1,11 @@
 /* ATAPI CD-ROM: the PLAY AUDIO family and the sub-channel, by guest time.
  *
  * SFF-8020i and MMC-3. The drive knows where its head is from the time since play began; 75 sectors
- * pass in a second. The sound is fetched in short pieces a little ahead of its time and pushed with
- * the guest time at which it is heard. Not modelled: SCAN's chirping.
+ * pass in a second. The sound is fetched in short pieces ahead of its time and pushed a sector
+ * before it is heard, so that a pause is one and a volume acts at once. Not modelled: SCAN's
+ * chirping.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "machine/core/bytes.h"
@@ -12,6 +14,7 @@
 
 enum {
     PIECE = 15,         /* sectors fetched at a time: a fifth of a second */
+    RING = 30,          /* sectors kept */
     SECTOR_PAIRS = 588, /* stereo samples in a sector */
     HZ = 44100,
     KEY_ILLEGAL = 5,
@@ -62,44 +65,81 @@ static int64_t time_of(const IdeUnit *u, uint32_t lba)
     return u->g.cd.audio_since + ((int64_t)lba - u->g.cd.audio_at) * SECTOR_NS;
 }
 
-static void push(IdeUnit *u, const uint8_t *raw, uint32_t sectors)
+static uint8_t *place_of(const IdeUnit *u, uint32_t lba)
 {
-    const AudioPort *port = &u->channel->ide->config.audio;
-    const uint8_t *volume = u->g.cd.volume;
+    return u->audio_data + (size_t)(lba % RING) * CD_RAW_SECTOR;
+}
+
+static int16_t scaled(int sample, uint8_t drive, uint32_t mixer)
+{
+    int64_t v = (int64_t)sample * drive / 255 * mixer / AUDIO_UNITY;
+    return (int16_t)(v > 32767 ? 32767 : v < -32768 ? -32768 : v);
+}
+
+static void push(IdeUnit *u)
+{
+    const Ide *ide = u->channel->ide;
+    const AudioPort *port = &ide->config.audio;
+    const uint8_t *raw = place_of(u, u->audio_next), *volume = u->g.cd.volume;
     int16_t pairs[2 * SECTOR_PAIRS];
-    for (uint32_t i = 0; i < sectors; i++, raw += CD_RAW_SECTOR) {
-        for (unsigned j = 0; j < 2 * SECTOR_PAIRS; j++) {
-            int sample = (int16_t)(raw[2 * j] | raw[2 * j + 1] << 8);
-            pairs[j] = (int16_t)(sample * volume[j % 2] / 255);
-        }
-        port->ops->push(port->mixer, u->voice, time_of(u, u->audio_next), HZ, pairs, SECTOR_PAIRS);
-        u->audio_next++;
+    for (unsigned j = 0; j < 2 * SECTOR_PAIRS; j++) {
+        int sample = (int16_t)(raw[2 * j] | raw[2 * j + 1] << 8);
+        pairs[j] = scaled(sample, volume[j % 2], ide->audio_volume[j % 2]);
+    }
+    port->ops->push(port->mixer, u->voice, time_of(u, u->audio_next), HZ, pairs, SECTOR_PAIRS);
+    u->audio_next++;
+}
+
+static void push_due(IdeUnit *u)
+{
+    while (u->audio_next < u->audio_fetched &&
+           time_of(u, u->audio_next) <= ide_now(u) + SECTOR_NS) {
+        push(u);
     }
 }
 
 static void audio_done(void *self, BlockJob *job)
 {
     IdeUnit *u = self;
+    uint32_t count = (uint32_t)(job->length / CD_RAW_SECTOR);
     u->audio_job = NULL;
-    if (job->error == 0 && u->g.cd.audio == AUDIO_PLAYING) {
-        push(u, job->data, (uint32_t)(job->length / CD_RAW_SECTOR));
-        timer_arm(&u->audio_timer, time_of(u, u->audio_next) - PIECE * SECTOR_NS);
+    if (u->g.cd.audio != AUDIO_PLAYING) {
+        return;
     }
+    for (uint32_t i = 0; i < count; i++) { /* what cannot be read is silent */
+        uint8_t *to = place_of(u, u->audio_fetched++);
+        if (job->error == 0) {
+            memcpy(to, job->data + (size_t)i * CD_RAW_SECTOR, CD_RAW_SECTOR);
+        } else {
+            memset(to, 0, CD_RAW_SECTOR);
+        }
+    }
+    push_due(u);
+}
+
+static void fetch(IdeUnit *u)
+{
+    uint32_t left = u->g.cd.audio_end - u->audio_fetched, count = left < PIECE ? left : PIECE;
+    if (u->audio_job || count == 0 || u->audio_fetched - u->audio_next > RING - PIECE) {
+        return;
+    }
+    u->audio_job = block_job_new(u->channel->ide->config.queue, u->name, BLOCK_READ_RAW,
+                                 (uint64_t)u->audio_fetched * CD_RAW_SECTOR,
+                                 (uint64_t)count * CD_RAW_SECTOR, audio_done, u);
+    block_job_submit(u->audio_job, u->medium, ide_now(u));
 }
 
 static void audio_fired(void *self, int64_t due)
 {
     IdeUnit *u = self;
     (void)due;
+    push_due(u);
     atapi_audio_settle(u);
-    if (u->g.cd.audio != AUDIO_PLAYING || u->audio_job || u->audio_next >= u->g.cd.audio_end) {
+    if (u->g.cd.audio != AUDIO_PLAYING || u->audio_next >= u->g.cd.audio_end) {
         return;
     }
-    uint32_t left = u->g.cd.audio_end - u->audio_next, count = left < PIECE ? left : PIECE;
-    u->audio_job = block_job_new(u->channel->ide->config.queue, u->name, BLOCK_READ_RAW,
-                                 (uint64_t)u->audio_next * CD_RAW_SECTOR,
-                                 (uint64_t)count * CD_RAW_SECTOR, audio_done, u);
-    block_job_submit(u->audio_job, u->medium, ide_now(u));
+    fetch(u);
+    timer_arm(&u->audio_timer, ide_now(u) + SECTOR_NS);
 }
 
 void atapi_audio_sound(IdeUnit *u)
@@ -107,8 +147,9 @@ void atapi_audio_sound(IdeUnit *u)
     timer_disarm(&u->audio_timer);
     block_job_cancel(u->audio_job);
     u->audio_job = NULL;
-    if (u->voice && u->medium && u->g.cd.audio == AUDIO_PLAYING) {
-        u->audio_next = u->g.cd.audio_at;
+    if (u->voice && u->medium && u->g.cd.audio == AUDIO_PLAYING &&
+        u->g.cd.audio_at < u->g.cd.audio_end) {
+        u->audio_next = u->audio_fetched = u->g.cd.audio_at;
         timer_arm(&u->audio_timer, ide_now(u));
     }
 }
@@ -119,7 +160,8 @@ void atapi_audio_init(IdeUnit *u)
     static const char *const names[IDE_DRIVES] = {"cd.0", "cd.1", "cd.2", "cd.3"};
     timer_init(&u->audio_timer, &u->channel->ide->dev.board->clock, names[u->drive], audio_fired,
                u);
-    u->voice = port->ops ? port->ops->open(port->mixer, u->name) : NULL;
+    u->audio_data = port->ops ? calloc(RING, CD_RAW_SECTOR) : NULL;
+    u->voice = u->audio_data ? port->ops->open(port->mixer, u->name) : NULL;
 }
 
 void atapi_audio_fini(IdeUnit *u)
@@ -130,6 +172,7 @@ void atapi_audio_fini(IdeUnit *u)
     if (u->voice) {
         port->ops->close(port->mixer, u->voice);
     }
+    free(u->audio_data);
 }
 
 static void play(IdeUnit *u, uint32_t from, uint32_t to)

@@ -655,6 +655,13 @@ static void choose_geometry(IdeUnit *u, const IdeGeometry *wanted)
              u->geometry.sectors, (int)u->geometry.translation);
 }
 
+void ide_audio_volume(void *ide, uint32_t left, uint32_t right)
+{
+    Ide *i = ide;
+    i->audio_volume[0] = left;
+    i->audio_volume[1] = right;
+}
+
 static void plug_in(Ide *ide, unsigned drive)
 {
     static const char *const timer_names[IDE_DRIVES] = {"ide.0", "ide.1", "ide.2", "ide.3"};
@@ -705,6 +712,7 @@ Ide *ide_new(Board *b, const IdeConfig *config, const char *id)
         return NULL;
     }
     ide->config = *config;
+    ide_audio_volume(ide, AUDIO_UNITY, AUDIO_UNITY);
     device_add(b, &ide->dev, &ide_type, id);
     for (unsigned i = 0; i < 2; i++) {
         IdeChannel *c = &ide->channel[i];

@@ -53,6 +53,8 @@ typedef struct IdeConfig {
 } IdeConfig;
 
 Ide *ide_new(Board *b, const IdeConfig *config, const char *id);
+/* Volume of the drives' audio in the sound card that they are cabled to; 10000h is as it comes. */
+void ide_audio_volume(void *ide, uint32_t left, uint32_t right);
 
 /* For the CMOS: false when there is no disk there. */
 bool ide_geometry(const Ide *ide, unsigned drive, IdeGeometry *geometry);

@@ -107,7 +107,8 @@ typedef struct IdeUnit {
     void *voice;
     BlockJob *audio_job;
     Timer audio_timer;
-    uint32_t audio_next; /* LBA of the next sector to fetch */
+    uint8_t *audio_data;                /* a ring of raw sectors */
+    uint32_t audio_next, audio_fetched; /* LBA of the next sector to push, and to fetch */
     struct {
         IdeRegisters r;
         bool intrq;
@@ -153,11 +154,14 @@ struct IdeChannel {
     } g;
 };
 
+enum { AUDIO_UNITY = 0x10000, AUDIO_FARTHEST = 1 << 24 /* LBA */ };
+
 struct Ide {
     Device dev;
     IdeConfig config;
     PciFunction *pci;
     IdeChannel channel[2];
+    uint32_t audio_volume[2]; /* AUDIO_UNITY: as it comes; the sound card's mixer keeps it */
 };
 
 /* ide.c */

@@ -28,6 +28,9 @@ typedef struct Sb16Config {
     /* Volume of the FM synthesizer beside it, 10000h is as it comes; may be NULL. */
     void (*fm_volume)(void *fm, uint32_t left, uint32_t right);
     void *fm;
+    /* The same for the CD-ROM drive's audio cable. */
+    void (*cd_volume)(void *cd, uint32_t left, uint32_t right);
+    void *cd;
 } Sb16Config;
 
 typedef struct Sb16 Sb16;

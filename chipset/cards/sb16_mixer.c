@@ -1,9 +1,12 @@
 /* Sound Blaster mixers: CT1345 (Pro) and CT1745 (16).
  *
  * Source: Creative, Sound Blaster Series Hardware Programming Guide, chapter 4. Volumes act on the
- * voice (DSP) and the FM synthesizer; the other inputs have registers only. The 1.0 and 2.0 have no
- * mixer. The amplifier behind the mixer is part of the volumes here: defaults sound as loud as the
- * card does, and nothing is amplified beyond what the source gives (twice that for FM).
+ * voice (DSP), the FM synthesizer and the CD; the other inputs have registers only. The 1.0 and 2.0
+ * have no mixer. The amplifier behind the mixer is part of the volumes here: defaults sound as loud
+ * as the card does, and nothing is amplified beyond what the source gives (twice that for FM).
+ *
+ * QUIRK: after power-on the CD is as loud as the voice, where the cards mute it, since many DOS
+ * games play CD tracks and leave the mixer to a utility of Creative's in AUTOEXEC.BAT.
  */
 #include <math.h>
 #include <string.h>
@@ -24,6 +27,7 @@ enum {
     MIX_CD = 0x36,
     MIX_LINE = 0x38,
     MIX_MIC = 0x3a,
+    MIX_OUTPUTS = 0x3c, /* switches: bits 2 and 1 the CD's sides */
     MIX_IRQ = 0x80,
     MIX_DMA = 0x81,
     MIX_IRQ_STATUS = 0x82,
@@ -46,7 +50,8 @@ static unsigned level16(const Sb16 *s, unsigned index)
     return s->g.mixer[index] >> 3;
 }
 
-/* Three bits of a register of the Pro, as one of 32 levels: their default is as loud as the 16's. */
+/* Three bits of a register of the Pro, as one of 32 levels: their default is as loud as the 16's.
+ */
 static unsigned level_pro(const Sb16 *s, unsigned index, bool right)
 {
     unsigned nibble = right ? s->g.mixer[index] & 15 : s->g.mixer[index] >> 4;
@@ -61,23 +66,32 @@ static uint32_t loudness(double value, double most)
 
 void sb16_mixer_apply(Sb16 *s)
 {
-    uint32_t fm[2];
+    uint32_t fm[2], cd[2];
     for (unsigned side = 0; side < 2; side++) {
-        unsigned master = 31, voice = 31, synth = 31;
+        unsigned master = 31, voice = 31, synth = 31, disc = 31;
         if (s->config.model == SB_16) {
             master = level16(s, MIX_MASTER + side);
             voice = level16(s, MIX_VOICE + side);
             synth = level16(s, MIX_FM + side);
+            disc = level16(s, MIX_CD + side);
         } else if (s->config.model == SB_PRO) {
             master = level_pro(s, MIX_PRO_MASTER, side);
             voice = level_pro(s, MIX_PRO_VOICE, side);
             synth = level_pro(s, MIX_PRO_FM, side);
+            disc = level_pro(s, MIX_PRO_CD, side);
         }
         s->volume[side] = loudness(factor(master) * factor(voice) * VOICE_AMPLIFIER, 1);
+        cd[side] = loudness(factor(master) * factor(disc) * VOICE_AMPLIFIER, 1);
+        if (s->config.model == SB_16 && !(s->g.mixer[MIX_OUTPUTS] & (side ? 2 : 4))) {
+            cd[side] = 0;
+        }
         fm[side] = loudness(factor(master) * factor(synth) * FM_AMPLIFIER, 2);
     }
     if (s->config.fm_volume) {
         s->config.fm_volume(s->config.fm, fm[0], fm[1]);
+    }
+    if (s->config.cd_volume) {
+        s->config.cd_volume(s->config.cd, cd[0], cd[1]);
     }
 }
 
@@ -86,8 +100,8 @@ void sb16_mixer_reset(Sb16 *s)
     uint8_t irq = s->g.mixer[MIX_IRQ], dma = s->g.mixer[MIX_DMA];
     memset(s->g.mixer, 0, sizeof(s->g.mixer));
     if (s->config.model == SB_16) {
-        memset(s->g.mixer + MIX_MASTER, 0xc0, 6);
-        s->g.mixer[0x3c] = 0x1f;
+        memset(s->g.mixer + MIX_MASTER, 0xc0, 8);
+        s->g.mixer[MIX_OUTPUTS] = 0x1f;
         s->g.mixer[0x3d] = 0x15;
         s->g.mixer[0x3e] = 0x0b;
         memset(s->g.mixer + 0x44, 0x80, 4);
@@ -95,7 +109,8 @@ void sb16_mixer_reset(Sb16 *s)
         s->g.mixer[MIX_DMA] = dma;
     } else {
         s->g.mixer[MIX_PRO_MASTER] = s->g.mixer[MIX_PRO_VOICE] = s->g.mixer[MIX_PRO_FM] = 0x99;
-        s->g.mixer[MIX_PRO_CD] = s->g.mixer[MIX_PRO_LINE] = 0x11;
+        s->g.mixer[MIX_PRO_CD] = 0x99;
+        s->g.mixer[MIX_PRO_LINE] = 0x11;
     }
     sb16_mixer_apply(s);
 }

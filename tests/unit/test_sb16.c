@@ -19,7 +19,7 @@ typedef struct Fixture {
     uint8_t *ram;
     Ear ear;
     Probe irq[SB_IRQS];
-    uint32_t fm[2];
+    uint32_t fm[2], cd[2];
     uint8_t midi[64];
     size_t midi_size;
 } Fixture;
@@ -59,6 +59,8 @@ static void fixture(Fixture *f, SbModel model)
                          .dma16 = 5,
                          .fm_volume = fm_volume,
                          .fm = f->fm,
+                         .cd_volume = fm_volume,
+                         .cd = f->cd,
                          .midi = {&midi_ops, f}};
     for (unsigned i = 0; i < 8; i++) {
         if (i != 2 && i != 4) {
@@ -602,6 +604,13 @@ static void mixers(void **state)
     assert_int_equal(mixer_value(&f, 0x30), 0xf8);
     assert_int_equal(mixer_value(&f, 0x31), 0x08);
     assert_true(f.fm[0] > usual && f.fm[1] < usual);
+    usual = f.cd[0]; /* the CD has its volumes and switches too */
+    mixer(&f, 0x36, 0x80);
+    assert_true(f.cd[0] < usual / 2 && f.cd[0] > 0);
+    mixer(&f, 0x36, 0xf8);
+    mixer(&f, 0x3c, 0x1b);
+    assert_int_equal(f.cd[0], 0);
+    assert_int_not_equal(f.cd[1], 0);
     mixer(&f, 0x34, 0x00);
     assert_true(f.fm[0] < usual / 10);
     assert_int_equal(mixer_value(&f, 0x80), 0x02);
