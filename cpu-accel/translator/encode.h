@@ -20,6 +20,9 @@ typedef struct Code {
     size_t at;    /* next free byte */
     size_t start; /* first byte behind the stubs: what a flush keeps */
     int fd;
+    uint8_t
+        *miss[4]; /* writable: rel32 of jumps for accesses that this instruction could not make */
+    unsigned misses;
 } Code;
 
 bool code_open(Code *c, size_t size, Err *err);

@@ -66,7 +66,7 @@ static bool reachable(const Insn *in, int mode)
 /* Is the operand's address one that the instruction's own addressing form can express? */
 static bool direct(const Insn *in, int mode)
 {
-    return mode_segment(mode, in->seg) == MODE_SEG_FLAT && in->adsize == 4;
+    return mode_segment(mode, in->seg) == MODE_SEG_FLAT && in->adsize == 4 && !(mode & MODE_ARRAY);
 }
 
 /* r8d = offset of the memory operand. */
@@ -137,7 +137,53 @@ typedef struct Opcode {
     unsigned byte;
     bool map_0f, operand_16, lock;
     unsigned mandatory; /* 0, 0x66, 0xf2, 0xf3 */
+    unsigned size;      /* bytes of the memory operand: 1, 2 or 4 in code for the page array */
+    bool write;
 } Opcode;
+
+/* r8 = host address of linear address r8, through the page array; the jump for a miss leaves with
+ * r8d as it was and rcx in r11. Uses r9. */
+static void emit_lookup(Code *c, unsigned size, bool write)
+{
+    static const uint8_t pext_r9d_r8d_r14[] = {0xc4, 0x42, 0x3a, 0xf5, 0x8e};
+    static const uint8_t mov_r9_r14_r9_8[] = {0x4f, 0x8b, 0x8c, 0xce};
+    static const uint8_t jrcxz_2_jmp_5[] = {0xe3, 2, 0xeb, 5};
+    static const uint8_t add_r8_r9[] = {0x4f, 0x8d, 0x04, 0x08}; /* lea */
+    emit_bytes(c, pext_r9d_r8d_r14, sizeof(pext_r9d_r8d_r14));
+    emit32(c, (uint32_t)array_mask_at(size));
+    emit_bytes(c, mov_r9_r14_r9_8, sizeof(mov_r9_r14_r9_8));
+    emit32(c, (uint32_t)array_table_at(size, write));
+    emit_mov(c, R11, ECX, 8);
+    emit_mov(c, ECX, R9, 8);
+    emit_bytes(c, jrcxz_2_jmp_5, sizeof(jrcxz_2_jmp_5));
+    c->miss[c->misses++] = emit_jump(c, code_here(c));
+    emit_mov(c, ECX, R11, 8);
+    emit_bytes(c, add_r8_r9, sizeof(add_r8_r9));
+}
+
+/* Bytes of the memory operand that the row names, 0 for what the page array does not serve. */
+static unsigned memory_size(const Insn *in)
+{
+    for (const char *p = op_rows[in->op].operands; *p;) {
+        if (*p == 'E' || *p == 'M' || *p == 'O') {
+            switch (p[1]) {
+            case 'b':
+                return 1;
+            case 'w':
+                return 2;
+            case 'd':
+                return 4;
+            case 'v':
+                return in->opsize;
+            default:
+                return 0;
+            }
+        }
+        p += strcspn(p, ",");
+        p += *p == ',';
+    }
+    return 0;
+}
 
 /* prefixes, opcode, ModRM of an instruction with `reg` (0..15) and the memory operand of `in`. */
 static void emit_memory(Code *c, const Opcode *op, unsigned reg, const Insn *in, int mode,
@@ -147,7 +193,11 @@ static void emit_memory(Code *c, const Opcode *op, unsigned reg, const Insn *in,
     if (!as_is) {
         emit_address(c, in, mode, extra);
     }
-    emit8(c, GS_PREFIX);
+    if (mode & MODE_ARRAY) {
+        emit_lookup(c, op->size, op->write);
+    } else {
+        emit8(c, GS_PREFIX);
+    }
     if (as_is) {
         emit8(c, ADDRESS_32);
     }
@@ -206,7 +256,10 @@ static bool has_high_byte(const OpRow *row, const Insn *in)
 static bool select_moffs(Code *c, const Insn *in, int mode)
 {
     static const uint8_t as_mov[4] = {0x8a, 0x8b, 0x88, 0x89};
-    Opcode op = {.byte = as_mov[in->opcode & 3], .operand_16 = in->opcode & 1 && in->opsize == 2};
+    Opcode op = {.byte = as_mov[in->opcode & 3],
+                 .operand_16 = in->opcode & 1 && in->opsize == 2,
+                 .size = memory_size(in),
+                 .write = in->opcode & 2};
     if (!reachable(in, mode)) {
         return false;
     }
@@ -247,7 +300,10 @@ static bool select_pass(Code *c, const Insn *in, int mode)
             emit_operand(c, in->reg, in, 0);
             return true;
         }
-        if (!reachable(in, mode) || (!as_is && has_high_byte(row, in))) {
+        op.size = memory_size(in);
+        op.write = row->traits & T_WR;
+        if (!reachable(in, mode) || (!as_is && has_high_byte(row, in)) ||
+            (mode & MODE_ARRAY && !op.size)) {
             return false;
         }
         emit_memory(c, &op, in->modrm >> 3 & 7, in, mode, 0);
@@ -275,14 +331,16 @@ static bool select_pass(Code *c, const Insn *in, int mode)
 static const Insn stack_top = {.seg = SS, .adsize = 4, .base = ESP, .index = NO_REG};
 
 /* mov gs:[esp + disp], reg */
-static void emit_stack_store(Code *c, unsigned reg, int32_t disp, unsigned size)
+static void emit_stack_store(Code *c, unsigned reg, int32_t disp, unsigned size, int mode)
 {
-    emit_memory(c, &(Opcode){.byte = 0x89, .operand_16 = size == 2}, reg, &stack_top, 0, disp);
+    Opcode op = {.byte = 0x89, .operand_16 = size == 2, .size = size, .write = true};
+    emit_memory(c, &op, reg, &stack_top, mode & MODE_ARRAY, disp);
 }
 
-static void emit_stack_load(Code *c, unsigned reg, int32_t disp, unsigned size)
+static void emit_stack_load(Code *c, unsigned reg, int32_t disp, unsigned size, int mode)
 {
-    emit_memory(c, &(Opcode){.byte = 0x8b, .operand_16 = size == 2}, reg, &stack_top, 0, disp);
+    Opcode op = {.byte = 0x8b, .operand_16 = size == 2, .size = size};
+    emit_memory(c, &op, reg, &stack_top, mode & MODE_ARRAY, disp);
 }
 
 static void emit_stack_move(Code *c, int32_t by)
@@ -290,16 +348,17 @@ static void emit_stack_move(Code *c, int32_t by)
     emit_lea(c, ESP, ESP, by, 4);
 }
 
-void select_push_imm(Code *c, uint32_t value)
+void select_push_imm(Code *c, uint32_t value, int mode)
 {
-    emit_memory(c, &(Opcode){.byte = 0xc7}, 0, &stack_top, 0, -4);
+    Opcode op = {.byte = 0xc7, .size = 4, .write = true};
+    emit_memory(c, &op, 0, &stack_top, mode & MODE_ARRAY, -4);
     emit32(c, value);
     emit_stack_move(c, -4);
 }
 
-void select_pop_target(Code *c, uint32_t release)
+void select_pop_target(Code *c, uint32_t release, int mode)
 {
-    emit_stack_load(c, R8, 0, 4);
+    emit_stack_load(c, R8, 0, 4, mode);
     emit_stack_move(c, 4 + (int32_t)release);
 }
 
@@ -309,21 +368,22 @@ static bool select_push_e(Code *c, const Insn *in, int mode)
         if (!reachable(in, mode)) {
             return false;
         }
-        emit_memory(c, &(Opcode){.byte = 0x8b, .operand_16 = in->opsize == 2}, R9, in, mode, 0);
-        emit_stack_store(c, R9, -(int32_t)in->opsize, in->opsize);
+        Opcode op = {.byte = 0x8b, .operand_16 = in->opsize == 2, .size = in->opsize};
+        emit_memory(c, &op, R10, in, mode, 0);
+        emit_stack_store(c, R10, -(int32_t)in->opsize, in->opsize, mode);
     } else {
-        emit_stack_store(c, in->rm, -(int32_t)in->opsize, in->opsize);
+        emit_stack_store(c, in->rm, -(int32_t)in->opsize, in->opsize, mode);
     }
     emit_stack_move(c, -(int32_t)in->opsize);
     return true;
 }
 
-static bool select_pop_reg(Code *c, unsigned reg, unsigned size)
+static bool select_pop_reg(Code *c, unsigned reg, unsigned size, int mode)
 {
     if (reg == ESP && size == 2) {
         return false;
     }
-    emit_stack_load(c, reg, 0, size);
+    emit_stack_load(c, reg, 0, size, mode);
     if (reg != ESP) {
         emit_stack_move(c, (int32_t)size);
     }
@@ -334,37 +394,38 @@ static bool select_pop_reg(Code *c, unsigned reg, unsigned size)
 static bool select_pop_e(Code *c, const Insn *in, int mode)
 {
     if (!in->memory) {
-        return select_pop_reg(c, in->rm, in->opsize);
+        return select_pop_reg(c, in->rm, in->opsize, mode);
     }
     if (!reachable(in, mode)) {
         return false;
     }
-    emit_stack_load(c, R10, 0, in->opsize);
-    emit_memory(c, &(Opcode){.byte = 0x89, .operand_16 = in->opsize == 2}, R10, in, mode,
-                in->base == ESP ? in->opsize : 0);
+    Opcode op = {.byte = 0x89, .operand_16 = in->opsize == 2, .size = in->opsize, .write = true};
+    emit_stack_load(c, R10, 0, in->opsize, mode);
+    emit_memory(c, &op, R10, in, mode, in->base == ESP ? in->opsize : 0);
     emit_stack_move(c, in->opsize);
     return true;
 }
 
-static void select_push_i(Code *c, const Insn *in)
+static void select_push_i(Code *c, const Insn *in, int mode)
 {
-    emit_memory(c, &(Opcode){.byte = 0xc7, .operand_16 = in->opsize == 2}, 0, &stack_top, 0,
-                -(int32_t)in->opsize);
+    Opcode op = {.byte = 0xc7, .operand_16 = in->opsize == 2, .size = in->opsize, .write = true};
+    emit_memory(c, &op, 0, &stack_top, mode & MODE_ARRAY, -(int32_t)in->opsize);
     for (unsigned i = 0; i < in->opsize; i++) {
         emit8(c, in->imm >> (8 * i));
     }
     emit_stack_move(c, -(int32_t)in->opsize);
 }
 
-static bool select_leave(Code *c, const Insn *in)
+static bool select_leave(Code *c, const Insn *in, int mode)
 {
     if (in->opsize == 2) {
         return false;
     }
     static const Insn frame = {.seg = SS, .adsize = 4, .base = EBP, .index = NO_REG};
-    emit_memory(c, &(Opcode){.byte = 0x8b}, R9, &frame, 0, 0);
+    Opcode op = {.byte = 0x8b, .size = 4};
+    emit_memory(c, &op, R10, &frame, mode & MODE_ARRAY, 0);
     emit_lea(c, ESP, EBP, 4, 4);
-    emit_mov(c, EBP, R9, 4);
+    emit_mov(c, EBP, R10, 4);
     return true;
 }
 
@@ -399,7 +460,8 @@ static bool select_string(Code *c, const Insn *in, int mode)
 {
     const char *operands = op_rows[in->op].operands;
     bool from = strchr(operands, 'X') != NULL, to = strchr(operands, 'Y') != NULL;
-    if (in->adsize == 2 || (from && mode_segment(mode, in->seg) != MODE_SEG_FLAT) ||
+    if (in->adsize == 2 || mode & MODE_ARRAY ||
+        (from && mode_segment(mode, in->seg) != MODE_SEG_FLAT) ||
         (to && mode_segment(mode, ES) != MODE_SEG_FLAT)) {
         return false;
     }
@@ -492,20 +554,20 @@ bool select_insn(Code *c, const Insn *in, int mode)
         select_direction(c, in);
         return true;
     case TR_PUSH_Z:
-        emit_stack_store(c, in->reg, -(int32_t)in->opsize, in->opsize);
+        emit_stack_store(c, in->reg, -(int32_t)in->opsize, in->opsize, mode);
         emit_stack_move(c, -(int32_t)in->opsize);
         return true;
     case TR_PUSH_I:
-        select_push_i(c, in);
+        select_push_i(c, in, mode);
         return true;
     case TR_PUSH_E:
         return select_push_e(c, in, mode);
     case TR_POP_Z:
-        return select_pop_reg(c, in->reg, in->opsize);
+        return select_pop_reg(c, in->reg, in->opsize, mode);
     case TR_POP_E:
         return select_pop_e(c, in, mode);
     case TR_LEAVE:
-        return select_leave(c, in);
+        return select_leave(c, in, mode);
     default:
         return false;
     }
@@ -517,10 +579,9 @@ bool select_target(Code *c, const Insn *in, int mode)
         return false;
     }
     if (in->memory) {
-        emit_memory(c, &(Opcode){.byte = 0x8b}, R10, in, mode, 0);
-        emit_mov(c, R8, R10, 4);
+        emit_memory(c, &(Opcode){.byte = 0x8b, .size = 4}, R10, in, mode, 0);
     } else {
-        emit_mov(c, R8, in->rm, 4);
+        emit_mov(c, R10, in->rm, 4);
     }
     return true;
 }

@@ -51,16 +51,21 @@ static bool step_instead(Translator *t, ucontext_t *u, const uint8_t *host)
     return true;
 }
 
-/* The same, and if that happens often, it will be called instead. */
-static bool stepped_for_good(Translator *t, ucontext_t *u, const uint8_t *host)
+/* If that happens often, it will be called instead. */
+static bool note_slow_at(Translator *t, const uint8_t *host)
 {
     unsigned insn;
     Unit *unit = unit_at(t, host, &insn);
     if (unit && !unit->dead) {
         unit_note_slow(t, unit, insn);
     }
+    return unit != NULL;
+}
+
+static bool stepped_for_good(Translator *t, ucontext_t *u, const uint8_t *host)
+{
     t->count.faults++;
-    return unit && step_instead(t, u, host);
+    return note_slow_at(t, host) && step_instead(t, u, host);
 }
 
 /* mov r9, [r9]: nothing else in the cache has it. */
@@ -80,6 +85,9 @@ static bool handle_fault(Translator *t, siginfo_t *info, ucontext_t *u)
     Window *w = window_of(&t->windows, info->si_addr, &linear);
     if (w && window_fill(&t->windows, w, linear, u->uc_mcontext.gregs[REG_ERR] & ERROR_WRITE)) {
         t->count.fills++;
+        if (window_changes(w, linear)) {
+            note_slow_at(t, host);
+        }
         return true;
     }
     return stepped_for_good(t, u, host);

@@ -87,7 +87,8 @@ static void translator_close(Accel *a)
     a->self = NULL;
 }
 
-/* VITRINE_PERF_MAP in the environment asks for names of translated code (tests/bench/perf-units). */
+/* VITRINE_PERF_MAP in the environment asks for names of translated code (tests/bench/perf-units).
+ */
 static void open_perf_map(Translator *t)
 {
     char name[64];
@@ -178,7 +179,8 @@ static Unit *unit_here(Translator *t, int mode)
     Cpu *cpu = t->cpu;
     uint64_t at;
     Unit *known = space_unit(t->now, cpu->eip);
-    if (known) {
+    if (known && (!(mode & MODE_ARRAY) || t->now->window->guard[cpu->eip >> RAM_PAGE_SHIFT] ==
+                                              (known->ram_at >> RAM_PAGE_SHIFT) + 1)) {
         return known;
     }
     if (!mem_code_page(cpu, cpu->eip, &at) || at == MEM_NO_RAM) {
@@ -235,13 +237,18 @@ static void run_space(Translator *t, int mode)
 {
     Cpu *cpu = t->cpu;
     Window *w = window_choose(&t->windows);
+    if (w && w->array) {
+        mode = (mode & ~(MODE_X87 | MODE_SSE)) | MODE_ARRAY;
+    }
     Space *space = w ? space_find(t, w, mode) : NULL;
     if (!space) {
         step(t);
         return;
     }
     t->now = space;
-    set_gs(t, w->base);
+    if (!w->array) {
+        set_gs(t, w->base);
+    }
     cpu->scratch[SCRATCH_LINK] = 0;
     cpu->scratch[SCRATCH_LEAVE] = 0;
     for (;;) {
@@ -294,7 +301,12 @@ static void end_shadow(Translator *t)
 
 static void run_units(Translator *t, int mode)
 {
+    uint64_t start = mode & MODE_USER ? __rdtsc() : 0;
+    t->now = NULL;
     run_space(t, mode);
+    if (mode & MODE_USER && t->now) {
+        window_ran(&t->windows, t->now->window, __rdtsc() - start);
+    }
     end_shadow(t);
     resident_settle(t);
 }
@@ -409,6 +421,7 @@ static void translator_describe(Accel *a, void (*line)(void *self, const char *t
         {"single instructions given to the interpreter", n->steps},
         {"pieces of code given to the interpreter (16-bit, limits on CS or SS)", n->blocks},
         {"handler calls translated", n->called},
+        {"accesses that the page array missed", n->misses},
     };
     char text[128];
     for (unsigned i = 0; i < sizeof(all) / sizeof(all[0]); i++) {

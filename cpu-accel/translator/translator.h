@@ -45,8 +45,9 @@ enum {
     MODE_SEG_OTHER = 2, /* every access must be checked */
     MODE_X87 =
         1 << 14, /* x87 and MMX can run on the host: no trap, no exception unmasked or pending */
-    MODE_SSE = 1 << 15, /* the same of SSE, and MODE_X87 */
-    MODE_NONE = -1,     /* code that is not translated: 16-bit, limits on CS ... */
+    MODE_SSE = 1 << 15,   /* the same of SSE, and MODE_X87 */
+    MODE_ARRAY = 1 << 28, /* memory by the page array, no window */
+    MODE_NONE = -1,       /* code that is not translated: 16-bit, limits on CS ... */
 };
 
 static inline unsigned mode_segment(int mode, unsigned seg)
@@ -126,6 +127,7 @@ enum {
     SCRATCH_NOTE, /* resident.c: the last x87 instruction */
     SCRATCH_DATA, /* the address of its last operand in memory */
     SCRATCH_BASE, /* of the window */
+    SCRATCH_MISS, /* linear address that the page array did not know */
 };
 
 /* Its offset in Cpu. */
@@ -159,7 +161,7 @@ typedef struct Stubs {
 
 typedef struct Counts {
     uint64_t units, invalidated, flushes, enters, links, steps, faults, fills, called, blocks, runs,
-        turns;
+        turns, misses;
 } Counts;
 
 typedef struct Translator {
@@ -252,11 +254,11 @@ bool select_notes(const Insn *in);
 void select_offset(Code *c, const Insn *in);
 /* movzx r10d, word of the memory operand. */
 bool select_word(Code *c, const Insn *in, int mode);
-/* r8d = the target of an indirect jump or call. False: cannot. */
+/* r10d = the target of an indirect jump or call. False: cannot. */
 bool select_target(Code *c, const Insn *in, int mode);
 /* Pushes a return address, pops one into r8d. */
-void select_push_imm(Code *c, uint32_t value);
-void select_pop_target(Code *c, uint32_t release);
+void select_push_imm(Code *c, uint32_t value, int mode);
+void select_pop_target(Code *c, uint32_t release, int mode);
 
 /* resident.c */
 int resident_mode(const Cpu *cpu);

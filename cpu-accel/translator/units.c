@@ -260,14 +260,64 @@ static bool emit_native(Translator *t, const Unit *u, const Insn *in, uint32_t e
     return true;
 }
 
-static void emit_handler_call(Translator *t, const Insn *in, uint32_t eip)
+static void emit_handler_call(Translator *t, const Insn *in, uint32_t eip, const uint8_t *behind)
 {
     Code *c = &t->code;
     emit_store_imm(c, R15, offsetof(Cpu, eip), eip);
     emit_mov_imm64(c, R8, (uint64_t)(uintptr_t)in);
-    emit_lea_code(c, R9, code_here(c) + 7 + 5); /* behind this lea and the jump */
+    emit_lea_code(c, R9, behind ? behind : code_here(c) + 7 + 5); /* this lea and the jump */
     emit_jump(c, t->stub.call);
-    t->count.called++;
+}
+
+/* An instruction of a unit whose accesses the page array may not know, and its jumps then. */
+typedef struct Missing {
+    uint8_t *jump[4];
+    unsigned jumps, insn;
+    const uint8_t *behind; /* NULL: it ends the unit */
+} Missing;
+
+/* The instruction's handler, called where the page array did not know its page. */
+static Outcome missed(Cpu *cpu, const Insn *in)
+{
+    Translator *t = cpu->flushed.self;
+    uint32_t linear = (uint32_t)cpu->scratch[SCRATCH_MISS];
+    InsnHandler handler = op_rows[in->op].handler[(in->opsize == 4) * 2 + in->memory];
+    Outcome outcome = handler(cpu, in);
+    t->count.misses++;
+    if (outcome == X_NEXT || outcome == X_BRANCH) {
+        window_array_fill(&t->windows, linear);
+    }
+    return outcome;
+}
+
+static void note_missing(Code *c, Missing *m, unsigned insn, bool last)
+{
+    memcpy(m->jump, c->miss, sizeof(m->jump));
+    m->jumps = c->misses;
+    m->insn = insn;
+    m->behind = last ? NULL : code_here(c);
+}
+
+/* Out of the way of the unit's code. */
+static void emit_missing(Translator *t, const Unit *u, const Missing *m)
+{
+    Code *c = &t->code;
+    uint32_t eip = u->eip;
+    for (unsigned i = 0; i < m->insn; i++) {
+        eip += u->insn[i].length;
+    }
+    Insn *in = &u->insn[m->insn];
+    in->handler = missed;
+    for (unsigned i = 0; i < m->jumps; i++) {
+        aim(c, m->jump[i], code_here(c));
+    }
+    emit_mov(c, ECX, R11, 8);
+    emit_store(c, R8, R15, scratch_at(SCRATCH_MISS), 8);
+    emit_handler_call(t, in, eip, m->behind);
+    if (!m->behind) {
+        emit_mov_imm(c, R8, eip + in->length);
+        emit_jump(c, t->stub.dispatch);
+    }
 }
 
 /* What ends a unit: emits the exits. False: it must be called. */
@@ -297,24 +347,26 @@ static bool emit_end(Translator *t, Unit *u, const Insn *in, uint32_t eip, Selec
         emit_link(t, u, &u->link[0], target);
         return true;
     case END_CALL:
-        select_push_imm(c, next);
+        select_push_imm(c, next, u->mode);
         emit_link(t, u, &u->link[0], target);
         return true;
     case END_JUMP_INDIRECT:
         if (!select_target(c, in, u->mode)) {
             return false;
         }
+        emit_mov(c, R8, R10, 4);
         emit_indirect(c);
         return true;
     case END_CALL_INDIRECT:
         if (!select_target(c, in, u->mode)) {
             return false;
         }
-        select_push_imm(c, next);
+        select_push_imm(c, next, u->mode);
+        emit_mov(c, R8, R10, 4);
         emit_indirect(c);
         return true;
     case END_RETURN:
-        select_pop_target(c, in->op == OP_RET_Iw ? in->imm & 0xffff : 0);
+        select_pop_target(c, in->op == OP_RET_Iw ? in->imm & 0xffff : 0, u->mode);
         emit_indirect(c);
         return true;
     default:
@@ -356,6 +408,16 @@ static void emit_entry_check(Translator *t, Unit *u)
     emit8(c, 8);
     emit_mov(c, ECX, R9, 8);
     emit_jump(c, t->stub.dispatch);
+    if (u->mode & MODE_ARRAY) { /* the jump table is that of all address spaces there */
+        emit_load(c, ECX, R14, (int32_t)(u->eip >> RAM_PAGE_SHIFT << 2), 4);
+        emit8(c, 0x8d); /* lea ecx, [rcx - guard] */
+        emit8(c, 0x89);
+        emit32(c, 0u - ((u->ram_at >> RAM_PAGE_SHIFT) + 1));
+        emit8(c, 0xe3);
+        emit8(c, 8);
+        emit_mov(c, ECX, R9, 8);
+        emit_jump(c, t->stub.dispatch);
+    }
     emit_mov(c, ECX, R9, 8);
     u->entry = code_here(c);
 }
@@ -383,6 +445,8 @@ static void emit_unit(Translator *t, Unit *u, SelectEnd end)
     Code *c = &t->code;
     uint32_t eip = u->eip;
     FpuNotes notes = {0};
+    Missing missing[UNIT_MAX_INSNS];
+    unsigned missings = 0;
     emit_entry_check(t, u);
     if (u->tail) {
         emit_tail_check(t, u);
@@ -396,6 +460,7 @@ static void emit_unit(Translator *t, Unit *u, SelectEnd end)
         size_t start = c->at;
         u->host[i].at = (uint32_t)(code_here(c) - u->code);
         bool slow = unit_is_slow(t, u->ram_at + (eip - u->eip));
+        c->misses = 0;
         bool done =
             !slow && (last ? emit_end(t, u, in, eip, end) : emit_native(t, u, in, eip, &notes));
         if (!done) {
@@ -404,19 +469,25 @@ static void emit_unit(Translator *t, Unit *u, SelectEnd end)
             notes = (FpuNotes){0};
             u->host[i].called = true;
             in->handler = resident_handler(in, u->mode);
-            emit_handler_call(t, in, eip);
+            emit_handler_call(t, in, eip, NULL);
+            t->count.called++;
             if (last && resident_goes_on(in)) {
                 emit_link(t, u, &u->link[0], eip + in->length);
             } else if (last) { /* not taken, or mode changed: the run loop looks */
                 emit_mov_imm(c, R8, eip + in->length);
                 emit_jump(c, t->stub.dispatch);
             }
+        } else if (c->misses) {
+            note_missing(c, &missing[missings++], i, last);
         }
         eip += in->length;
     }
     if (end == END_NONE) {
         emit_note(t, &notes);
         emit_link(t, u, &u->link[0], eip);
+    }
+    for (unsigned i = 0; i < missings; i++) {
+        emit_missing(t, u, &missing[i]);
     }
     u->end = code_here(c);
     while (c->at & 15) {
@@ -553,7 +624,7 @@ static void unlink_from(Translator *t, Link *link)
 
 void unit_link(Translator *t, Link *link, Unit *to)
 {
-    if (link->from->dead || to->dead) {
+    if (link->from->dead || to->dead || link->to == to) { /* its guard was the matter */
         return;
     }
     unlink_from(t, link);

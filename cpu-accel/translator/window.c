@@ -18,6 +18,12 @@ enum {
     MAP_LIMIT = 40000, /* pieces in all windows: the host allows about 65000 mappings */
     LARGE_PAGES = 1024,
     BATCH = 64, /* pages mapped at once where they are known to belong together */
+    /* in cycles of the host's counter, some 3000 a microsecond: */
+    MAP_COST = 24000, /* a signal, a mapping and a host fault, and as much again by and by */
+    DROP_COST = 6000,
+    ACCOUNT_LOW = -6000000,
+    ACCOUNT_HIGH = 9000000,
+    EARNED = 1500000, /* a window is due */
 };
 
 static void *sparse(size_t size)
@@ -74,9 +80,12 @@ bool windows_open(Windows *ws, Cpu *cpu, Err *err)
         return false;
     }
     ws->by_ram = sparse((RAM_LIMIT >> RAM_PAGE_SHIFT) * sizeof(*ws->by_ram));
-    if (!ws->by_ram || !window_open(ws, 0)) {
+    ws->window[0].changed = calloc(LINEAR_PAGES / 64, sizeof(uint64_t));
+    if (!ws->by_ram || !ws->window[0].changed || !window_open(ws, 0) || !array_open(&ws->array)) {
         return err_set(err, "out of memory");
     }
+    ws->window[WINDOW_ARRAY] =
+        (Window){.used = true, .user = true, .array = true, .guard = ws->array.guard};
     return true;
 }
 
@@ -220,31 +229,90 @@ void windows_close(Windows *ws)
     if (ws->hole) {
         munmap(ws->hole + WINDOW_COUNT * WINDOW_STEP - RAM_PAGE, RAM_PAGE);
     }
+    array_close(&ws->array);
+    free(ws->window[0].changed);
     free(ws->nodes);
     memset(ws, 0, sizeof(*ws));
 }
 
-/* Is what the window shows still what the page tables say? */
-static bool still_so(const Windows *ws, const Window *w, const WindowPage *page)
+static Account *account(Windows *ws, uint32_t cr3)
+{
+    Account *a = &ws->account[(cr3 >> 12 ^ cr3 >> 20 ^ cr3 >> 5) % ACCOUNTS];
+    if (a->cr3 != cr3) {
+        *a = (Account){.cr3 = cr3};
+    }
+    return a;
+}
+
+static void credit(Account *a, int64_t cycles)
+{
+    int64_t balance = a->balance + cycles;
+    a->balance = balance < ACCOUNT_LOW    ? ACCOUNT_LOW
+                 : balance > ACCOUNT_HIGH ? ACCOUNT_HIGH
+                                          : balance;
+}
+
+/* How what the window shows compares with what the page tables say now. */
+typedef enum Still { STILL_SO, STILL_READABLE, STILL_NOT } Still;
+
+static Still still_so(const Windows *ws, const Window *w, const WindowPage *page)
 {
     MmuPeek peek;
     if (!mmu_peek(ws->cpu, page->linear << RAM_PAGE_SHIFT, &peek) || !peek.accessed ||
         (w->user && !peek.user)) {
-        return false;
-    }
-    if (page->dirty && (!peek.dirty || !peek.writable)) {
-        return false;
+        return STILL_NOT;
     }
     BusPage at = bus_page(ws->cpu->board->memory, peek.physical);
-    return at.ram && at.view.readable && at.view.read_at >> RAM_PAGE_SHIFT == page->ram;
+    if (!at.ram || !at.view.readable || at.view.read_at >> RAM_PAGE_SHIFT != page->ram) {
+        return STILL_NOT;
+    }
+    return page->dirty && (!peek.dirty || !peek.writable) ? STILL_READABLE : STILL_SO;
+}
+
+/* Takes from a page what the tables no longer give. */
+static void adjust(Windows *ws, Window *w, WindowPage *page, Still still)
+{
+    bool shut = still == STILL_READABLE && page->write;
+    page->dirty &= still != STILL_READABLE;
+    if (shut) {
+        cut_out(ws, w, page);
+        page->write = false;
+        shut =
+            mprotect(w->base + ((uint64_t)page->linear << RAM_PAGE_SHIFT), RAM_PAGE, PROT_READ) < 0;
+    }
+    if (shut || still == STILL_NOT) {
+        if (w->changed) {
+            w->changed[page->linear / 64] |= UINT64_C(1) << page->linear % 64;
+        }
+        drop(ws, w, page);
+        if (w->user) {
+            credit(account(ws, w->cr3), -DROP_COST);
+        }
+    }
+}
+
+/* Does the directory belong to another process now? Then most of what is shown is wrong. */
+static bool replaced(Windows *ws, Window *w)
+{
+    unsigned wrong = 0;
+    for (unsigned i = 0; w->user && i < w->count; i++) {
+        wrong += still_so(ws, w, &w->pages[i]) == STILL_NOT;
+    }
+    return wrong > 8 && wrong > w->count / 2;
 }
 
 static void revalidate(Windows *ws, Window *w)
 {
+    if (replaced(ws, w)) {
+        drop_all(ws, w);
+        *account(ws, w->cr3) = (Account){.cr3 = w->cr3};
+        return;
+    }
     unsigned end = w->user || w->stale_globals ? w->count : w->locals;
     for (unsigned i = end; i-- > 0;) { /* what takes a dropped one's place comes from behind it */
-        if (i < w->count && !still_so(ws, w, &w->pages[i])) {
-            drop(ws, w, &w->pages[i]);
+        Still still = i < w->count ? still_so(ws, w, &w->pages[i]) : STILL_SO;
+        if (still != STILL_SO) {
+            adjust(ws, w, &w->pages[i], still);
         }
     }
     w->stale = w->stale_globals = false;
@@ -276,10 +344,46 @@ static Window *user_window(Windows *ws, uint32_t cr3)
     return oldest;
 }
 
+/* --- who gets a window --- */
+
+void window_ran(Windows *ws, const Window *w, uint64_t cycles)
+{
+    if (w->user && cycles < ACCOUNT_HIGH) { /* else this thread has waited on the way */
+        credit(account(ws, ws->cpu->cr3), (int64_t)cycles / 2);
+    }
+}
+
+void window_array_fill(Windows *ws, uint32_t linear)
+{
+    uint32_t number = linear >> RAM_PAGE_SHIFT;
+    uint32_t ram = array_fill(&ws->array, ws->cpu, linear);
+    Account *a = account(ws, ws->cpu->cr3);
+    uint32_t *tag = &a->tag[(number ^ number >> 6) % ACCOUNT_TAGS];
+    uint32_t now = ram * 0x9e3779b1u + number + 1;
+    if (ram && *tag != now) { /* what a window would have to map, too */
+        *tag = now;
+        credit(a, -MAP_COST);
+    }
+}
+
+/* Has the current user space a window, or has it earned one? */
+static bool earned(Windows *ws)
+{
+    Account *a = account(ws, ws->cpu->cr3);
+    if (a->windowed ? a->balance <= ACCOUNT_LOW / 2 : a->balance >= EARNED) {
+        a->windowed = !a->windowed;
+        a->balance = 0;
+    }
+    return (a->windowed || ws->always) && !ws->never;
+}
+
 Window *window_choose(Windows *ws)
 {
     Cpu *cpu = ws->cpu;
     bool user = cpu->cpl == 3 && cpu->cr0 & CR0_PG;
+    if (user && !earned(ws)) {
+        return &ws->window[WINDOW_ARRAY];
+    }
     for (unsigned i = 1; ws->pieces > MAP_LIMIT && i < WINDOW_COUNT; i++) {
         drop_all(ws, &ws->window[i]); /* users' first: theirs are many and small */
     }
@@ -289,6 +393,9 @@ Window *window_choose(Windows *ws)
     Window *w = user ? user_window(ws, cpu->cr3) : &ws->window[0];
     if (w && w->stale) {
         revalidate(ws, w);
+        if (user && !earned(ws)) { /* another process has its directory now */
+            return &ws->window[WINDOW_ARRAY];
+        }
     }
     if (w) {
         w->last_use = ++ws->tick;
@@ -367,6 +474,12 @@ static unsigned run_length(const Windows *ws, const Window *w, uint32_t linear, 
     return count;
 }
 
+bool window_changes(const Window *w, uint32_t linear)
+{
+    uint32_t page = linear >> RAM_PAGE_SHIFT;
+    return w->changed && w->changed[page / 64] >> page % 64 & 1;
+}
+
 bool window_fill(Windows *ws, Window *w, uint32_t linear, bool write)
 {
     Cpu *cpu = ws->cpu;
@@ -408,6 +521,9 @@ bool window_fill(Windows *ws, Window *w, uint32_t linear, bool write)
     if (old) {
         drop(ws, w, old);
     }
+    if (w->user) {
+        credit(account(ws, w->cr3), -MAP_COST);
+    }
     unsigned count = both ? run_length(ws, w, number, at.physical, ram, at.rights & TLB_LARGE) : 1;
     return show(ws, w, number, ram, count, &like);
 }
@@ -415,6 +531,10 @@ bool window_fill(Windows *ws, Window *w, uint32_t linear, bool write)
 bool window_guard(Windows *ws, Window *w, uint32_t linear, uint32_t ram_page)
 {
     uint32_t number = linear >> RAM_PAGE_SHIFT;
+    if (w->array) {
+        array_guard(&ws->array, linear, ram_page);
+        return true;
+    }
     WindowPage *page = find_page(w, number);
     if (!page || page->ram != ram_page) {
         page = window_fill(ws, w, linear, false) ? find_page(w, number) : NULL;
@@ -428,6 +548,7 @@ bool window_guard(Windows *ws, Window *w, uint32_t linear, uint32_t ram_page)
 
 void windows_flush(Windows *ws, bool globals_too)
 {
+    array_flush(&ws->array);
     for (unsigned i = 0; i < WINDOW_COUNT; i++) {
         Window *w = &ws->window[i];
         if (w->used && (globals_too || i == 0 || w->cr3 == ws->cpu->cr3)) {
@@ -439,6 +560,7 @@ void windows_flush(Windows *ws, bool globals_too)
 
 void windows_drop(Windows *ws)
 {
+    array_flush(&ws->array);
     for (unsigned i = 0; i < WINDOW_COUNT; i++) {
         drop_all(ws, &ws->window[i]);
     }
@@ -446,6 +568,7 @@ void windows_drop(Windows *ws)
 
 void windows_flush_page(Windows *ws, uint32_t linear)
 {
+    array_flush_page(&ws->array, linear);
     for (unsigned i = 0; i < WINDOW_COUNT; i++) {
         Window *w = &ws->window[i];
         if (!w->used || (i != 0 && w->cr3 != ws->cpu->cr3)) {
@@ -459,8 +582,9 @@ void windows_flush_page(Windows *ws, uint32_t linear)
         for (uint32_t number = first; number < first + count; number++) {
             WindowPage *page = find_page(w, number);
             bool meant = page && (page->large || number == linear >> RAM_PAGE_SHIFT);
-            if (meant && !still_so(ws, w, page)) {
-                drop(ws, w, page);
+            Still still = meant ? still_so(ws, w, page) : STILL_SO;
+            if (still != STILL_SO) {
+                adjust(ws, w, page, still);
             }
         }
     }
@@ -487,6 +611,7 @@ void windows_protect(Windows *ws, uint32_t first_page, uint32_t pages)
 {
     Shut run = {0};
     bool done = true;
+    array_protect(&ws->array, first_page, pages);
     for (uint32_t ram = first_page; ram - first_page < pages; ram++) {
         for (uint32_t at = ws->by_ram[ram]; at; at = ws->nodes[at - 1].next) {
             const WindowNode *node = &ws->nodes[at - 1];

@@ -1,8 +1,12 @@
 /* The translator against the interpreter: the same small programs, run to HLT, must leave the same
- * registers, memory and FPU behind. */
+ * registers, memory and FPU behind: at CPL 0, and under paging at CPL 3 with a window and with the
+ * page array. */
 #include <string.h>
 
+#include "cpu-accel/translator/translator.h"
+#include "cpu-accel/x86/control.h"
 #include "cpu-accel/x86/fpu.h"
+#include "cpu-accel/x86/mem.h"
 #include "tests/cpu/guest.h"
 
 enum { RUN_NS = 100000000 };
@@ -71,28 +75,85 @@ static void halting_handlers(Guest *g)
     }
 }
 
+enum {
+    TSS = 0xa000,
+    DIRECTORY = 0x3f0000, /* of the user programs' page tables: 4 MiB and a large page of devices */
+    TABLE = 0x3f1000,
+    USER_GATE = 0x41, /* code at USER_GATE_CODE, for user programs to call */
+    USER_GATE_CODE = 0xb000,
+    PF_CODE = 0xb800,
+};
+
+/* How a program runs. */
+typedef enum Form { AT_CPL0, BY_WINDOW, BY_ARRAY } Form;
+
+/* CPL 3, everything mapped where it is; HLT ends it with #GP. */
+static void become_user(Guest *g)
+{
+    static const uint64_t gdt[] = {0x00cffb000000ffff, 0x00cff3000000ffff};
+    guest_put(g, GUEST_GDT + 0x28, gdt, sizeof(gdt));
+    guest_write32(g, DIRECTORY, TABLE | 7);
+    guest_write32(g, DIRECTORY + 8, 0x800087);
+    for (uint32_t i = 0; i < 1024; i++) {
+        guest_write32(g, TABLE + 4 * i, i << 12 | 7);
+    }
+    guest_write32(g, TSS + 4, GUEST_STACK - 0x400);
+    guest_write32(g, TSS + 8, 0x10);
+    Cpu *cpu = g->cpu;
+    cpu->seg[TR] = (SegReg){0x38, 0x8b, TSS, 0x67};
+    cpu->cr3 = DIRECTORY;
+    cpu->cr4 |= CR4_PSE;
+    cpu->cr0 |= CR0_PG | CR0_WP;
+    for (unsigned i = 0; i < SEG_COUNT; i++) {
+        cpu->seg[i] = (SegReg){0x33, 0xc0f3, 0, UINT32_MAX};
+    }
+    cpu->seg[CS] = (SegReg){0x2b, 0xc0fb, 0, UINT32_MAX};
+    cpu->cpl = 3;
+    cpu->reg[ESP] = GUEST_STACK;
+    mem_flush(cpu, true);
+}
+
+static Guest *run_form(const AccelOps *ops, Form form, const void *code, size_t size,
+                       Prepare *prepare)
+{
+    Guest *g = guest_new(CPU_PENTIUM4, ops);
+    guest_flat(g);
+    halting_handlers(g);
+    g->cpu->cr4 |= CR4_OSFXSR;
+    g->cpu->cr0 |= CR0_NE;
+    for (uint32_t at = 0; at < 0x1000; at += 4) {
+        guest_write32(g, GUEST_DATA + at, at * 0x9e3779b1u);
+    }
+    guest_code(g, code, size);
+    if (form != AT_CPL0) {
+        become_user(g);
+    }
+    if (ops == &accel_translator) {
+        Translator *t = g->accel.self;
+        t->windows.always = form == BY_WINDOW;
+        t->windows.never = form == BY_ARRAY;
+    }
+    if (prepare) {
+        prepare(g);
+    }
+    run_to_halt(g);
+    return g;
+}
+
+static void compare(Form form, const void *code, size_t size, Prepare *prepare)
+{
+    Guest *a = run_form(&accel_interpreter, form, code, size, prepare);
+    Guest *b = run_form(&accel_translator, form, code, size, prepare);
+    same_state(a, b);
+    guest_free(a);
+    guest_free(b);
+}
+
 static void both(const void *code, size_t size, Prepare *prepare)
 {
-    const AccelOps *const ops[2] = {&accel_interpreter, &accel_translator};
-    Guest *g[2];
-    for (unsigned i = 0; i < 2; i++) {
-        g[i] = guest_new(CPU_PENTIUM4, ops[i]);
-        guest_flat(g[i]);
-        halting_handlers(g[i]);
-        g[i]->cpu->cr4 |= CR4_OSFXSR;
-        g[i]->cpu->cr0 |= CR0_NE;
-        for (uint32_t at = 0; at < 0x1000; at += 4) {
-            guest_write32(g[i], GUEST_DATA + at, at * 0x9e3779b1u);
-        }
-        guest_code(g[i], code, size);
-        if (prepare) {
-            prepare(g[i]);
-        }
-        run_to_halt(g[i]);
+    for (Form form = AT_CPL0; form <= BY_ARRAY; form++) {
+        compare(form, code, size, prepare);
     }
-    same_state(g[0], g[1]);
-    guest_free(g[0]);
-    guest_free(g[1]);
 }
 
 #define BOTH(bytes) both(bytes, sizeof(bytes) - 1, NULL)
@@ -284,6 +345,122 @@ static void test_interrupts_behind_sti_and_popf(void **state)
     BOTH_WITH("\x68\x02\x02\x00\x00\x9d\x40\xf4", interrupt_waits);
 }
 
+/* --- user programs and what their kernel does meanwhile --- */
+
+#define PUT(g, at, bytes) guest_put(g, at, bytes, sizeof(bytes) - 1)
+
+/* The gate's code, and a handler of page faults that makes the page at CR2 writable and goes on. */
+static void kernel(Guest *g)
+{
+    uint64_t gate = (USER_GATE_CODE & 0xffff) | 0x8u << 16 | UINT64_C(0xee00) << 32;
+    guest_put(g, GUEST_IDT + 8 * USER_GATE, &gate, sizeof(gate));
+    gate = (PF_CODE & 0xffff) | 0x8u << 16 | UINT64_C(0x8e00) << 32;
+    guest_put(g, GUEST_IDT + 8 * 14, &gate, sizeof(gate));
+    /* push eax; mov eax, cr2; mov [0xa800], eax; shr eax, 12; or dword [TABLE+eax*4], 7; inc dword
+     * [0xa804]; pop eax; add esp, 4; iret */
+    PUT(g, PF_CODE,
+        "\x50\x0f\x20\xd0\xa3\x00\xa8\x00\x00\xc1\xe8\x0c\x83\x0c\x85\x00\x10\x3f\x00"
+        "\x07\xff\x05\x04\xa8\x00\x00\x58\x83\xc4\x04\xcf");
+}
+
+static void remaps_by_cr3(Guest *g)
+{
+    kernel(g);
+    /* xor dword [TABLE+0x50*4], 0x10000; mov eax, cr3; mov cr3, eax; iret */
+    PUT(g, USER_GATE_CODE, "\x81\x35\x40\x11\x3f\x00\x00\x00\x01\x00\x0f\x20\xd8\x0f\x22\xd8\xcf");
+}
+
+static void remaps_by_invlpg(Guest *g)
+{
+    kernel(g);
+    /* xor dword [TABLE+0x50*4], 0x10000; invlpg [0x50000]; iret */
+    PUT(g, USER_GATE_CODE,
+        "\x81\x35\x40\x11\x3f\x00\x00\x00\x01\x00\x0f\x01\x3d\x00\x00\x05\x00\xcf");
+}
+
+static void makes_read_only(Guest *g)
+{
+    kernel(g);
+    /* and dword [TABLE+0x50*4], ~2; invlpg [0x50000]; iret */
+    PUT(g, USER_GATE_CODE, "\x83\x25\x40\x11\x3f\x00\xfd\x0f\x01\x3d\x00\x00\x05\x00\xcf");
+}
+
+static void takes_from_user(Guest *g)
+{
+    kernel(g);
+    /* and dword [TABLE+0x50*4], ~4; mov eax, cr3; mov cr3, eax; iret */
+    PUT(g, USER_GATE_CODE, "\x83\x25\x40\x11\x3f\x00\xfb\x0f\x20\xd8\x0f\x22\xd8\xcf");
+}
+
+static void forgets_dirty(Guest *g)
+{
+    kernel(g);
+    /* mov eax, [TABLE+0x50*4]; add [0xa808], eax; and dword [TABLE+0x50*4], ~0x60; invlpg
+     * [0x50000]; iret */
+    PUT(g, USER_GATE_CODE,
+        "\xa1\x40\x11\x3f\x00\x01\x05\x08\xa8\x00\x00\x83\x25\x40\x11\x3f\x00\x9f"
+        "\x0f\x01\x3d\x00\x00\x05\x00\xcf");
+}
+
+static void test_user_pages_change(void **state)
+{
+    (void)state;
+    Prepare *const kernels[] = {remaps_by_cr3, remaps_by_invlpg, makes_read_only, takes_from_user,
+                                forgets_dirty};
+    for (unsigned i = 0; i < sizeof(kernels) / sizeof(kernels[0]); i++) {
+        for (Form form = BY_WINDOW; form <= BY_ARRAY; form++) {
+            /* mov ecx, 20; mov esi, 0x50000; l: mov ebx, [esi]; add edx, [esi+16]; mov [esi+ecx*4],
+             * ecx; push edx; add [esi+0x80], edx; int 0x41; pop edi; loop l; hlt */
+            static const char code[] =
+                "\xb9\x14\x00\x00\x00\xbe\x00\x00\x05\x00\x8b\x1e\x03\x56\x10\x89\x0c\x8e\x52"
+                "\x01\x96\x80\x00\x00\x00\xcd\x41\x5f\xe2\xed\xf4";
+            compare(form, code, sizeof(code) - 1, kernels[i]);
+            /* the same but with the stores first, of bytes and words, and across the page's end:
+             * mov ecx, 20; mov esi, 0x50000; l: inc byte [esi+3]; xchg cl, [esi+9]; xchg cl,
+             * [esi+9]; mov [esi-2], ecx; add dx, [esi-1]; inc word [esi+0xffe]; add dword
+             * [esi+0xffe], 7; int 0x41; loop l; hlt */
+            static const char stores[] =
+                "\xb9\x14\x00\x00\x00\xbe\x00\x00\x05\x00\xfe\x46\x03\x86\x4e\x09\x86\x4e\x09"
+                "\x89\x4e\xfe\x66\x03\x56\xff\x66\xff\x86\xfe\x0f\x00\x00\x83\x86\xfe\x0f\x00"
+                "\x00\x07\xcd\x41\xe2\xde\xf4";
+            compare(form, stores, sizeof(stores) - 1, kernels[i]);
+        }
+    }
+}
+
+static void code_changes_its_page(Guest *g)
+{
+    kernel(g);
+    for (uint32_t page = 0x50000; page <= 0x60000; page += 0x10000) {
+        PUT(g, page, "\x81\xc2\x00\x00\x00\x00\xc3"); /* add edx, page; ret */
+        guest_write32(g, page + 2, page);
+    }
+    /* xor dword [TABLE+0x50*4], 0x30000; invlpg [0x50000]; iret: 0x50000 or 0x60000 */
+    PUT(g, USER_GATE_CODE,
+        "\x81\x35\x40\x11\x3f\x00\x00\x00\x03\x00\x0f\x01\x3d\x00\x00\x05\x00\xcf");
+}
+
+static void test_user_code_is_remapped(void **state)
+{
+    (void)state;
+    /* mov ecx, 20; l: call 0x50000; mov eax, 0x50000; call eax; int 0x41; loop l; hlt */
+    BOTH_WITH("\xb9\x14\x00\x00\x00\xe8\xf6\xff\x03\x00\xb8\x00\x00\x05\x00\xff\xd0\xcd\x41\xe2\xf0"
+              "\xf4",
+              code_changes_its_page);
+}
+
+static void interrupts_are_on(Guest *g)
+{
+    interrupt_waits(g);
+    cpu_set_eflags(g->cpu, FL_IF);
+}
+
+static void test_user_code_is_interrupted(void **state)
+{
+    (void)state;
+    BOTH_WITH("\x90\x40\xeb\xfd", interrupts_are_on); /* nop; l: inc eax; jmp l */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -301,6 +478,9 @@ int main(void)
         cmocka_unit_test(test_stack_instructions),
         cmocka_unit_test(test_paging_changes_are_seen),
         cmocka_unit_test(test_interrupts_behind_sti_and_popf),
+        cmocka_unit_test(test_user_pages_change),
+        cmocka_unit_test(test_user_code_is_remapped),
+        cmocka_unit_test(test_user_code_is_interrupted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
