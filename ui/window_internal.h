@@ -56,9 +56,11 @@ struct Window {
     ScalingMode scaling;
     bool scanlines;
     bool full_screen, redraw, ended;
+    bool settling; /* drawn again and again, see SETTLE_MS */
     SDL_Rect before;           /* the window before full screen, where no window manager keeps it */
     int set_width, set_height; /* the size we gave the window; another one is the user's choice */
     Uint32 changed_at;         /* SDL ticks when the picture last changed */
+    Uint32 resized_at;         /* SDL ticks when the window last got a new size or came to light */
     Uint32 event_type;
     pthread_t waiter; /* waits for the machine's end */
     bool waiting;

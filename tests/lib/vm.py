@@ -188,6 +188,11 @@ class Vm:
         """Waits until the program has ended; returns its exit status."""
         return self.process.wait(timeout)
 
+    def ends_well(self, timeout=30):
+        """Waits until the program has ended, which must be with status 0."""
+        status = self.wait(timeout)
+        assert status == 0, f'the program ended with status {status}: {self.log()}'
+
     def quit(self, timeout=30):
         """Ends the machine in good order; returns the exit status."""
         self.qmp('quit')

@@ -138,7 +138,7 @@ def host_keys_command_the_machine():
         for key in ('key 13', 'key e4', 'key 05', 'key 0b'):
             assert key not in vm.screen(), 'the guest got keys that are commands'
         vm.host('q')
-        assert vm.wait() == 0
+        vm.ends_well()
 
 
 def screenshot_has_the_guests_pixels():
@@ -196,7 +196,7 @@ def closing_the_window_ends_the_program():
         raise tap.Skip('this xdotool cannot close windows politely')
     with Shown() as vm:
         vm.x('windowquit', vm.window)
-        assert vm.wait() == 0
+        vm.ends_well()
 
 
 def idle_window_costs_next_to_nothing():
