@@ -23,6 +23,9 @@ enum {
     HDR_HEAP_END = 0x224,
     HDR_CMD_LINE_PTR = 0x228,
     HDR_INITRD_MAX = 0x22c,
+    HDR_SETUP_DATA = 0x250, /* u64: the first of a list */
+    SETUP_DATA_HEADER = 16, /* u64 next, u32 type, u32 length */
+    SETUP_RNG_SEED = 9,
     OLD_CMDLINE_MAGIC = 0x20,  /* kernels before 2.02 look for 0xa33f here ... */
     OLD_CMDLINE_OFFSET = 0x22, /* ... and for the command line's offset here */
     LOADED_HIGH = 0x01,
@@ -111,6 +114,27 @@ static bool place_initrd(Kernel *k, const char *path, uint8_t *setup, unsigned v
     return true;
 }
 
+/* A seed for the kernel's random numbers stands behind the command line ("Setup data", type
+ * SETUP_RNG_SEED): without one, the first program that asks for random numbers waits for a second
+ * until the kernel has gathered enough. */
+static bool add_seed(Kernel *k, uint8_t *setup, Err *err)
+{
+    size_t at = (k->cmdline.size + 15) & ~(size_t)15, size = at + SETUP_DATA_HEADER + KERNEL_SEED;
+    uint8_t *data = realloc(k->cmdline.data, size);
+    if (!data) {
+        return err_set(err, "out of memory");
+    }
+    memset(data + k->cmdline.size, 0, size - k->cmdline.size);
+    bytes_put_le32(data + at + 8, SETUP_RNG_SEED);
+    bytes_put_le32(data + at + 12, KERNEL_SEED);
+    bytes_put_le32(setup + HDR_SETUP_DATA, k->cmdline.address + (uint32_t)at);
+    bytes_put_le32(setup + HDR_SETUP_DATA + 4, 0);
+    k->cmdline.data = data;
+    k->cmdline.size = size;
+    k->seed_at = at + SETUP_DATA_HEADER;
+    return true;
+}
+
 static bool load_linux(Kernel *k, const char *path, const uint8_t *data, size_t size,
                        const char *initrd, const char *append, uint32_t ram_mib, Err *err)
 {
@@ -163,6 +187,9 @@ static bool load_linux(Kernel *k, const char *path, const uint8_t *data, size_t 
         setup[HDR_HEAP_END + 1] = (uint8_t)(heap_end >> 8);
     }
     apply_video_mode(setup, append);
+    if (version >= 0x209 && modern && !add_seed(k, setup, err)) {
+        return false;
+    }
     return !initrd || place_initrd(k, initrd, setup, version, (uint64_t)image_address + image_size,
                                    ram_mib, err);
 }

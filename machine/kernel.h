@@ -12,6 +12,8 @@
 
 #include "machine/core/err.h"
 
+enum { KERNEL_SEED = 32 }; /* bytes */
+
 typedef struct KernelPart {
     uint8_t *data; /* owned */
     size_t size;
@@ -23,8 +25,10 @@ typedef struct Kernel {
     uint32_t entry;     /* Multiboot */
     KernelPart setup;   /* Linux: the real-mode part, header filled */
     KernelPart image;   /* the protected-mode part, or the ELF segments in one piece */
-    KernelPart cmdline; /* Linux */
-    KernelPart initrd;  /* Linux; Multiboot: information structure, strings, modules */
+    KernelPart cmdline; /* Linux; behind it, from protocol 2.09 on, what setup_data points at */
+    size_t seed_at;    /* offset in cmdline of KERNEL_SEED bytes for the guest's random numbers, all
+                          zero here; 0: this kernel takes none */
+    KernelPart initrd; /* Linux; Multiboot: information structure, strings, modules */
 } Kernel;
 
 /* Reads files and lays them out for `ram_mib` of memory. initrd and append may be NULL; for

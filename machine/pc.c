@@ -72,6 +72,7 @@ struct Pc {
     Mixer *mixer;
     NetHost *net;
     Drives drives;
+    PcSeed seed;
 };
 
 /* --- wires that need a word of translation --- */
@@ -395,7 +396,7 @@ bool pc_build(Pc *pc, Board *b, const MachineConfig *c, const PcHost *host, Err 
     }
 
     /* What the firmware is told. */
-    if (!pc_fw_items(fw_cfg_new(b, "fw_cfg"), c, err)) {
+    if (!pc_fw_items(fw_cfg_new(b, "fw_cfg"), c, &pc->seed, err)) {
         return false;
     }
     set_up_cmos(pc, c);
@@ -424,6 +425,7 @@ void pc_free(Pc *pc)
         pc_unplug(pc);
         screen_free(pc->screen);
         mixer_free(pc->mixer);
+        free(pc->seed.data);
         free(pc);
     }
 }

@@ -5,8 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "machine/core/bytes.h"
 #include "machine/firmware.h"
 #include "machine/host/file.h"
+#include "machine/host/host_random.h"
 #include "machine/kernel.h"
 
 enum { OPTION_ROM_LIMIT = 256 << 10, IRQ0_OVERRIDE = FW_CFG_ARCH + 2, BOOT_ORDER_ROOM = 1024 };
@@ -31,7 +33,32 @@ static bool add_part(FwCfg *f, const KernelPart *part, uint16_t address, uint16_
            (part->size == 0 || fw_cfg_add(f, data, part->data, part->size, err));
 }
 
-static bool add_kernel(FwCfg *f, const MachineConfig *c, const char **rom, Err *err)
+static void read_seeded(void *self, uint32_t offset, void *data, size_t length)
+{
+    const PcSeed *seed = self;
+    if (offset == 0 && !seed->fixed && !host_random(seed->data + seed->at, KERNEL_SEED)) {
+        bytes_put_le32(seed->data + seed->at - 4, 0); /* its length */
+    }
+    memcpy(data, seed->data + offset, length);
+}
+
+static bool add_cmdline(FwCfg *f, const MachineConfig *c, Kernel *k, PcSeed *seed, Err *err)
+{
+    if (!k->seed_at) {
+        return add_part(f, &k->cmdline, FW_CFG_CMDLINE_ADDR, FW_CFG_CMDLINE_SIZE,
+                        FW_CFG_CMDLINE_DATA, err);
+    }
+    *seed = (PcSeed){k->cmdline.data, k->seed_at, c->icount_shift >= 0};
+    k->cmdline.data = NULL;
+    for (unsigned i = 0; i < KERNEL_SEED; i++) {
+        seed->data[seed->at + i] = (uint8_t)(i * 0x9d + 0x35);
+    }
+    return fw_cfg_add_u32(f, FW_CFG_CMDLINE_ADDR, k->cmdline.address, err) &&
+           fw_cfg_add_u32(f, FW_CFG_CMDLINE_SIZE, (uint32_t)k->cmdline.size, err) &&
+           fw_cfg_add_source(f, FW_CFG_CMDLINE_DATA, k->cmdline.size, read_seeded, seed, err);
+}
+
+static bool add_kernel(FwCfg *f, const MachineConfig *c, PcSeed *seed, const char **rom, Err *err)
 {
     Kernel k;
     if (!kernel_load(&k, c->kernel, c->initrd, c->append, c->ram_mib, err)) {
@@ -40,8 +67,7 @@ static bool add_kernel(FwCfg *f, const MachineConfig *c, const char **rom, Err *
     bool ok =
         add_part(f, &k.image, FW_CFG_KERNEL_ADDR, FW_CFG_KERNEL_SIZE, FW_CFG_KERNEL_DATA, err) &&
         add_part(f, &k.initrd, FW_CFG_INITRD_ADDR, FW_CFG_INITRD_SIZE, FW_CFG_INITRD_DATA, err) &&
-        add_part(f, &k.cmdline, FW_CFG_CMDLINE_ADDR, FW_CFG_CMDLINE_SIZE, FW_CFG_CMDLINE_DATA,
-                 err) &&
+        add_cmdline(f, c, &k, seed, err) &&
         add_part(f, &k.setup, FW_CFG_SETUP_ADDR, FW_CFG_SETUP_SIZE, FW_CFG_SETUP_DATA, err) &&
         fw_cfg_add_u32(f, FW_CFG_KERNEL_ENTRY, k.entry, err);
     if (ok && k.multiboot) {
@@ -81,7 +107,7 @@ static bool add_user_roms(FwCfg *f, const MachineConfig *c, Err *err)
  * soft-off is offered: nothing here keeps memory through S3. */
 static const uint8_t system_states[6] = {0x80, 0, 0, 0x01, 0x02, 0x80};
 
-bool pc_fw_items(FwCfg *f, const MachineConfig *c, Err *err)
+bool pc_fw_items(FwCfg *f, const MachineConfig *c, PcSeed *seed, Err *err)
 {
     const char *kernel_rom = NULL;
     bool ok = fw_cfg_add_u64(f, FW_CFG_RAM_SIZE, (uint64_t)c->ram_mib << 20, err) &&
@@ -93,7 +119,7 @@ bool pc_fw_items(FwCfg *f, const MachineConfig *c, Err *err)
               fw_cfg_add_file(f, "etc/system-states", system_states, sizeof(system_states), err) &&
               add_user_roms(f, c, err);
     if (ok && c->kernel) {
-        ok = add_kernel(f, c, &kernel_rom, err);
+        ok = add_kernel(f, c, seed, &kernel_rom, err);
     }
     if (ok && kernel_rom) {
         char order[BOOT_ORDER_ROOM];

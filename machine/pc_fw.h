@@ -5,7 +5,16 @@
 #include "chipset/fw_cfg.h"
 #include "machine/machine.h"
 
+/* A kernel's command line, and behind it a seed that is new at each reading (at each start of the
+ * guest, that is) or, in deterministic mode, always the same. */
+typedef struct PcSeed {
+    uint8_t *data; /* owned; NULL: none */
+    size_t at;     /* of the seed */
+    bool fixed;
+} PcSeed;
+
 /* Memory, boot order and menu, option ROMs, and the kernel of -kernel. */
-bool pc_fw_items(FwCfg *f, const MachineConfig *config, Err *err);
+/* `seed` lives as long as the device. */
+bool pc_fw_items(FwCfg *f, const MachineConfig *config, PcSeed *seed, Err *err);
 
 #endif

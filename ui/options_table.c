@@ -66,7 +66,8 @@ const OptionDef option_table[] = {
 
     HEADING("Start"),
     OPTION("boot", "[order=]LETTERS[,once=LETTERS][,menu=on]", boot, "a floppy, c disk, d CD, n network; menu: asks"),
-    STORE("kernel", "FILE", MACHINE(kernel), "Linux or Multiboot kernel, started directly"),
+    STORE("kernel", "FILE", MACHINE(kernel), "Linux or Multiboot kernel, started directly; Linux is given a seed for its\n"
+          "random numbers, with -icount always the same"),
     STORE("initrd", "FILE", MACHINE(initrd), "initial RAM disk; Multiboot modules, parted by commas"),
     STORE("append", "TEXT", MACHINE(append), "the kernel's command line"),
     STORE("resume", "NAME|FILE", UI(resume), "goes on from a snapshot: a name, or a .vsnap file (also -loadvm)"),
