@@ -19,8 +19,10 @@ enum { LENGTH = 2, PCAP_ETHERNET = 1, NS_PER_MS = 1000000 };
 static void wake(NetHost *host)
 {
     uint64_t one = 1;
-    ssize_t n = write(host->wake_fd, &one, sizeof(one));
-    (void)n; /* full means it is awake already */
+    if (!atomic_exchange(&host->waking, true)) {
+        ssize_t n = write(host->wake_fd, &one, sizeof(one));
+        (void)n; /* full means it is awake already */
+    }
 }
 
 /* ---- frames in a buffer, each behind its length ---- */
@@ -105,42 +107,7 @@ static void deliver(void *self, const void *data, size_t size)
     pump(b);
 }
 
-static void port_send(void *backend, const uint8_t *frame, size_t size)
-{
-    NetBackend *b = backend;
-    if (size < 14 || size > NET_MAX_FRAME) {
-        return;
-    }
-    pthread_mutex_lock(&b->host->lock);
-    bool was_empty = b->out.count == 0;
-    bool put = bytes_put(&b->out, NET_OUT_ROOM, frame, size);
-    bool first_loss = !put && !b->dropped;
-    b->dropped |= !put;
-    pthread_mutex_unlock(&b->host->lock);
-    if (was_empty) {
-        wake(b->host);
-    }
-    if (first_loss) {
-        log_info("%s: the machine sends faster than the host takes; frames are lost", b->id);
-    }
-}
-
-static void port_attach(void *backend, const NetSink *sink)
-{
-    NetBackend *b = backend;
-    b->sink = *sink;
-    b->attached = true;
-    pump(b);
-}
-
-static void port_ready(void *backend)
-{
-    pump(backend);
-}
-
-static const NetOps port_ops = {.send = port_send, .attach = port_attach, .ready = port_ready};
-
-/* ---- I/O thread ---- */
+/* ---- who holds host->work ---- */
 
 static void put_le(FILE *file, uint32_t value, unsigned bytes)
 {
@@ -254,10 +221,75 @@ static void send_waiting(NetBackend *b)
     size_t size;
     for (const uint8_t *frame; (frame = bytes_first(&b->sending, &size)) != NULL;) {
         dump(b, frame, size);
-        b->kind->send(b, frame, size);
+        b->kind->send(b, frame, size, true);
         bytes_drop(&b->sending, size);
     }
 }
+
+/* ---- the card's calls, on the machine's thread ---- */
+
+/* Without a change of threads, where nothing stands in the way: what a frame brings about (the
+ * user network's acknowledgement, say) is back at once. False: the I/O thread must do it. */
+static bool send_now(NetBackend *b, const uint8_t *frame, size_t size)
+{
+    NetHost *h = b->host;
+    if (pthread_mutex_trylock(&h->work) != 0) {
+        return false;
+    }
+    pthread_mutex_lock(&h->lock);
+    bool first = b->out.count == 0; /* no frame overtakes another */
+    pthread_mutex_unlock(&h->lock);
+    NetSent sent = first ? b->kind->send(b, frame, size, false) : NET_LATER;
+    if (sent != NET_LATER) {
+        dump(b, frame, size);
+        post_backlog(b);
+    }
+    pthread_mutex_unlock(&h->work);
+    if (sent == NET_WATCH) {
+        wake(h);
+    }
+    return sent != NET_LATER;
+}
+
+static void port_send(void *backend, const uint8_t *frame, size_t size)
+{
+    NetBackend *b = backend;
+    if (size < 14 || size > NET_MAX_FRAME) {
+        return;
+    }
+    if (send_now(b, frame, size)) {
+        return;
+    }
+    pthread_mutex_lock(&b->host->lock);
+    bool was_empty = b->out.count == 0;
+    bool put = bytes_put(&b->out, NET_OUT_ROOM, frame, size);
+    bool first_loss = !put && !b->dropped;
+    b->dropped |= !put;
+    pthread_mutex_unlock(&b->host->lock);
+    if (was_empty) {
+        wake(b->host);
+    }
+    if (first_loss) {
+        log_info("%s: the machine sends faster than the host takes; frames are lost", b->id);
+    }
+}
+
+static void port_attach(void *backend, const NetSink *sink)
+{
+    NetBackend *b = backend;
+    b->sink = *sink;
+    b->attached = true;
+    pump(b);
+}
+
+static void port_ready(void *backend)
+{
+    pump(backend);
+}
+
+static const NetOps port_ops = {.send = port_send, .attach = port_attach, .ready = port_ready};
+
+/* ---- the I/O thread's loop ---- */
 
 int net_poll_add(NetBackend *b, int fd, short events)
 {
@@ -277,12 +309,14 @@ short net_poll_result(const NetBackend *b, int index)
 static void one_round(NetHost *h)
 {
     uint32_t timeout = NET_IDLE_MS;
+    pthread_mutex_lock(&h->work);
     h->fds[0] = (struct pollfd){.fd = h->wake_fd, .events = POLLIN};
     h->fd_count = 1;
     for (unsigned i = 0; i < h->count; i++) {
         watch_stuck(h->backend[i], &timeout);
         h->backend[i]->kind->fill(h->backend[i], &timeout);
     }
+    pthread_mutex_unlock(&h->work);
     if (poll(h->fds, h->fd_count, (int)(timeout < NET_IDLE_MS ? timeout : NET_IDLE_MS)) < 0) {
         for (unsigned i = 0; i < h->fd_count; i++) {
             h->fds[i].revents = 0;
@@ -292,7 +326,9 @@ static void one_round(NetHost *h)
         uint64_t ignored;
         ssize_t n = read(h->wake_fd, &ignored, sizeof(ignored));
         (void)n;
+        atomic_store(&h->waking, false); /* who wakes us before this is heard in this round */
     }
+    pthread_mutex_lock(&h->work);
     for (unsigned i = 0; i < h->count; i++) {
         NetBackend *b = h->backend[i];
         b->kind->polled(b);
@@ -302,6 +338,7 @@ static void one_round(NetHost *h)
             fflush(b->dump);
         }
     }
+    pthread_mutex_unlock(&h->work);
 }
 
 static void *net_thread(void *self)
@@ -471,6 +508,7 @@ NetHost *net_host_new(EventQueue *events)
     h->queue = events;
     h->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     pthread_mutex_init(&h->lock, NULL);
+    pthread_mutex_init(&h->work, NULL);
     if (h->wake_fd < 0) {
         net_host_free(h);
         return NULL;
@@ -511,5 +549,6 @@ void net_host_free(NetHost *host)
         close(host->wake_fd);
     }
     pthread_mutex_destroy(&host->lock);
+    pthread_mutex_destroy(&host->work);
     free(host);
 }

@@ -1,12 +1,15 @@
 /* Between net_host.c (the thread and its buffers) and the kinds of network.
  *
- * All calls of a NetKind come on the I/O thread, once it runs; close after it has ended.
+ * All calls of a NetKind are made with host->work held: by the I/O thread or, for send, by the
+ * machine's thread when the I/O thread has nothing to do. close comes after the I/O thread has
+ * ended.
  */
 #ifndef MACHINE_HOST_NET_HOST_INTERNAL_H
 #define MACHINE_HOST_NET_HOST_INTERNAL_H
 
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/socket.h>
 
@@ -25,10 +28,18 @@ enum {
 
 typedef struct NetBackend NetBackend;
 
+/* What became of a frame from the machine. */
+typedef enum NetSent {
+    NET_SENT,  /* or lost, as on a wire */
+    NET_WATCH, /* sent; the I/O thread must look at the file descriptors again */
+    NET_LATER, /* it would have had to wait */
+} NetSent;
+
 /* What one kind of network does. */
 typedef struct NetKind {
-    /* A frame from the machine. */
-    void (*send)(NetBackend *b, const uint8_t *frame, size_t size);
+    /* A frame from the machine. may_wait: a few ms, on the I/O thread; else it answers NET_LATER.
+     */
+    NetSent (*send)(NetBackend *b, const uint8_t *frame, size_t size, bool may_wait);
     /* Adds file descriptors with net_poll_add and lowers *timeout_ms if need be. */
     void (*fill)(NetBackend *b, uint32_t *timeout_ms);
     /* Looks at what net_poll_result says of them. */
@@ -60,7 +71,7 @@ struct NetBackend {
     bool throttled;   /* the I/O thread waits for in_flight to fall */
     bool dropped;     /* some frame was lost for want of room; said once */
 
-    /* I/O thread */
+    /* under host->work */
     NetBytes sending;     /* changes places with `out` */
     NetBytes backlog;     /* of NET_BACKLOG bytes */
     bool backlog_full;    /* said once */
@@ -75,8 +86,10 @@ struct NetHost {
     pthread_t thread;
     bool started;
     pthread_mutex_t lock;
+    pthread_mutex_t work; /* held by who works on the networks; taken before lock */
     int wake_fd;
-    bool quit; /* under lock */
+    atomic_bool waking; /* wake_fd has been written and not yet read */
+    bool quit;          /* under lock */
     NetBackend *backend[NET_MAX_BACKENDS];
     unsigned count;
     struct pollfd fds[NET_FDS]; /* I/O thread */
@@ -86,7 +99,7 @@ struct NetHost {
 /* A new back end without a kind; NULL with err set. */
 NetBackend *net_backend_new(NetHost *host, const char *id, const char *option, const NetKind *kind,
                             void *state, Err *err);
-/* I/O thread: a frame for the machine; dropped when the backlog is full. */
+/* With host->work held: a frame for the machine; dropped when the backlog is full. */
 void net_in(NetBackend *b, const uint8_t *frame, size_t size);
 /* I/O thread: whether a kind that can leave frames where they are should take more. */
 bool net_in_room(const NetBackend *b);

@@ -1,7 +1,7 @@
 /* The user network: libslirp answers as a router with DHCP, DNS and TFTP, and opens the host's own
  * sockets for what the guest connects to.
  *
- * libslirp is not thread-safe; all of it runs on the I/O thread.
+ * libslirp is not thread-safe: host->work is held around all calls.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -153,7 +153,7 @@ static void forward_close(GuestForward *f)
     if (f->fd >= 0) {
         close(f->fd);
     }
-    f->fd = -1;
+    f->fd = f->index = -1;
     f->connecting = false;
     f->out_at = f->out_count = 0;
 }
@@ -255,10 +255,12 @@ static void forward_fill(UserNet *n, GuestForward *f)
 
 /* ---- the network ---- */
 
-static void user_send(NetBackend *b, const uint8_t *frame, size_t size)
+static NetSent user_send(NetBackend *b, const uint8_t *frame, size_t size, bool may_wait)
 {
     UserNet *n = b->state;
+    (void)may_wait;
     slirp_input(n->slirp, frame, (int)size);
+    return NET_WATCH; /* it may have opened sockets and set timers */
 }
 
 static void user_fill(NetBackend *b, uint32_t *timeout_ms)

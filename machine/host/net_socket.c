@@ -55,7 +55,7 @@ static void hang_up(StreamNet *s)
     if (s->fd >= 0) {
         close(s->fd);
     }
-    s->fd = -1;
+    s->fd = s->index = -1;
     s->connecting = false;
     s->in_count = s->skip = s->out_at = s->out_count = 0;
     s->retry_ms = now_ms() + RETRY_MS;
@@ -100,22 +100,27 @@ static void flush(StreamNet *s)
     s->out_at = 0;
 }
 
-static void stream_send(NetBackend *b, const uint8_t *frame, size_t size)
+static NetSent stream_send(NetBackend *b, const uint8_t *frame, size_t size, bool may_wait)
 {
     StreamNet *s = b->state;
+    (void)may_wait;
     if (s->fd < 0 || s->connecting || s->out_count + HEADER + size > OUT_ROOM) {
-        return; /* nobody there, or a peer that does not read: lost, as on a wire */
+        return NET_SENT; /* nobody there, or a peer that does not read: lost, as on a wire */
     }
     if (s->out_at + s->out_count + HEADER + size > OUT_ROOM) {
         memmove(s->out, s->out + s->out_at, s->out_count);
         s->out_at = 0;
     }
+    bool watched = s->out_count != 0;
     uint32_t length = htonl((uint32_t)size);
     uint8_t *end = s->out + s->out_at + s->out_count;
     memcpy(end, &length, HEADER);
     memcpy(end + HEADER, frame, size);
     s->out_count += HEADER + size;
-    flush(s);
+    if (!watched) {
+        flush(s);
+    }
+    return !watched && (s->out_count || s->fd < 0) ? NET_WATCH : NET_SENT;
 }
 
 /* Takes whole frames out of what came in. False: the peer does not speak this format. */
@@ -314,7 +319,7 @@ typedef struct DgramNet {
     bool deaf;                             /* the receiver did not read in time */
 } DgramNet;
 
-static void dgram_send(NetBackend *b, const uint8_t *frame, size_t size)
+static NetSent dgram_send(NetBackend *b, const uint8_t *frame, size_t size, bool may_wait)
 {
     DgramNet *d = b->state;
     memcpy(d->own, frame + 6, sizeof(d->own));
@@ -323,16 +328,20 @@ static void dgram_send(NetBackend *b, const uint8_t *frame, size_t size)
                            (struct sockaddr *)&d->remote, d->remote_length);
         if (n >= 0 || errno != EAGAIN) {
             d->deaf = false;
-            return; /* what failed is lost, as on a wire */
+            break; /* what failed is lost, as on a wire */
         }
         /* The few datagrams that a local socket holds are less than a machine sends at once. A
          * receiver that does not read at all is waited for only once. */
-        if (d->deaf || waited == WAITS) {
+        if (d->deaf || (may_wait && waited == WAITS)) {
             d->deaf = true;
-            return;
+            break;
+        }
+        if (!may_wait) {
+            return NET_LATER;
         }
         poll(NULL, 0, 1);
     }
+    return NET_SENT;
 }
 
 static void dgram_fill(NetBackend *b, uint32_t *timeout_ms)

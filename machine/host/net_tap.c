@@ -19,11 +19,13 @@ typedef struct TapNet {
     int fd, index;
 } TapNet;
 
-static void tap_send(NetBackend *b, const uint8_t *frame, size_t size)
+static NetSent tap_send(NetBackend *b, const uint8_t *frame, size_t size, bool may_wait)
 {
     TapNet *t = b->state;
     ssize_t n = write(t->fd, frame, size); /* what does not go now is lost, as on a wire */
     (void)n;
+    (void)may_wait;
+    return NET_SENT;
 }
 
 static void tap_fill(NetBackend *b, uint32_t *timeout_ms)

@@ -1,0 +1,122 @@
+#!/usr/bin/env python3
+"""TCP throughput of each network card in vitrine and in QEMU, turn about, the same Debian guest; prints MB/s, medians and ratios.
+
+usage: net.py [--vitrine PATH] [--engine translator] [--rounds N] [--megabytes N] [--cards ne,ne2k-pci,pcnet32]
+
+The far end is a server on the host's loopback, reached through the user network. The time runs from the first byte to the
+last one; noise of the machine is in it: compare ratios of one run, not figures of different runs.
+"""
+import argparse
+import os
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, '..', 'guests'))
+import debian  # noqa: E402
+from linux import Console  # noqa: E402
+
+CARDS = {  # vitrine's and QEMU's device, how the guest loads its driver
+    'ne': ('ne2k_isa', 'ne2k_isa,iobase=0x300,irq=10', 'insmod /modules/ne.ko io=0x300 irq=10'),
+    'ne2k-pci': ('ne2k_pci', 'ne2k_pci', 'insmod /modules/ne2k-pci.ko'),
+    'pcnet32': ('pcnet', 'pcnet', 'insmod /modules/pcnet32.ko'),
+}
+BLOCK = b'0123456789abcdef' * 65536
+
+
+class Transfer(threading.Thread):
+    """One connection on the loopback; `seconds` from its first byte to its last."""
+
+    def __init__(self, total, to_guest):
+        super().__init__(daemon=True)
+        self.listener = socket.create_server(('127.0.0.1', 0))
+        self.port, self.total, self.to_guest, self.seconds = self.listener.getsockname()[1], total, to_guest, None
+        self.start()
+
+    def run(self):
+        connection = self.listener.accept()[0]
+        self.listener.close()
+        with connection:
+            start = time.monotonic()
+            left = self.total
+            if self.to_guest:
+                while left > 0:
+                    left -= connection.send(BLOCK[:min(left, len(BLOCK))])
+                connection.shutdown(socket.SHUT_WR)
+                connection.recv(1)  # the guest closes when it has all
+            else:
+                while True:
+                    data = connection.recv(1 << 20)
+                    if not data:
+                        break
+                    left -= len(data)
+                assert left == 0, f'{left} bytes are missing'
+            self.seconds = time.monotonic() - start
+
+
+def measure(command, load, megabytes, folder, limit):
+    """{'to': MB/s, 'from': MB/s} of one boot."""
+    serial = os.path.join(folder, 'serial')
+    process = subprocess.Popen([*command, '-serial', f'unix:{serial},server=on,wait=off'], stdin=subprocess.DEVNULL,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        for _ in range(200):
+            if os.path.exists(serial):
+                break
+            time.sleep(0.05)
+        shell = Console(serial)
+        shell.wait(debian.SHELL_READY, limit)
+        shell.run(f'{load}; ip link set eth0 up; ip addr add 10.0.2.15/24 dev eth0; ping -c 1 -W 5 10.0.2.2 >/dev/null', limit)
+        rates = {}
+        for name, text in (('to', 'nc 10.0.2.2 {} </dev/null >/dev/null'), ('from', 'head -c {} /dev/zero | nc 10.0.2.2 {}')):
+            transfer = Transfer(megabytes << 20, name == 'to')
+            shell.run(text.format(*(() if name == 'to' else (megabytes << 20,)), transfer.port), limit)
+            transfer.join(limit)
+            rates[name] = megabytes / transfer.seconds
+        return rates
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(10)
+        if os.path.exists(serial):
+            os.unlink(serial)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--vitrine', default='./vitrine')
+    parser.add_argument('--engine', default='translator')
+    parser.add_argument('--rounds', type=int, default=3)
+    parser.add_argument('--megabytes', type=int, default=64)
+    parser.add_argument('--cards', default=','.join(CARDS))
+    parser.add_argument('--limit', type=float, default=300)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        ramdisk = debian.initrd(os.path.join(folder, 'initrd.gz'), modules=[], there=list(CARDS))
+        boot = ['-m', '128', '-display', 'none', '-no-reboot', '-netdev', 'user,id=n0', '-kernel', debian.linux(), '-initrd', ramdisk,
+                '-append', 'console=ttyS0,115200 panic=-1 quiet']
+        systems = {'vitrine': [os.path.abspath(args.vitrine), 'run', '-accel', args.engine, '-cpu', 'pentium3', *boot]}
+        if shutil.which('qemu-system-i386'):
+            systems['qemu'] = ['qemu-system-i386', '-accel', 'tcg', '-cpu', 'pentium3', '-M', 'pc', '-nodefaults', *boot]
+        print('| card, direction | ' + ' | '.join(f'{name} MB/s' for name in systems) + ' | ratio |')
+        print('|---|' + '---:|' * (len(systems) + 1))
+        for card in args.cards.split(','):
+            ours, theirs, load = CARDS[card]
+            taken = {name: [] for name in systems}
+            for _ in range(args.rounds):
+                for name, command in systems.items():
+                    device = (theirs if name == 'qemu' else ours) + ',netdev=n0'
+                    taken[name].append(measure([*command, '-device', device], load, args.megabytes, folder, args.limit))
+            for way in ('to', 'from'):
+                median = {name: statistics.median(rates[way] for rates in runs) for name, runs in taken.items()}
+                ratio = f'{median["vitrine"] / median["qemu"]:.2f}' if 'qemu' in median else '-'
+                print(f'| {card}, {way} the guest | ' + ' | '.join(f'{median[name]:.1f}' for name in systems) + f' | {ratio} |', flush=True)
+
+
+main()
