@@ -143,6 +143,9 @@ void emit_store_imm(Code *c, unsigned base, int32_t disp, uint32_t value)
 
 void emit_mov(Code *c, unsigned to, unsigned from, unsigned bytes)
 {
+    if (bytes == 2) {
+        emit8(c, 0x66);
+    }
     rex(c, bytes == 8, from, 0, to);
     emit8(c, 0x89);
     emit8(c, 0xc0 | (from & 7) << 3 | (to & 7));
@@ -178,4 +181,37 @@ void emit_jump_reg(Code *c, unsigned reg)
     rex(c, 0, 0, 0, reg);
     emit8(c, 0xff);
     emit8(c, 0xe0 | (reg & 7));
+}
+
+void emit_rorx(Code *c, unsigned to, unsigned from, unsigned count)
+{
+    emit8(c, 0xc4);
+    emit8(c, (to < R8 ? 0x80u : 0) | 0x40 | (from < R8 ? 0x20u : 0) | 3);
+    emit8(c, 0x7b);
+    emit8(c, 0xf0);
+    emit8(c, 0xc0 | (to & 7) << 3 | (from & 7));
+    emit8(c, count);
+}
+
+void emit_load_zero(Code *c, unsigned reg, unsigned base, int32_t disp, unsigned bytes)
+{
+    rex(c, 0, reg, 0, base);
+    emit8(c, 0x0f);
+    emit8(c, bytes == 1 ? 0xb6 : 0xb7);
+    memory(c, reg, base, disp);
+}
+
+void emit_zero_extend(Code *c, unsigned to, unsigned from)
+{
+    rex(c, 0, to, 0, from);
+    emit8(c, 0x0f);
+    emit8(c, 0xb7);
+    emit8(c, 0xc0 | (to & 7) << 3 | (from & 7));
+}
+
+void emit_not(Code *c, unsigned reg)
+{
+    rex(c, 1, 0, 0, reg);
+    emit8(c, 0xf7);
+    emit8(c, 0xd0 | (reg & 7));
 }

@@ -61,7 +61,7 @@ void emit_load(Code *c, unsigned reg, unsigned base, int32_t disp, unsigned byte
 void emit_store(Code *c, unsigned reg, unsigned base, int32_t disp, unsigned bytes);
 /* mov dword [base + disp], imm32 */
 void emit_store_imm(Code *c, unsigned base, int32_t disp, uint32_t value);
-/* mov r64, r64 and mov r32, r32 */
+/* mov to, from; bytes 2 (the upper part stays), 4 or 8 */
 void emit_mov(Code *c, unsigned to, unsigned from, unsigned bytes);
 /* lea to, [base + disp]; bytes 4 or 8 is the width of the result */
 void emit_lea(Code *c, unsigned to, unsigned base, int32_t disp, unsigned bytes);
@@ -70,6 +70,14 @@ void emit_lea_index(Code *c, unsigned to, unsigned base, unsigned index, unsigne
                     int32_t disp, unsigned bytes);
 /* lea reg, [rip + (place - behind it)] */
 void emit_lea_code(Code *c, unsigned reg, const uint8_t *place);
+/* rorx to, from, count (32 bits) */
+void emit_rorx(Code *c, unsigned to, unsigned from, unsigned count);
+/* movzx reg, byte or word [base + disp] */
+void emit_load_zero(Code *c, unsigned reg, unsigned base, int32_t disp, unsigned bytes);
+/* movzx to, from (16 bits) */
+void emit_zero_extend(Code *c, unsigned to, unsigned from);
+/* not reg (64 bits) */
+void emit_not(Code *c, unsigned reg);
 /* jmp reg */
 void emit_jump_reg(Code *c, unsigned reg);
 

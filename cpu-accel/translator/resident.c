@@ -10,7 +10,7 @@
  */
 #include <string.h>
 
-#include "cpu-accel/translator/translator.h"
+#include "cpu-accel/translator/select.h"
 #include "cpu-accel/x86/control.h"
 #include "cpu-accel/x86/fpu.h"
 #include "cpu-accel/x86/ops.h"
@@ -141,30 +141,50 @@ static Outcome settled(Cpu *cpu, const Insn *in)
 /* And translated code is left when what follows is of another mode. */
 static Outcome watched(Cpu *cpu, const Insn *in)
 {
-    resident_settle(cpu->flushed.self);
-    int before = mode_of(cpu);
+    Translator *t = cpu->flushed.self;
+    resident_settle(t);
     Outcome outcome = plain_handler(in)(cpu, in);
-    if (mode_of(cpu) != before) {
+    int mode = mode_of(cpu);
+    if (mode != t->mode) {
         cpu->scratch[SCRATCH_LEAVE] = 1;
     }
+    limits_set(&t->limits, cpu, mode);
     return outcome;
 }
 
-/* STI and POPF stop the run loop for what may come of them; mostly nothing does. STI's shadow then
- * stays set, and counts only if control leaves right behind it (translator.c: end_shadow). */
+/* STI, POPF, OUT and loads of SS stop the run loop for what may come of them; mostly nothing does.
+ * A shadow then stays set, and counts only if control leaves right behind it (translator.c:
+ * end_shadow). */
 static Outcome quiet(Cpu *cpu, const Insn *in)
 {
     Translator *t = cpu->flushed.self;
-    int before = mode_of(cpu);
+    if (t->shadow_kept) { /* this is the instruction that it waited for */
+        t->shadow_kept = false;
+        cpu->shadow = 0;
+    }
     Outcome outcome = plain_handler(in)(cpu, in);
     if (outcome != X_STOP || atomic_load_explicit(&cpu->attention, memory_order_relaxed) ||
-        int_waiting(cpu) || debug_stepping(cpu) || mode_of(cpu) != before) {
+        int_waiting(cpu) || debug_stepping(cpu) || mode_of(cpu) != t->mode) {
         return outcome;
     }
-    t->shadow_kept = cpu->shadow != 0;
-    t->shadow_eip = cpu->eip;
+    if (cpu->shadow) {
+        t->shadow_kept = true;
+        t->shadow_eip = cpu->eip;
+    }
+    limits_set(&t->limits, cpu, t->mode);
     cpu->eip -= in->length;
     return X_NEXT;
+}
+
+static bool loads_ss(const Insn *in)
+{
+    return (in->op == OP_MOV_Sw_Ew && in->reg == SS) || in->op == OP_POP_SS || in->op == OP_LSS;
+}
+
+static bool is_out(const Insn *in)
+{
+    return in->op == OP_OUT_Ib_AL || in->op == OP_OUT_Ib_eAX || in->op == OP_OUT_DX_AL ||
+           in->op == OP_OUT_DX_eAX;
 }
 
 bool resident_goes_on(const Insn *in)
@@ -174,7 +194,7 @@ bool resident_goes_on(const Insn *in)
 
 InsnHandler resident_handler(const Insn *in, int mode)
 {
-    if (resident_goes_on(in)) {
+    if (resident_goes_on(in) || loads_ss(in) || is_out(in)) {
         return quiet;
     }
     if (in->op == OP_CLI) {

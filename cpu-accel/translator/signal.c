@@ -34,6 +34,27 @@ static void leave_to(ucontext_t *u, const uint8_t *stub, uint32_t eip)
     u->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)stub;
 }
 
+/* A repeated string instruction runs for as long as the guest likes. */
+static bool at_repeat(const uint8_t *host)
+{
+    if (host[0] == 0x66) {
+        host++;
+    }
+    return (host[0] == 0xf2 || host[0] == 0xf3) && host[1] >= 0xa4 && host[1] <= 0xaf;
+}
+
+/* A repeated string instruction stops: what it has done so far becomes the guest's. */
+static void settle_string(const Translator *t, ucontext_t *u, const Insn *in, int mode)
+{
+    greg_t *g = u->uc_mcontext.gregs;
+    HostString h = {(uint64_t)g[REG_RCX], (uint64_t)g[REG_RSI], (uint64_t)g[REG_RDI],
+                    (uint64_t)g[REG_R9],  (uint64_t)g[REG_R10], (uint64_t)g[REG_R11]};
+    string_settle(t->cpu, in, mode, &h);
+    g[REG_RCX] = (greg_t)h.cx;
+    g[REG_RSI] = (greg_t)h.si;
+    g[REG_RDI] = (greg_t)h.di;
+}
+
 /* Leaves at the instruction whose host code faulted. */
 static bool step_instead(Translator *t, ucontext_t *u, const uint8_t *host)
 {
@@ -47,6 +68,9 @@ static bool step_instead(Translator *t, ucontext_t *u, const uint8_t *host)
         eip += unit->insn[i].length;
     }
     resident_note_up_to(t->cpu, unit, insn);
+    if (at_repeat(host)) {
+        settle_string(t, u, &unit->insn[insn], unit->mode);
+    }
     leave_to(u, t->stub.step, eip);
     return true;
 }
@@ -114,15 +138,6 @@ static void on_fault(int number, siginfo_t *info, void *context)
         pass_on(number);
     }
     errno = saved_errno;
-}
-
-/* A repeated string instruction runs for as long as the guest likes. */
-static bool at_repeat(const uint8_t *host)
-{
-    if (host[0] == 0x66) {
-        host++;
-    }
-    return (host[0] == 0xf2 || host[0] == 0xf3) && host[1] >= 0xa4 && host[1] <= 0xaf;
 }
 
 static void on_alarm(int number, siginfo_t *info, void *context)

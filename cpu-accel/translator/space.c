@@ -53,20 +53,21 @@ Space *space_find(Translator *t, const Window *w, int mode)
 
 /* Functions lie at even places of their pages, so the page takes part (emit_indirect does the
  * same). */
-static unsigned slot(uint32_t eip)
+static unsigned slot(uint32_t linear)
 {
-    return (eip + (eip >> 12 | eip << 20)) & (JUMP_ENTRIES - 1);
+    return (linear + (linear >> 12 | linear << 20)) & (JUMP_ENTRIES - 1);
 }
 
-Unit *space_unit(const Space *s, uint32_t eip)
+Unit *space_unit(const Space *s, const Cpu *cpu)
 {
-    Unit *u = s->unit[slot(eip)];
-    return u && u->eip == eip ? u : NULL;
+    const SegReg *cs = &cpu->seg[CS];
+    Unit *u = s->unit[slot(cs->base + cpu->eip)];
+    return u && u->eip == cpu->eip && u->base == cs->base && u->limit == cs->limit ? u : NULL;
 }
 
 void space_enter(Space *s, Unit *u)
 {
-    unsigned i = slot(u->eip);
+    unsigned i = slot(unit_linear(u));
     if (!s->listed[i]) {
         s->listed[i] = true;
         s->filled[s->filled_count++] = (uint16_t)i;
@@ -77,11 +78,12 @@ void space_enter(Space *s, Unit *u)
 
 void spaces_forget(Translator *t, const Unit *u)
 {
+    unsigned at = slot(unit_linear(u));
     for (unsigned i = 0; i < MAX_SPACES; i++) {
         Space *s = t->space[i];
-        if (s && s->jump[slot(u->eip)] == u->code) {
-            s->jump[slot(u->eip)] = t->stub.dispatch;
-            s->unit[slot(u->eip)] = NULL;
+        if (s && s->jump[at] == u->code) {
+            s->jump[at] = t->stub.dispatch;
+            s->unit[at] = NULL;
         }
     }
 }

@@ -46,16 +46,31 @@ static void emit_spill(Translator *t)
     emit_save_fpu(t);
 }
 
+/* What string instructions go by. */
+static void emit_direction(Code *c, bool down)
+{
+    emit_store_imm(c, R15, scratch_at(SCRATCH_STEP), down ? UINT32_MAX : 1);
+    emit_store_imm(c, R15, scratch_at(SCRATCH_DOWN), down ? (uint32_t)LIMIT_NEVER : 0);
+    emit_store_imm(c, R15, scratch_at(SCRATCH_DOWN) + 4, down ? LIMIT_NEVER >> 32 : 0);
+}
+
 static void emit_fill(Code *c)
 {
     static const uint8_t add_al_7f_sahf[] = {0x04, 0x7f, 0x9e};
-    static const uint8_t jz_std[] = {0x74, 0x01, 0xfd};
+    enum { STD = 0xfd, JZ = 0x74 };
+    emit_direction(c, false);
     emit8(c, 0x41); /* test dword [r15 + eflags], DF */
     emit8(c, 0xf7);
     emit8(c, 0x87);
     emit32(c, offsetof(Cpu, eflags));
     emit32(c, FL_DF);
-    emit_bytes(c, jz_std, sizeof(jz_std));
+    emit8(c, JZ);
+    uint8_t *skip = c->write + c->at;
+    emit8(c, 0);
+    size_t from = c->at;
+    emit_direction(c, true);
+    emit8(c, STD);
+    *skip = (uint8_t)(c->at - from);
     emit_load(c, EAX, R15, offsetof(Cpu, arith), 2);
     emit_bytes(c, add_al_7f_sahf, sizeof(add_al_7f_sahf));
     for (unsigned i = 0; i < 8; i++) {
@@ -129,13 +144,40 @@ static const uint8_t *emit_leave(Translator *t, LeaveReason reason)
     return here;
 }
 
+/* A handler has been called, and something is the matter: eax = its outcome. Goes on where
+ * translator_turn says, in another mode and window maybe. */
+static void emit_turn(Translator *t)
+{
+    static const uint8_t call_rax[] = {0xff, 0xd0}, test_rax_rax[] = {0x48, 0x85, 0xc0};
+    enum { JNZ = 0x75 };
+    Code *c = &t->code;
+    t->stub.turn = code_here(c);
+    emit_mov_imm64(c, EDI, (uint64_t)(uintptr_t)t);
+    emit_mov(c, ESI, EAX, 4);
+    emit_mov_imm64(c, EAX, (uint64_t)(uintptr_t)translator_turn);
+    emit_bytes(c, call_rax, sizeof(call_rax));
+    emit_bytes(c, test_rax_rax, sizeof(test_rax_rax));
+    emit8(c, JNZ);
+    uint8_t *on = c->write + c->at;
+    emit8(c, 0);
+    size_t from = c->at;
+    emit_mov_imm(c, R10, LEAVE_TURN);
+    emit_return(c);
+    *on = (uint8_t)(c->at - from);
+    emit_mov(c, R9, EAX, 8);
+    emit_load(c, R13, R15, scratch_at(SCRATCH_JUMP), 8);
+    emit_load(c, R14, R15, scratch_at(SCRATCH_GUARD), 8);
+    emit_fill(c);
+    emit_jump_reg(c, R9);
+}
+
 /* In: r8 = Insn, r9 = where to go on. Calls the handler; goes on when it answers X_NEXT and nothing
  * else is the matter.
  */
 static void emit_call(Translator *t)
 {
     static const uint8_t call_r8_handler[] = {0x41, 0xff, 0x90};
-    static const uint8_t jrcxz_2_jmp[] = {0xe3, 0x05};
+    static const uint8_t jrcxz_5_jmp[] = {0xe3, 0x05};
     Code *c = &t->code;
     t->stub.call = code_here(c);
     emit_store(c, R8, R15, scratch_at(SCRATCH_INSN), 8);
@@ -158,11 +200,9 @@ static void emit_call(Translator *t)
     emit8(c, 0x8f);
     emit32(c, offsetof(Cpu, attention));
     uint8_t *skip = c->write + c->at;
-    emit_bytes(c, jrcxz_2_jmp, sizeof(jrcxz_2_jmp));
-    size_t from = c->at;
-    emit_mov_imm(c, R10, LEAVE_OUTCOME);
-    emit_return(c);
-    skip[1] = (uint8_t)(c->at - from);
+    emit_bytes(c, jrcxz_5_jmp, sizeof(jrcxz_5_jmp));
+    emit_jump(c, t->stub.turn);
+    skip[1] = (uint8_t)(c->write + c->at - skip) - 2;
     emit_fill(c);
     emit_load(c, R9, R15, scratch_at(SCRATCH_RETURN), 8);
     emit_jump_reg(c, R9);
@@ -206,6 +246,7 @@ void stubs_emit(Translator *t)
     t->stub.link = emit_leave(t, LEAVE_LINK);
     t->stub.step = emit_leave(t, LEAVE_STEP);
     t->stub.poll = emit_leave(t, LEAVE_POLL);
+    emit_turn(t);
     emit_call(t);
     emit_load_fpu(t);
 }

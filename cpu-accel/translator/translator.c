@@ -1,7 +1,7 @@
 /* The translator: guest code as host code, in windows on guest memory. The engine's own loop.
  *
- * What is not flat 32-bit code runs in the interpreter, block by block; so does every single
- * instruction that translated code leaves aside. engine.c opens it.
+ * Every single instruction that translated code leaves aside runs in the interpreter, and so do
+ * blocks of code under alignment checks. engine.c opens it.
  */
 #include <cpuid.h>
 #include <immintrin.h>
@@ -81,6 +81,7 @@ static void translator_close(Accel *a)
         free(t->space[i]);
     }
     windows_close(&t->windows);
+    limits_close(&t->limits);
     code_close(&t->code);
     interpreter_free(t->interpreter);
     free(t);
@@ -118,7 +119,8 @@ static bool translator_open(Accel *a, Err *err)
     t->code.fd = -1;
     t->interpreter = interpreter_new(a->cpu);
     if (!t->interpreter || !code_open(&t->code, CODE_CACHE_SIZE, err) ||
-        !windows_open(&t->windows, a->cpu, err) || !units_open(t, err) || !signals_open(t, err)) {
+        !windows_open(&t->windows, a->cpu, err) || !limits_open(&t->limits, err) ||
+        !units_open(t, err) || !signals_open(t, err)) {
         err_set(err, "out of memory");
         translator_close(a);
         return false;
@@ -135,12 +137,27 @@ static bool translator_open(Accel *a, Err *err)
     return true;
 }
 
-static unsigned segment_kind(const SegReg *s)
+/* What real mode's own loads leave of a segment's access rights as it is. */
+static bool real_data(const Cpu *cpu, const SegReg *s)
 {
-    const uint32_t wrong = SEG_UNUSABLE | SEG_EXPAND_DOWN | SEG_CODE;
-    if ((s->access & (wrong | SEG_WRITABLE | SEG_S)) != (SEG_WRITABLE | SEG_S) ||
-        s->limit != UINT32_MAX) {
-        return MODE_SEG_OTHER;
+    const uint32_t kept = SEG_BIG | SEG_GRANULARITY | SEG_AVL;
+    const uint32_t data = SEG_PRESENT | SEG_S | SEG_WRITABLE | SEG_ACCESSED;
+    return (s->access & ~kept) == (data | (cpu_v86(cpu) ? (uint32_t)SEG_DPL : 0));
+}
+
+static unsigned segment_kind(const Cpu *cpu, const SegReg *s, bool real)
+{
+    const uint32_t data = SEG_WRITABLE | SEG_S, wrong = SEG_UNUSABLE | SEG_EXPAND_DOWN | SEG_CODE;
+    if (real && real_data(cpu, s)) {
+        return s->limit == 0xffff       ? MODE_SEG_64K
+               : s->limit == UINT32_MAX ? MODE_SEG_BASED
+                                        : MODE_SEG_LIMITED;
+    }
+    if ((s->access & (SEG_EXPAND_DOWN | SEG_CODE | SEG_UNUSABLE)) == SEG_EXPAND_DOWN) {
+        return MODE_SEG_DOWN;
+    }
+    if ((s->access & (wrong | data)) != data || s->limit != UINT32_MAX || real) {
+        return MODE_SEG_LIMITED;
     }
     return s->base ? MODE_SEG_BASED : MODE_SEG_FLAT;
 }
@@ -149,15 +166,17 @@ static unsigned segment_kind(const SegReg *s)
 int mode_of(const Cpu *cpu)
 {
     const SegReg *cs = &cpu->seg[CS];
-    bool aligned = cpu->cpl == 3 && cpu->eflags & FL_AC && cpu->cr0 & CR0_AM;
-    if (cpu_v86_or_real(cpu) || !(cs->access & SEG_BIG) || cs->base || cs->limit != UINT32_MAX ||
-        aligned || !cpu_stack32(cpu) || segment_kind(&cpu->seg[SS]) != MODE_SEG_FLAT) {
+    bool real = cpu_v86_or_real(cpu);
+    if (cpu->cpl == 3 && cpu->eflags & FL_AC && cpu->cr0 & CR0_AM) {
         return MODE_NONE;
     }
     unsigned mode = cpu->cpl == 3 ? MODE_USER : 0u;
+    mode |= real ? MODE_REAL : 0u;
+    mode |= cs->access & SEG_BIG ? 0u : MODE_CODE16;
+    mode |= cpu_stack32(cpu) ? 0u : MODE_STACK16;
+    mode |= real || cs->base || cs->limit != UINT32_MAX ? MODE_CS_BASED : 0u;
     for (unsigned i = ES; i <= GS; i++) {
-        unsigned kind = i == CS ? MODE_SEG_OTHER : segment_kind(&cpu->seg[i]);
-        mode |= kind << (MODE_SEG_SHIFT + 2 * i);
+        mode |= segment_kind(cpu, &cpu->seg[i], real) << (MODE_SEG_SHIFT + MODE_SEG_BITS * i);
     }
     return (int)mode | resident_mode(cpu);
 }
@@ -166,7 +185,7 @@ int mode_of(const Cpu *cpu)
 static void guard_tail(Translator *t, const Unit *u)
 {
     Window *w = &t->windows.window[t->now->window - t->windows.window];
-    uint32_t linear = ((u->eip >> RAM_PAGE_SHIFT) + 1) << RAM_PAGE_SHIFT;
+    uint32_t linear = ((unit_linear(u) >> RAM_PAGE_SHIFT) + 1) << RAM_PAGE_SHIFT;
     uint64_t at;
     if (mem_code_page(t->cpu, linear, &at) && at >> RAM_PAGE_SHIFT == u->tail_page) {
         (void)window_guard(&t->windows, w, linear, u->tail_page);
@@ -178,23 +197,24 @@ static Unit *unit_here(Translator *t, int mode)
 {
     Cpu *cpu = t->cpu;
     uint64_t at;
-    Unit *known = space_unit(t->now, cpu->eip);
-    if (known && (!(mode & MODE_ARRAY) || t->now->window->guard[cpu->eip >> RAM_PAGE_SHIFT] ==
+    Unit *known = space_unit(t->now, cpu);
+    uint32_t linear = cpu->seg[CS].base + cpu->eip;
+    if (known && (!(mode & MODE_ARRAY) || t->now->window->guard[linear >> RAM_PAGE_SHIFT] ==
                                               (known->ram_at >> RAM_PAGE_SHIFT) + 1)) {
         return known;
     }
-    if (!mem_code_page(cpu, cpu->eip, &at) || at == MEM_NO_RAM) {
+    if (cpu->eip > cpu->seg[CS].limit || !mem_code_page(cpu, linear, &at) || at == MEM_NO_RAM) {
         return NULL;
     }
-    Unit *u = unit_find(t, (uint32_t)at, cpu->eip, mode);
+    Unit *u = unit_find(t, (uint32_t)at, mode);
     if (!u) {
-        u = unit_make(t, (uint32_t)at, cpu->eip, mode);
+        u = unit_make(t, (uint32_t)at, mode);
     }
     if (u) {
         Window *w = &t->windows.window[t->now->window - t->windows.window];
         uint32_t page = (uint32_t)(at >> RAM_PAGE_SHIFT);
-        if (w->guard[cpu->eip >> RAM_PAGE_SHIFT] == page + 1 ||
-            window_guard(&t->windows, w, cpu->eip, page)) {
+        if (w->guard[linear >> RAM_PAGE_SHIFT] == page + 1 ||
+            window_guard(&t->windows, w, linear, page)) {
             if (u->tail) {
                 guard_tail(t, u);
             }
@@ -202,27 +222,6 @@ static Unit *unit_here(Translator *t, int mode)
         }
     }
     return u;
-}
-
-/* What a called handler answered. True: go on with the unit at EIP in the same mode. */
-static bool take_outcome(Translator *t)
-{
-    Cpu *cpu = t->cpu;
-    const Insn *in = (const Insn *)cpu->scratch[SCRATCH_INSN]; // NOLINT: stored by the stub
-    switch ((Outcome)(uint32_t)cpu->scratch[SCRATCH_OUTCOME]) {
-    case X_NEXT:
-        cpu->eip += in->length;
-        return !cpu->scratch[SCRATCH_LEAVE];
-    case X_BRANCH:
-    case X_REPEAT:
-        return !cpu->scratch[SCRATCH_LEAVE];
-    case X_FAULT:
-        resident_settle(t);
-        int_deliver_fault(cpu);
-        return false;
-    default:
-        return false;
-    }
 }
 
 /* One instruction in the interpreter. */
@@ -233,26 +232,104 @@ static void step(Translator *t)
     interpreter_step(t->cpu);
 }
 
-static void run_space(Translator *t, int mode)
+/* One instruction behind the one that cast it, the shadow is over. */
+static void end_shadow(Translator *t)
 {
     Cpu *cpu = t->cpu;
-    Window *w = window_choose(&t->windows);
+    if (t->shadow_kept && (cpu->eip != t->shadow_eip || cpu->activity != CPU_RUNNING)) {
+        cpu->shadow = 0;
+    }
+    t->shadow_kept = false;
+}
+
+/* Flat code is what the page array is made for. */
+static bool mode_suits_array(int mode)
+{
+    return !(mode & (MODE_CODE16 | MODE_STACK16 | MODE_REAL | MODE_CS_BASED)) &&
+           mode_segment(mode, SS) == MODE_SEG_FLAT;
+}
+
+/* What code of a user's window took is put to its account. */
+static void end_account(Translator *t)
+{
+    if (t->user_since) {
+        window_ran(&t->windows, t->now->window, __rdtsc() - t->user_since);
+        t->user_since = 0;
+    }
+}
+
+/* The window and the jump table for code of this mode. False: there is none. */
+static bool enter_space(Translator *t, int mode)
+{
+    Cpu *cpu = t->cpu;
+    Window *w = window_choose(&t->windows, mode_suits_array(mode));
+    t->mode = mode;
     if (w && w->array) {
         mode = (mode & ~(MODE_X87 | MODE_SSE)) | MODE_ARRAY;
     }
     Space *space = w ? space_find(t, w, mode) : NULL;
     if (!space) {
-        step(t);
-        return;
+        return false;
+    }
+    if (!t->now || t->now->window != w) {
+        end_account(t);
+        t->user_since = w->user ? __rdtsc() : 0;
     }
     t->now = space;
     if (!w->array) {
         set_gs(t, w->base);
     }
+    cpu->scratch[SCRATCH_JUMP] = (uintptr_t)space->jump;
+    cpu->scratch[SCRATCH_GUARD] = (uintptr_t)w->guard;
+    limits_set(&t->limits, cpu, mode);
+    return true;
+}
+
+/* Must the run loop look before the next instruction? */
+static bool must_look(const Cpu *cpu)
+{
+    return atomic_load_explicit(&cpu->attention, memory_order_relaxed) || int_waiting(cpu) ||
+           cpu->shadow || debug_stepping(cpu) || cpu->activity != CPU_RUNNING;
+}
+
+const uint8_t *translator_turn(Translator *t, Outcome outcome)
+{
+    Cpu *cpu = t->cpu;
+    const Insn *in = (const Insn *)cpu->scratch[SCRATCH_INSN]; // NOLINT: stored by the stub
+    if (outcome == X_NEXT) {
+        cpu->eip += in->length;
+    } else if (outcome == X_FAULT) {
+        resident_settle(t);
+        int_deliver_fault(cpu);
+    }
+    end_shadow(t);
+    if (must_look(cpu)) {
+        return NULL;
+    }
+    int mode = mode_of(cpu);
+    if (mode == MODE_NONE || !enter_space(t, mode)) {
+        return NULL;
+    }
+    Unit *u = t->now->window->stale ? NULL : unit_here(t, t->now->mode);
+    if (!u) {
+        return NULL;
+    }
+    cpu->scratch[SCRATCH_LEAVE] = 0;
+    t->count.turned++;
+    return u->entry;
+}
+
+static void run_space(Translator *t, int mode)
+{
+    Cpu *cpu = t->cpu;
     cpu->scratch[SCRATCH_LINK] = 0;
     cpu->scratch[SCRATCH_LEAVE] = 0;
+    if (!enter_space(t, mode)) {
+        step(t);
+        return;
+    }
     for (;;) {
-        Unit *u = w->stale ? NULL : unit_here(t, mode);
+        Unit *u = t->now->window->stale ? NULL : unit_here(t, t->now->mode);
         if (!u) {
             step(t);
             return;
@@ -267,19 +344,15 @@ static void run_space(Translator *t, int mode)
         switch (stubs_enter(t, u->entry)) {
         case LEAVE_STEP:
             t->count.steps++;
-            u = space_unit(space, cpu->eip);
+            u = space_unit(t->now, cpu);
             if (u && u->tail) {
                 guard_tail(t, u);
             }
             step(t);
             return;
         case LEAVE_POLL:
+        case LEAVE_TURN:
             return;
-        case LEAVE_OUTCOME:
-            if (!take_outcome(t)) {
-                return;
-            }
-            break;
         default:
             break;
         }
@@ -289,24 +362,11 @@ static void run_space(Translator *t, int mode)
     }
 }
 
-/* One instruction behind the one that cast it, the shadow is over. */
-static void end_shadow(Translator *t)
-{
-    Cpu *cpu = t->cpu;
-    if (t->shadow_kept && (cpu->eip != t->shadow_eip || cpu->activity != CPU_RUNNING)) {
-        cpu->shadow = 0;
-    }
-    t->shadow_kept = false;
-}
-
 static void run_units(Translator *t, int mode)
 {
-    uint64_t start = mode & MODE_USER ? __rdtsc() : 0;
     t->now = NULL;
     run_space(t, mode);
-    if (mode & MODE_USER && t->now) {
-        window_ran(&t->windows, t->now->window, __rdtsc() - start);
-    }
+    end_account(t);
     end_shadow(t);
     resident_settle(t);
 }
@@ -415,11 +475,12 @@ static void translator_describe(Accel *a, void (*line)(void *self, const char *t
         {"runs", n->runs},
         {"turns of the run loop", n->turns},
         {"entries of translated code", n->enters},
+        {"turns within translated code", n->turned},
         {"links made", n->links},
         {"pages mapped after a fault", n->fills},
         {"other faults", n->faults},
         {"single instructions given to the interpreter", n->steps},
-        {"pieces of code given to the interpreter (16-bit, limits on CS or SS)", n->blocks},
+        {"pieces of code given to the interpreter (alignment checks)", n->blocks},
         {"handler calls translated", n->called},
         {"accesses that the page array missed", n->misses},
     };

@@ -38,21 +38,28 @@ enum {
 
 /* What the processor's mode means for code: part of a unit's identity. */
 enum {
-    MODE_USER = 1 << 0, /* CPL 3 */
-    MODE_SEG_SHIFT = 2, /* two bits a segment, ES..GS: */
-    MODE_SEG_FLAT = 0,  /* base 0, limit 4 GiB, readable and writable */
-    MODE_SEG_BASED = 1, /* any base, limit 4 GiB, readable and writable */
-    MODE_SEG_OTHER = 2, /* every access must be checked */
+    MODE_USER = 1 << 0,   /* CPL 3 */
+    MODE_CODE16 = 1 << 1, /* operand and address size are 16 bits by default */
+    MODE_SEG_SHIFT = 2,   /* three bits a segment, ES..GS: */
+    MODE_SEG_BITS = 3,
+    MODE_SEG_FLAT = 0,       /* base 0, limit 4 GiB, readable and writable */
+    MODE_SEG_BASED = 1,      /* any base, limit 4 GiB, readable and writable */
+    MODE_SEG_64K = 2,        /* real and V86 mode: any base, limit 64 KiB, readable and writable */
+    MODE_SEG_LIMITED = 3,    /* any base, limit and rights, null too, but not expand-down */
+    MODE_SEG_DOWN = 4,       /* expand-down */
+    MODE_STACK16 = 1 << 20,  /* SP, not ESP */
+    MODE_REAL = 1 << 21,     /* real or V86: loads of segments set their bases */
+    MODE_CS_BASED = 1 << 22, /* CS has a base or a limit: units are known by both */
     MODE_X87 =
-        1 << 14, /* x87 and MMX can run on the host: no trap, no exception unmasked or pending */
-    MODE_SSE = 1 << 15,   /* the same of SSE, and MODE_X87 */
-    MODE_ARRAY = 1 << 28, /* memory by the page array, no window */
-    MODE_NONE = -1,       /* code that is not translated: 16-bit, limits on CS ... */
+        1 << 23, /* x87 and MMX can run on the host: no trap, no exception unmasked or pending */
+    MODE_SSE = 1 << 24,   /* the same of SSE, and MODE_X87 */
+    MODE_ARRAY = 1 << 28, /* memory by the page array, no window; only for flat 32-bit code */
+    MODE_NONE = -1,       /* code that is not translated: alignment checks */
 };
 
 static inline unsigned mode_segment(int mode, unsigned seg)
 {
-    return (unsigned)mode >> (MODE_SEG_SHIFT + 2 * seg) & 3;
+    return (unsigned)mode >> (MODE_SEG_SHIFT + MODE_SEG_BITS * seg) & ((1 << MODE_SEG_BITS) - 1);
 }
 
 typedef struct Unit Unit;
@@ -67,6 +74,7 @@ typedef struct HostPlace {
 typedef struct Link {
     Unit *from, *to;
     uint32_t target; /* guest EIP */
+    uint32_t base;   /* of the CS it is in */
     uint8_t *jump;   /* writable: rel32 of the jump to the other unit */
     uint8_t *guard;  /* writable: imm32 that its guard compares with; NULL: same page, no guard */
     const uint8_t *ask; /* executable: where an unlinked jump leads */
@@ -77,13 +85,14 @@ typedef struct Link {
 struct Unit {
     uint32_t ram_at; /* Ram offset of its first byte */
     uint32_t eip;
+    uint32_t base, limit; /* of CS */
     int mode;
     uint16_t size;      /* guest bytes on that page */
     uint16_t tail;      /* and on another: a single instruction that crosses to it */
     uint32_t tail_page; /* the other's Ram page */
     uint16_t count;     /* instructions */
     bool dead;
-    uint8_t *code;  /* entry that checks r8d first */
+    uint8_t *code;  /* entry that checks r8d, and CS where it has a base, first */
     uint8_t *entry; /* behind the check */
     uint8_t *end;
     Insn *insn;
@@ -111,7 +120,7 @@ typedef enum LeaveReason {
     LEAVE_LINK,     /* the same, and the link in scratch wants that unit */
     LEAVE_STEP,     /* the instruction at cpu->eip is the interpreter's */
     LEAVE_POLL,     /* attention */
-    LEAVE_OUTCOME,  /* a called handler wants more than to go on */
+    LEAVE_TURN,     /* a called handler wants more than to go on, and got it; the run loop looks */
 } LeaveReason;
 
 /* Cpu.scratch while this engine runs. */
@@ -128,7 +137,17 @@ enum {
     SCRATCH_DATA, /* the address of its last operand in memory */
     SCRATCH_BASE, /* of the window */
     SCRATCH_MISS, /* linear address that the page array did not know */
+    SCRATCH_JUMP, /* jump table and guards after a turn */
+    SCRATCH_GUARD,
+    SCRATCH_STEP, /* 1 or -1, by DF */
+    SCRATCH_DOWN, /* 0, or with DF set what no limit check lets pass */
+    SCRATCH_READ, /* limits.c: by segment, what an offset is added to for a check */
+    SCRATCH_WRITE = SCRATCH_READ + SEG_COUNT,
+    SCRATCH_LOW = SCRATCH_WRITE + SEG_COUNT,
+    SCRATCH_CODE = SCRATCH_LOW + SEG_COUNT, /* the same for jumps */
+    SCRATCH_END,
 };
+_Static_assert(SCRATCH_END <= sizeof(((Cpu *)0)->scratch) / sizeof(uintptr_t), "no room");
 
 /* Its offset in Cpu. */
 static inline int32_t scratch_at(unsigned i)
@@ -156,13 +175,21 @@ typedef struct FpuImage {
 } FpuImage;
 
 typedef struct Stubs {
-    const uint8_t *enter, *dispatch, *link, *step, *poll, *call, *load_fpu;
+    const uint8_t *enter, *dispatch, *link, *step, *poll, *turn, *call, *load_fpu;
 } Stubs;
 
 typedef struct Counts {
     uint64_t units, invalidated, flushes, enters, links, steps, faults, fills, called, blocks, runs,
-        turns, misses;
+        turns, turned, misses;
 } Counts;
+
+/* Added to an offset, this makes any check fail. */
+#define LIMIT_NEVER UINT64_C(0x140000000)
+
+/* Host addresses that a byte may be read from, between such as none may: see limits.c. */
+typedef struct Limits {
+    uint8_t *claim;
+} Limits;
 
 typedef struct Translator {
     _Alignas(16) FpuImage image;
@@ -171,6 +198,7 @@ typedef struct Translator {
     Interpreter *interpreter;
     Code code;
     Windows windows;
+    Limits limits;
     Stubs stub;
     Unit **hash;    /* 1 << HASH_BITS */
     Unit **page;    /* by Ram page */
@@ -182,6 +210,8 @@ typedef struct Translator {
     Space *space[MAX_SPACES];
     Space *recent[MAX_SPACES]; /* by a hash of window and mode: where to look first */
     Space *now;                /* the space that runs */
+    int mode;                  /* of the processor then */
+    uint64_t user_since;       /* the host's counter when a user's window was entered, or 0 */
     uint64_t tick;
     uint8_t slow[1 << SLOW_BITS]; /* by hash of Ram offset: exits of one instruction; past a limit
                                      it is called */
@@ -201,9 +231,14 @@ typedef struct Translator {
 /* units.c */
 bool units_open(Translator *t, Err *err);
 void units_close(Translator *t);
-Unit *unit_find(Translator *t, uint32_t ram_at, uint32_t eip, int mode);
+/* For code at EIP in the processor's CS. */
+Unit *unit_find(Translator *t, uint32_t ram_at, int mode);
 /* NULL: the first instruction cannot be translated (it crosses a page, or the page is too hot). */
-Unit *unit_make(Translator *t, uint32_t ram_at, uint32_t eip, int mode);
+Unit *unit_make(Translator *t, uint32_t ram_at, int mode);
+static inline uint32_t unit_linear(const Unit *u)
+{
+    return u->base + u->eip;
+}
 /* The unit whose host code holds this address, and its instruction there. */
 Unit *unit_at(const Translator *t, const uint8_t *host, unsigned *insn);
 void unit_link(Translator *t, Link *link, Unit *to);
@@ -217,8 +252,8 @@ bool unit_is_slow(const Translator *t, uint32_t ram_at);
 /* space.c */
 Space *space_find(Translator *t, const Window *w, int mode);
 void space_enter(Space *s, Unit *u);
-/* The unit entered at this EIP, or NULL. */
-Unit *space_unit(const Space *s, uint32_t eip);
+/* The unit entered at the processor's CS:EIP, or NULL. */
+Unit *space_unit(const Space *s, const Cpu *cpu);
 void spaces_forget(Translator *t, const Unit *u);
 void spaces_forget_window(Translator *t, const Window *w);
 void spaces_clear(Translator *t);
@@ -230,35 +265,12 @@ void units_cool(Translator *t, int64_t now);
 void stubs_emit(Translator *t);
 LeaveReason stubs_enter(Translator *t, const uint8_t *code);
 
-/* How an instruction ends a unit. */
-typedef enum SelectEnd {
-    END_NONE,   /* it does not */
-    END_CALLED, /* its handler is called, and the run loop looks at what it did */
-    END_IF,
-    END_LOOP,
-    END_JUMP,
-    END_CALL,
-    END_JUMP_INDIRECT,
-    END_CALL_INDIRECT,
-    END_RETURN,
-} SelectEnd;
-SelectEnd select_end(const Insn *in);
-/* select.c: host code for one guest instruction that goes on to the next. False, and nothing
- * emitted: it must be called. */
-bool select_insn(Code *c, const Insn *in, int mode);
-/* Does the host's own unit run it in this mode? */
-bool select_on_fpu(const Insn *in, int mode);
-/* Has it left its mark in FIP and FOP, and in FDP, when it is done? */
-bool select_notes(const Insn *in);
-/* r8d = offset of the memory operand within its segment. */
-void select_offset(Code *c, const Insn *in);
-/* movzx r10d, word of the memory operand. */
-bool select_word(Code *c, const Insn *in, int mode);
-/* r10d = the target of an indirect jump or call. False: cannot. */
-bool select_target(Code *c, const Insn *in, int mode);
-/* Pushes a return address, pops one into r8d. */
-void select_push_imm(Code *c, uint32_t value, int mode);
-void select_pop_target(Code *c, uint32_t release, int mode);
+/* select_string.c: the host's registers in a repeated string instruction. */
+typedef struct HostString {
+    uint64_t cx, si, di, old_cx, old_si, old_di;
+} HostString;
+/* Turns them into the guest's. */
+void string_settle(const Cpu *cpu, const Insn *in, int mode, HostString *h);
 
 /* resident.c */
 int resident_mode(const Cpu *cpu);
@@ -280,6 +292,14 @@ bool resident_goes_on(const Insn *in);
 
 /* translator.c */
 int mode_of(const Cpu *cpu);
+/* After a called handler has ended like this: where to go on in translated code, NULL: leave it. */
+const uint8_t *translator_turn(Translator *t, Outcome outcome);
+
+/* limits.c */
+bool limits_open(Limits *l, Err *err);
+void limits_close(Limits *l);
+/* What code of this mode checks offsets with, from the segments as they are now. */
+void limits_set(const Limits *l, Cpu *cpu, int mode);
 
 /* signal.c */
 bool signals_open(Translator *t, Err *err);

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cpu-accel/translator/translator.h"
+#include "cpu-accel/translator/select.h"
 #include "cpu-accel/x86/fpu.h"
 #include "cpu-accel/x86/mem.h"
 #include "cpu-accel/x86/ops.h"
@@ -49,10 +49,13 @@ static unsigned hash_of(uint32_t ram_at, uint32_t eip, int mode)
     return h >> (32 - HASH_BITS);
 }
 
-Unit *unit_find(Translator *t, uint32_t ram_at, uint32_t eip, int mode)
+Unit *unit_find(Translator *t, uint32_t ram_at, int mode)
 {
-    Unit *u = t->hash[hash_of(ram_at, eip, mode)];
-    while (u && (u->ram_at != ram_at || u->eip != eip || u->mode != mode)) {
+    const Cpu *cpu = t->cpu;
+    const SegReg *cs = &cpu->seg[CS];
+    Unit *u = t->hash[hash_of(ram_at, cpu->eip, mode)];
+    while (u && (u->ram_at != ram_at || u->eip != cpu->eip || u->mode != mode ||
+                 u->base != cs->base || u->limit != cs->limit)) {
         u = u->next_hash;
     }
     return u;
@@ -98,7 +101,7 @@ static void emit_poll(Code *c)
  */
 static void emit_guard(Code *c, Link *link, uint8_t **miss)
 {
-    uint32_t page = link->target >> RAM_PAGE_SHIFT;
+    uint32_t page = (link->base + link->target) >> RAM_PAGE_SHIFT;
     emit_mov(c, R9, ECX, 8);
     emit_load(c, ECX, R14, (int32_t)(page * 4), 4);
     emit8(c, 0x8d); /* lea ecx, [rcx - guard] */
@@ -128,18 +131,18 @@ static void aim(const Code *c, uint8_t *rel32, const uint8_t *to)
     patch32(rel32, (int32_t)(to - behind));
 }
 
-/* A direct jump out of the unit. */
-static void emit_link(Translator *t, Unit *u, Link *link, uint32_t target)
+/* A direct jump out of the unit, to another code segment maybe. */
+static void emit_far_link(Translator *t, Unit *u, Link *link, uint32_t base, uint32_t target)
 {
     Code *c = &t->code;
     uint8_t *miss = NULL;
-    *link = (Link){.from = u, .target = target};
-    if (target < u->eip ||
-        target - u->eip < (uint32_t)u->size + u->tail) { /* backwards: a loop may close here */
-        emit_mov_imm(c, R8, target);
+    uint32_t length = (uint32_t)u->size + u->tail;
+    *link = (Link){.from = u, .target = target, .base = base};
+    if (base != u->base || target < u->eip || target - u->eip < length) {
+        emit_mov_imm(c, R8, target); /* backwards: a loop may close here */
         emit_poll(c);
     }
-    if ((target ^ u->eip) >> RAM_PAGE_SHIFT) {
+    if (((base + target) ^ unit_linear(u)) >> RAM_PAGE_SHIFT) {
         emit_guard(c, link, &miss);
     }
     link->jump = emit_jump(c, code_here(c));
@@ -150,18 +153,28 @@ static void emit_link(Translator *t, Unit *u, Link *link, uint32_t target)
     }
 }
 
-/* r8d is the target: through the jump table, whose entries check it. */
-static void emit_indirect(Code *c)
+static void emit_link(Translator *t, Unit *u, Link *link, uint32_t target)
 {
-    static const uint8_t rorx_r9d_r8d_12[] = {0xc4, 0x43, 0x7b, 0xf0, 0xc8, 12};
+    emit_far_link(t, u, link, u->base, target);
+}
+
+/* r8d is the target: through the jump table, whose entries check it. */
+static void emit_indirect(Code *c, int mode)
+{
     static const uint8_t cut[] = {
         0xc4, 0x42, 0x19, 0xf7, 0xc9, /* shlx r9d, r9d, r12d */
         0xc4, 0x42, 0x1b, 0xf7, 0xc9, /* shrx r9d, r9d, r12d */
         0x43, 0xff, 0x64, 0xcd, 0x00, /* jmp [r13 + r9 * 8] */
     };
+    unsigned linear = R8;
     emit_poll(c);
-    emit_bytes(c, rorx_r9d_r8d_12, sizeof(rorx_r9d_r8d_12));
-    emit_lea_index(c, R9, R9, R8, 0, 0, 4);
+    if (mode & MODE_CS_BASED) {
+        select_base(c, R10, CS);
+        emit_lea_index(c, R10, R10, R8, 0, 0, 4);
+        linear = R10;
+    }
+    emit_rorx(c, R9, linear, 12);
+    emit_lea_index(c, R9, R9, linear, 0, 0, 4);
     emit_bytes(c, cut, sizeof(cut));
 }
 
@@ -194,14 +207,13 @@ static void emit_want_fpu(Translator *t)
 }
 
 /* FLDCW is the host's own while it masks all exceptions. */
-static bool emit_control_check(Translator *t, const Unit *u, const Insn *in, uint32_t eip)
+static void emit_control_check(Translator *t, const Unit *u, const Insn *in, uint32_t eip)
 {
     static const uint8_t pext_ecx_r10d_ecx[] = {0xc4, 0xe2, 0x2a, 0xf5, 0xc9};
     static const uint8_t lea_ecx[] = {0x8d, 0x49, (uint8_t)-FCW_MASKS};
     Code *c = &t->code;
-    if (!select_word(c, in, u->mode)) {
-        return false;
-    }
+    static const Opcode load_word = {.byte = 0xb7, .map_0f = true};
+    select_part(c, &load_word, R10, in, u->mode, 0, 2);
     emit_mov(c, R9, ECX, 8);
     emit_mov_imm(c, ECX, FCW_MASKS);
     emit_bytes(c, pext_ecx_r10d_ecx, sizeof(pext_ecx_r10d_ecx));
@@ -212,7 +224,6 @@ static bool emit_control_check(Translator *t, const Unit *u, const Insn *in, uin
     emit_jump(c, t->stub.step);
     end_skip(c, masked);
     emit_mov(c, ECX, R9, 8);
-    return true;
 }
 
 /* What of the FPU is known while a unit is made. */
@@ -243,8 +254,10 @@ static bool emit_native(Translator *t, const Unit *u, const Insn *in, uint32_t e
     if (fpu && !notes->loaded) {
         emit_want_fpu(t);
     }
-    if ((in->op == OP_FLDCW && fpu && !emit_control_check(t, u, in, eip)) ||
-        !select_insn(c, in, u->mode)) {
+    if (in->op == OP_FLDCW && fpu) {
+        emit_control_check(t, u, in, eip);
+    }
+    if (!select_insn(c, in, u->mode)) {
         return false;
     }
     notes->loaded |= fpu;
@@ -253,7 +266,7 @@ static bool emit_native(Translator *t, const Unit *u, const Insn *in, uint32_t e
         notes->eip = eip;
         if (in->memory) {
             notes->memory = in;
-            select_offset(c, in);
+            select_offset(c, in, 0);
             emit_store(c, R8, R15, scratch_at(SCRATCH_DATA), 4);
         }
     }
@@ -325,76 +338,77 @@ static bool emit_end(Translator *t, Unit *u, const Insn *in, uint32_t eip, Selec
 {
     Code *c = &t->code;
     uint32_t next = eip + in->length, target = next + in->imm;
+    uint32_t base = (uint32_t)in->imm2 << 4, offset = in->imm & 0xffff;
+    target &= in->opsize == 2 ? 0xffff : UINT32_MAX;
     switch (end) {
     case END_IF:
     case END_LOOP: {
-        uint8_t *taken;
-        if (end == END_IF) {
-            taken = emit_jump_if(c, in->opcode & 15, code_here(c));
-        } else { /* loop or jecxz over a jump over a jump: they have no long form */
-            static const uint8_t skip[] = {2, 0xeb, 5};
-            emit8(c, 0x67);
-            emit8(c, in->opcode);
-            emit_bytes(c, skip, sizeof(skip));
-            taken = emit_jump(c, code_here(c));
+        if (target > u->limit) {
+            return false;
         }
+        uint8_t *taken = select_condition(c, in, end);
         emit_link(t, u, &u->link[0], next);
         aim(c, taken, code_here(c));
         emit_link(t, u, &u->link[1], target);
         return true;
     }
     case END_JUMP:
-        emit_link(t, u, &u->link[0], target);
-        return true;
     case END_CALL:
-        select_push_imm(c, next, u->mode);
+        if (target > u->limit) {
+            return false;
+        }
+        if (end == END_CALL) {
+            select_push_imm(c, next, in->opsize, u->mode);
+        }
         emit_link(t, u, &u->link[0], target);
         return true;
-    case END_JUMP_INDIRECT:
-        if (!select_target(c, in, u->mode)) {
+    case END_FAR_DIRECT:
+        if (offset > u->limit || !select_far_direct(c, in, u->mode, next)) {
             return false;
         }
-        emit_mov(c, R8, R10, 4);
-        emit_indirect(c);
+        emit_far_link(t, u, &u->link[0], base, offset);
         return true;
-    case END_CALL_INDIRECT:
-        if (!select_target(c, in, u->mode)) {
-            return false;
-        }
-        select_push_imm(c, next, u->mode);
-        emit_mov(c, R8, R10, 4);
-        emit_indirect(c);
-        return true;
-    case END_RETURN:
-        select_pop_target(c, in->op == OP_RET_Iw ? in->imm & 0xffff : 0, u->mode);
-        emit_indirect(c);
-        return true;
-    default:
+    case END_NONE:
+    case END_CALLED:
         return false;
+    default:
+        if (!select_target(c, in, u->mode, end, next)) {
+            return false;
+        }
+        emit_indirect(c, u->mode);
+        return true;
     }
 }
 
-/* Decodes up to the end of the unit. Returns the number of instructions; 0: none lies wholly on the
- * page. */
-static unsigned decode(const Translator *t, uint32_t ram_at, Insn *insns, SelectEnd *end)
+static CpuMode decode_mode(const Translator *t, int mode)
 {
-    const CpuMode mode = {.code32 = true, .v86 = false, .model = t->cpu->model};
-    uint32_t page_end = (ram_at | (RAM_PAGE - 1)) + 1 - ram_at, at = 0;
+    return (CpuMode){
+        .code32 = !(mode & MODE_CODE16), .v86 = mode & MODE_REAL, .model = t->cpu->model};
+}
+
+/* Decodes up to the end of the unit. Returns the number of instructions; 0: none lies wholly on the
+ * page and within the limit of CS. */
+static unsigned decode(const Translator *t, uint32_t ram_at, int mode, Insn *insns, SelectEnd *end)
+{
+    const CpuMode how = decode_mode(t, mode);
+    uint32_t room = mem_code_room(t->cpu, t->cpu->eip, RAM_PAGE - (ram_at & (RAM_PAGE - 1)));
+    uint32_t at = 0;
     unsigned count = 0;
     *end = END_NONE;
-    while (count < UNIT_MAX_INSNS && at < page_end && *end == END_NONE) {
+    while (count < UNIT_MAX_INSNS && at < room && *end == END_NONE) {
         CodeView view = {t->cpu->ram->host + ram_at + at,
-                         page_end - at < INSN_MAX_BYTES ? page_end - at : INSN_MAX_BYTES};
-        DecodeResult result = x86_decode(&view, &mode, &insns[count]);
+                         room - at < INSN_MAX_BYTES ? room - at : INSN_MAX_BYTES};
+        DecodeResult result = x86_decode(&view, &how, &insns[count]);
         if (result == DECODE_SHORT || result == DECODE_TOO_LONG) {
             break;
         }
         at += insns[count].length;
-        *end = select_end(&insns[count++]);
+        *end = select_end(&insns[count++], mode);
     }
     return count;
 }
 
+/* Goes on when r8 is the unit's EIP, and CS has its base and limit. */
 static void emit_entry_check(Translator *t, Unit *u)
 {
     Code *c = &t->code;
@@ -404,12 +418,22 @@ static void emit_entry_check(Translator *t, Unit *u)
     emit8(c, 0x8d);
     emit8(c, 0x88);
     emit32(c, 0u - u->eip);
+    if (u->mode & MODE_CS_BASED) { /* the sum of differences is 0 when all of them are */
+        select_base(c, R10, CS);
+        emit_lea(c, R10, R10, (int32_t)(0u - u->base), 4);
+        emit_lea_index(c, ECX, ECX, R10, 0, 0, 8);
+    }
+    if (u->mode & MODE_CS_BASED && mode_segment(u->mode, CS) != MODE_SEG_64K) {
+        emit_load(c, R10, R15, (int32_t)(offsetof(Cpu, seg[CS]) + offsetof(SegReg, limit)), 4);
+        emit_lea(c, R10, R10, (int32_t)(0u - u->limit), 4);
+        emit_lea_index(c, ECX, ECX, R10, 0, 0, 8);
+    }
     emit8(c, 0xe3);
     emit8(c, 8);
     emit_mov(c, ECX, R9, 8);
     emit_jump(c, t->stub.dispatch);
     if (u->mode & MODE_ARRAY) { /* the jump table is that of all address spaces there */
-        emit_load(c, ECX, R14, (int32_t)(u->eip >> RAM_PAGE_SHIFT << 2), 4);
+        emit_load(c, ECX, R14, (int32_t)(unit_linear(u) >> RAM_PAGE_SHIFT << 2), 4);
         emit8(c, 0x8d); /* lea ecx, [rcx - guard] */
         emit8(c, 0x89);
         emit32(c, 0u - ((u->ram_at >> RAM_PAGE_SHIFT) + 1));
@@ -426,7 +450,7 @@ static void emit_entry_check(Translator *t, Unit *u)
 static void emit_tail_check(Translator *t, const Unit *u)
 {
     Code *c = &t->code;
-    uint32_t page = (u->eip + RAM_PAGE) >> RAM_PAGE_SHIFT; /* around the end of 4 GiB */
+    uint32_t page = (unit_linear(u) + RAM_PAGE) >> RAM_PAGE_SHIFT; /* around the end of 4 GiB */
     emit_mov(c, R9, ECX, 8);
     emit_load(c, ECX, R14, (int32_t)(page * 4), 4);
     emit8(c, 0x8d); /* lea ecx, [rcx - guard] */
@@ -438,6 +462,12 @@ static void emit_tail_check(Translator *t, const Unit *u)
     emit_jump(c, t->stub.step);
     end_skip(c, same);
     emit_mov(c, ECX, R9, 8);
+}
+
+/* Nothing comes between it and the next instruction; within a unit nothing does anyway. */
+static bool casts_shadow(const Insn *in)
+{
+    return (in->op == OP_MOV_Sw_Ew && in->reg == SS) || in->op == OP_POP_SS;
 }
 
 static void emit_unit(Translator *t, Unit *u, SelectEnd end)
@@ -459,7 +489,8 @@ static void emit_unit(Translator *t, Unit *u, SelectEnd end)
         }
         size_t start = c->at;
         u->host[i].at = (uint32_t)(code_here(c) - u->code);
-        bool slow = unit_is_slow(t, u->ram_at + (eip - u->eip));
+        bool slow =
+            unit_is_slow(t, u->ram_at + (eip - u->eip)) || (i == u->count - 1U && casts_shadow(in));
         c->misses = 0;
         bool done =
             !slow && (last ? emit_end(t, u, in, eip, end) : emit_native(t, u, in, eip, &notes));
@@ -530,30 +561,33 @@ static bool remember(Translator *t, Unit *u)
     t->count.units++;
     if (t->perf_map) {
         fprintf(t->perf_map, "%lx %lx guest_%08x_mode_%x\n", (unsigned long)(uintptr_t)u->code,
-                (unsigned long)(u->end - u->code), u->eip, (unsigned)u->mode);
+                (unsigned long)(u->end - u->code), unit_linear(u), (unsigned)u->mode);
     }
     return true;
 }
 
 /* The instruction that begins on this page and ends on the next. False: it cannot be translated. */
-static bool decode_crossing(const Translator *t, uint32_t ram_at, uint32_t eip, Insn *in,
+static bool decode_crossing(const Translator *t, uint32_t ram_at, int mode, Insn *in,
                             uint32_t *tail_page)
 {
-    const CpuMode mode = {.code32 = true, .v86 = false, .model = t->cpu->model};
+    const CpuMode how = decode_mode(t, mode);
     unsigned first = RAM_PAGE - (ram_at & (RAM_PAGE - 1));
+    uint32_t eip = t->cpu->eip, linear = t->cpu->seg[CS].base + eip;
     uint8_t bytes[2 * INSN_MAX_BYTES];
     uint64_t at;
-    if (first >= INSN_MAX_BYTES || !mem_code_page(t->cpu, eip + first, &at) || at == MEM_NO_RAM) {
+    if (first >= INSN_MAX_BYTES || mem_code_room(t->cpu, eip, INSN_MAX_BYTES) <= first ||
+        !mem_code_page(t->cpu, linear + first, &at) || at == MEM_NO_RAM) {
         return false;
     }
     memcpy(bytes, t->cpu->ram->host + ram_at, first);
     memcpy(bytes + first, t->cpu->ram->host + at, INSN_MAX_BYTES - first);
-    DecodeResult result = x86_decode(&(CodeView){bytes, INSN_MAX_BYTES}, &mode, in);
+    CodeView view = {bytes, mem_code_room(t->cpu, eip, INSN_MAX_BYTES)};
+    DecodeResult result = x86_decode(&view, &how, in);
     *tail_page = (uint32_t)(at >> RAM_PAGE_SHIFT);
     return result == DECODE_OK && in->length > first && *tail_page != ram_at >> RAM_PAGE_SHIFT;
 }
 
-Unit *unit_make(Translator *t, uint32_t ram_at, uint32_t eip, int mode)
+Unit *unit_make(Translator *t, uint32_t ram_at, int mode)
 {
     Insn insns[UNIT_MAX_INSNS];
     SelectEnd end;
@@ -561,15 +595,15 @@ Unit *unit_make(Translator *t, uint32_t ram_at, uint32_t eip, int mode)
     if (t->heat[ram_at >> RAM_PAGE_SHIFT] >= HEAT_LIMIT) {
         return NULL;
     }
-    unsigned count = decode(t, ram_at, insns, &end);
+    unsigned count = decode(t, ram_at, mode, insns, &end);
     bool crossing = count == 0;
     if (crossing) {
-        if (!decode_crossing(t, ram_at, eip, &insns[0], &tail_page) ||
+        if (!decode_crossing(t, ram_at, mode, &insns[0], &tail_page) ||
             t->heat[tail_page] >= HEAT_LIMIT) {
             return NULL;
         }
         count = 1;
-        end = select_end(&insns[0]);
+        end = select_end(&insns[0], mode);
     }
     if (t->code.size - t->code.at < UNIT_MAX_CODE || t->unit_count >= MAX_UNITS ||
         t->insn_count >= MAX_INSNS) {
@@ -585,7 +619,9 @@ Unit *unit_make(Translator *t, uint32_t ram_at, uint32_t eip, int mode)
     }
     memcpy(u->insn, insns, count * sizeof(*insns));
     u->ram_at = ram_at;
-    u->eip = eip;
+    u->eip = t->cpu->eip;
+    u->base = t->cpu->seg[CS].base;
+    u->limit = t->cpu->seg[CS].limit;
     u->mode = mode;
     u->count = (uint16_t)count;
     for (unsigned i = 0; i < count; i++) {

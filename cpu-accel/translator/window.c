@@ -57,6 +57,13 @@ static bool find_hole(Windows *ws, Err *err)
     return err_set(err, "translator: no address space for guest memory; use -accel interpreter");
 }
 
+/* The host's page of zeros, to be read where checks of 64 KiB segments look. */
+static bool limit_below(uint8_t *base)
+{
+    return mmap(base - WINDOW_LIMIT_BELOW, WINDOW_LIMIT, PROT_READ,
+                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) != MAP_FAILED;
+}
+
 static bool window_open(Windows *ws, unsigned i)
 {
     Window *w = &ws->window[i];
@@ -64,7 +71,7 @@ static bool window_open(Windows *ws, unsigned i)
         w->base = ws->hole + i * WINDOW_STEP;
         w->guard = sparse(LINEAR_PAGES * sizeof(*w->guard));
         w->place = sparse(LINEAR_PAGES * sizeof(*w->place));
-        if (!w->guard || !w->place) {
+        if (!w->guard || !w->place || !limit_below(w->base)) {
             return false;
         }
     }
@@ -218,6 +225,7 @@ void windows_close(Windows *ws)
         Window *w = &ws->window[i];
         if (w->place) {
             munmap(w->base, WINDOW_SPAN);
+            munmap(w->base - WINDOW_LIMIT_BELOW, WINDOW_LIMIT);
             munmap(w->place, LINEAR_PAGES * sizeof(*w->place));
             munmap(w->guard, LINEAR_PAGES * sizeof(*w->guard));
         }
@@ -377,11 +385,11 @@ static bool earned(Windows *ws)
     return (a->windowed || ws->always) && !ws->never;
 }
 
-Window *window_choose(Windows *ws)
+Window *window_choose(Windows *ws, bool array)
 {
     Cpu *cpu = ws->cpu;
     bool user = cpu->cpl == 3 && cpu->cr0 & CR0_PG;
-    if (user && !earned(ws)) {
+    if (user && array && !earned(ws)) {
         return &ws->window[WINDOW_ARRAY];
     }
     for (unsigned i = 1; ws->pieces > MAP_LIMIT && i < WINDOW_COUNT; i++) {
@@ -393,7 +401,7 @@ Window *window_choose(Windows *ws)
     Window *w = user ? user_window(ws, cpu->cr3) : &ws->window[0];
     if (w && w->stale) {
         revalidate(ws, w);
-        if (user && !earned(ws)) { /* another process has its directory now */
+        if (user && array && !earned(ws)) { /* another process has its directory now */
             return &ws->window[WINDOW_ARRAY];
         }
     }

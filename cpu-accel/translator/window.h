@@ -19,6 +19,9 @@ enum { WINDOW_COUNT = 48, WINDOW_ARRAY = WINDOW_COUNT, ACCOUNTS = 256, ACCOUNT_T
 #define WINDOW_SPAN (UINT64_C(1) << 32)
 #define WINDOW_STEP (UINT64_C(2) << 32) /* what lies between two windows is never mapped */
 
+/* So far below each window 64 KiB of zeros can be read, for checks of limits (limits.c). */
+enum { WINDOW_LIMIT_BELOW = 1 << 20, WINDOW_LIMIT = 1 << 16 };
+
 /* A page that a window shows. */
 typedef struct WindowPage {
     uint32_t linear; /* page number */
@@ -85,8 +88,9 @@ typedef struct Windows {
 
 bool windows_open(Windows *ws, Cpu *cpu, Err *err);
 void windows_close(Windows *ws);
-/* The window for the processor's state, revalidated if the guest has loaded CR3 since. */
-Window *window_choose(Windows *ws);
+/* The window for the processor's state, revalidated if the guest has loaded CR3 since. array: code
+ * of this mode can do without. */
+Window *window_choose(Windows *ws, bool array);
 /* Host address in some window? Then which, and the linear address. */
 Window *window_of(Windows *ws, const void *host, uint32_t *linear);
 /* Maps the page for an access that missed. False: this access cannot be made directly. */

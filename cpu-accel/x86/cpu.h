@@ -257,8 +257,8 @@ typedef struct Cpu {
         int64_t since, nap_ns;  /* guest ns */
     } idle;                     /* idle.h */
     CpuFlushed flushed;
-    uintptr_t scratch[12]; /* the running engine's */
-    bool step_trap;       /* debug_begin saw TF: a trap follows the instruction */
+    uintptr_t scratch[48]; /* the running engine's */
+    bool step_trap;        /* debug_begin saw TF: a trap follows the instruction */
 } Cpu;
 
 /* What the processor asks of the board. */
