@@ -53,6 +53,10 @@ static void code_gone(void *self, Window *w)
 static void flushed_all(void *self, bool globals_too)
 {
     Translator *t = self;
+    if (t->a20 != t->cpu->a20) {
+        t->a20 = t->cpu->a20;
+        windows_a20(&t->windows);
+    }
     windows_flush(&t->windows, globals_too);
     t->cpu->scratch[SCRATCH_LEAVE] = 1;
 }
@@ -131,6 +135,7 @@ static bool translator_open(Accel *a, Err *err)
     t->windows.code_gone = code_gone;
     t->windows.self = t;
     t->valid_poll = 1;
+    t->a20 = a->cpu->a20;
     t->has_wrgsbase = getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE_BIT;
     a->cpu->scratch[SCRATCH_FPU] = FPU_IN_CPU;
     a->cpu->flushed = (CpuFlushed){flushed_all, flushed_page, t};

@@ -223,9 +223,9 @@ typedef struct Translator {
     int64_t cool_at, alarm_at; /* guest ns */
     Counts count;
     void *signal_stack;
-    FILE *perf_map; /* /tmp/perf-PID.map, for perf report; NULL: not wanted */
-    timer_t alarm;  /* of this thread */
-    bool alarm_made, has_wrgsbase;
+    FILE *perf_map;                     /* /tmp/perf-PID.map, for perf report; NULL: not wanted */
+    timer_t alarm;                      /* of this thread */
+    bool alarm_made, has_wrgsbase, a20; /* a20: the gate as the windows know it */
 } Translator;
 
 /* units.c */

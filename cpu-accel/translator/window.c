@@ -87,8 +87,10 @@ bool windows_open(Windows *ws, Cpu *cpu, Err *err)
         return false;
     }
     ws->by_ram = sparse((RAM_LIMIT >> RAM_PAGE_SHIFT) * sizeof(*ws->by_ram));
-    ws->window[0].changed = calloc(LINEAR_PAGES / 64, sizeof(uint64_t));
-    if (!ws->by_ram || !ws->window[0].changed || !window_open(ws, 0) || !array_open(&ws->array)) {
+    ws->window[WINDOW_SUPERVISOR].changed = calloc(LINEAR_PAGES / 64, sizeof(uint64_t));
+    if (!ws->by_ram || !ws->window[WINDOW_SUPERVISOR].changed ||
+        !window_open(ws, WINDOW_SUPERVISOR) || !window_open(ws, WINDOW_PHYSICAL) ||
+        !array_open(&ws->array)) {
         return err_set(err, "out of memory");
     }
     ws->window[WINDOW_ARRAY] =
@@ -238,7 +240,7 @@ void windows_close(Windows *ws)
         munmap(ws->hole + WINDOW_COUNT * WINDOW_STEP - RAM_PAGE, RAM_PAGE);
     }
     array_close(&ws->array);
-    free(ws->window[0].changed);
+    free(ws->window[WINDOW_SUPERVISOR].changed);
     free(ws->nodes);
     memset(ws, 0, sizeof(*ws));
 }
@@ -326,13 +328,20 @@ static void revalidate(Windows *ws, Window *w)
     w->stale = w->stale_globals = false;
 }
 
+/* Does what makes a TLB forget concern this window? */
+static bool concerned(const Windows *ws, const Window *w)
+{
+    unsigned i = (unsigned)(w - ws->window);
+    return w->used && i != WINDOW_PHYSICAL && (i == WINDOW_SUPERVISOR || w->cr3 == ws->cpu->cr3);
+}
+
 static Window *user_window(Windows *ws, uint32_t cr3)
 {
     Window *oldest = NULL, *last = &ws->window[ws->recent];
     if (last->used && last->user && last->cr3 == cr3) {
         return last;
     }
-    for (unsigned i = 1; i < WINDOW_COUNT; i++) {
+    for (unsigned i = WINDOW_USERS; i < WINDOW_COUNT; i++) {
         Window *w = &ws->window[i];
         if (w->used && w->cr3 == cr3) {
             ws->recent = i;
@@ -392,13 +401,11 @@ Window *window_choose(Windows *ws, bool array)
     if (user && array && !earned(ws)) {
         return &ws->window[WINDOW_ARRAY];
     }
-    for (unsigned i = 1; ws->pieces > MAP_LIMIT && i < WINDOW_COUNT; i++) {
+    for (unsigned i = WINDOW_COUNT; ws->pieces > MAP_LIMIT && i-- > 0;) {
         drop_all(ws, &ws->window[i]); /* users' first: theirs are many and small */
     }
-    if (ws->pieces > MAP_LIMIT) {
-        drop_all(ws, &ws->window[0]);
-    }
-    Window *w = user ? user_window(ws, cpu->cr3) : &ws->window[0];
+    unsigned shared = cpu->cr0 & CR0_PG ? WINDOW_SUPERVISOR : WINDOW_PHYSICAL;
+    Window *w = user ? user_window(ws, cpu->cr3) : &ws->window[shared];
     if (w && w->stale) {
         revalidate(ws, w);
         if (user && array && !earned(ws)) { /* another process has its directory now */
@@ -559,9 +566,20 @@ void windows_flush(Windows *ws, bool globals_too)
     array_flush(&ws->array);
     for (unsigned i = 0; i < WINDOW_COUNT; i++) {
         Window *w = &ws->window[i];
-        if (w->used && (globals_too || i == 0 || w->cr3 == ws->cpu->cr3)) {
+        if (concerned(ws, w) || (w->used && globals_too && i != WINDOW_PHYSICAL)) {
             w->stale = true;
             w->stale_globals |= globals_too;
+        }
+    }
+}
+
+void windows_a20(Windows *ws)
+{
+    const uint32_t gate = 1u << (20 - RAM_PAGE_SHIFT);
+    Window *physical = &ws->window[WINDOW_PHYSICAL];
+    for (unsigned i = physical->count; i-- > 0;) {
+        if (i < physical->count && physical->pages[i].linear & gate) {
+            drop(ws, physical, &physical->pages[i]);
         }
     }
 }
@@ -579,7 +597,7 @@ void windows_flush_page(Windows *ws, uint32_t linear)
     array_flush_page(&ws->array, linear);
     for (unsigned i = 0; i < WINDOW_COUNT; i++) {
         Window *w = &ws->window[i];
-        if (!w->used || (i != 0 && w->cr3 != ws->cpu->cr3)) {
+        if (!concerned(ws, w)) {
             continue;
         }
         uint32_t first = linear >> RAM_PAGE_SHIFT, count = 1;

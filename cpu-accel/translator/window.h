@@ -15,7 +15,15 @@
 
 #include <stddef.h>
 
-enum { WINDOW_COUNT = 48, WINDOW_ARRAY = WINDOW_COUNT, ACCOUNTS = 256, ACCOUNT_TAGS = 64 };
+enum {
+    WINDOW_SUPERVISOR, /* while paging is on */
+    WINDOW_PHYSICAL,   /* while it is off */
+    WINDOW_USERS,      /* the first of them */
+    WINDOW_COUNT = 48,
+    WINDOW_ARRAY = WINDOW_COUNT,
+    ACCOUNTS = 256,
+    ACCOUNT_TAGS = 64
+};
 #define WINDOW_SPAN (UINT64_C(1) << 32)
 #define WINDOW_STEP (UINT64_C(2) << 32) /* what lies between two windows is never mapped */
 
@@ -70,7 +78,7 @@ typedef struct WindowNode {
 typedef struct Windows {
     Cpu *cpu;
     uint8_t *hole;                   /* the address space that the windows lie in */
-    Window window[WINDOW_COUNT + 1]; /* [0] is the supervisor's, [WINDOW_ARRAY] the page array's */
+    Window window[WINDOW_COUNT + 1]; /* by WINDOW_*; the last is the page array's */
     Array array;
     Account account[ACCOUNTS]; /* by a hash of CR3 */
     bool always, never;        /* give windows to user code: for tests */
@@ -109,6 +117,8 @@ void window_ran(Windows *ws, const Window *w, uint64_t cycles);
 void windows_flush(Windows *ws, bool globals_too);
 /* All of them show nothing: the physical memory map has changed. */
 void windows_drop(Windows *ws);
+/* The A20 gate was moved: besides a flush. */
+void windows_a20(Windows *ws);
 void windows_flush_page(Windows *ws, uint32_t linear);
 /* Pages of Ram got flags: no direct writes to them. */
 void windows_protect(Windows *ws, uint32_t first_page, uint32_t pages);
