@@ -385,6 +385,7 @@ bool pc_build(Pc *pc, Board *b, const MachineConfig *c, const PcHost *host, Err 
                      .pci = pci,
                      .dma = dma,
                      .mixer = pc->mixer,
+                     .chars = pc->chars,
                      .cd_volume = ide_audio_volume,
                      .cd = pc->drives.ide,
                      .pci_used = 1u << 0 | 1u << 1 | 1u << VGA_DEVICE,

@@ -168,12 +168,12 @@ static const CardKind card_kinds[] = {
     {"ne2k_isa", plug_ne2k_isa, "netdev, mac, iobase, irq", false},
     {"ne2k_pci", plug_ne2k_pci, "netdev, mac, addr, romfile", false},
     {"pcnet", plug_pcnet, "netdev, mac, addr, romfile", false},
-    {"sb16", sound_plug_sb16, "iobase, irq, dma, dma16, version, soundfont", true},
+    {"sb16", sound_plug_sb16, "iobase, irq, dma, dma16, version, soundfont, midi", true},
     {"adlib", sound_plug_adlib, "iobase, opl3", true},
     {"AC97", sound_plug_ac97, "addr", true},
     {"ES1370", sound_plug_es1370, "addr", true},
-    {"gus", sound_plug_gus, "iobase, irq, dma, memory", true},
-    {"mpu401", sound_plug_mpu401, "iobase, irq, soundfont", true},
+    {"gus", sound_plug_gus, "iobase, irq, dma, memory, soundfont, midi", true},
+    {"mpu401", sound_plug_mpu401, "iobase, irq, soundfont, midi", true},
 };
 
 static const CardKind *find_kind(const char *name)

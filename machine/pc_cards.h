@@ -4,6 +4,7 @@
 
 #include "chipset/dma.h"
 #include "chipset/pci.h"
+#include "machine/host/char_host.h"
 #include "machine/host/mixer.h"
 #include "machine/host/net_host.h"
 #include "machine/pc.h"
@@ -17,6 +18,7 @@ typedef struct PcCards {
     PciBus *pci;
     Dma *dma;
     Mixer *mixer;
+    CharHost *chars;
     uint32_t pci_used; /* bit n: device n of the bus is taken */
     /* Volume of the CD-ROM drives' audio, 10000h: as it comes. */
     void (*cd_volume)(void *cd, uint32_t left, uint32_t right);

@@ -22,16 +22,31 @@ static bool only_one(PcCards *cards, const char *id, Err *err)
            err_set(err, "-device: a machine has room for one %s; leave the other one out", id);
 }
 
-static CharPort synthesizer(PcCards *cards, const char *soundfont)
+/* Where a MIDI cable leads. */
+typedef struct Cable {
+    const char *port;      /* a port or socket of the host; NULL: a synthesizer */
+    const char *soundfont; /* NULL: the usual one */
+} Cable;
+
+static Cable find_cable(KeyValues *kv)
 {
-    MixerSynth synth = midi_synth_new(soundfont, mixer_hz(cards->mixer));
-    return mixer_add_synth(cards->mixer, &synth);
+    return (Cable){value_find(kv, "midi"), value_find(kv, "soundfont")};
+}
+
+static bool plug_cable(PcCards *cards, const Cable *cable, CharPort *port, Err *err)
+{
+    if (cable->port) {
+        return char_host_open(cards->chars, "device ...,midi=", cable->port, port, err);
+    }
+    MixerSynth synth = midi_synth_new(cable->soundfont, mixer_hz(cards->mixer));
+    *port = mixer_add_synth(cards->mixer, &synth);
+    return true;
 }
 
 typedef struct Blaster {
     uint32_t base, irq, dma8, dma16;
     SbModel model;
-    const char *soundfont; /* NULL: the usual one */
+    Cable cable;
 } Blaster;
 
 static bool check_blaster(const Blaster *c, unsigned *irq_choice, Err *err)
@@ -61,6 +76,10 @@ static bool plug_blaster(PcCards *cards, const Blaster *c, Err *err)
         return false;
     }
     AudioPort audio = mixer_port(cards->mixer);
+    CharPort midi;
+    if (!plug_cable(cards, &c->cable, &midi, err)) {
+        return false;
+    }
     Opl3Config fm = {.audio = audio,
                      .opl2 = c->model < SB_PRO,
                      .base = device_find(cards->b, "adlib") ? 0 : ADLIB_BASE,
@@ -84,13 +103,13 @@ static bool plug_blaster(PcCards *cards, const Blaster *c, Err *err)
         }
     }
     if (c->model == SB_16 && !device_find(cards->b, "mpu401")) {
-        Mpu401Config mpu = {.base = MPU_BASE, .midi = synthesizer(cards, c->soundfont)};
+        Mpu401Config mpu = {.base = MPU_BASE, .midi = midi};
         Mpu401 *interface = mpu401_new(cards->b, &mpu, "mpu401");
         blaster.midi = mpu401_cable(interface);
         Sb16 *card = sb16_new(cards->b, &blaster, "sb16");
         mpu401_connect(interface, sb16_mpu_irq(card));
     } else {
-        blaster.midi = synthesizer(cards, c->soundfont);
+        blaster.midi = midi;
         sb16_new(cards->b, &blaster, "sb16");
     }
     return true;
@@ -104,7 +123,7 @@ bool sound_plug_default(PcCards *cards, Err *err)
     return plug_blaster(cards, &usual_blaster, err);
 }
 
-/* QEMU's settings, and soundfont=. */
+/* QEMU's settings, soundfont= and midi=. */
 bool sound_plug_sb16(PcCards *cards, KeyValues *kv, Err *err)
 {
     static const char *const elsewhere[] = {"audiodev", NULL};
@@ -119,7 +138,7 @@ bool sound_plug_sb16(PcCards *cards, KeyValues *kv, Err *err)
         return false;
     }
     c.model = version < 0x200 ? SB_1 : version < 0x300 ? SB_2 : version < 0x400 ? SB_PRO : SB_16;
-    c.soundfont = value_find(kv, "soundfont");
+    c.cable = find_cable(kv);
     return plug_blaster(cards, &c, err);
 }
 
@@ -147,15 +166,16 @@ bool sound_plug_adlib(PcCards *cards, KeyValues *kv, Err *err)
 bool sound_plug_mpu401(PcCards *cards, KeyValues *kv, Err *err)
 {
     uint32_t base = MPU_BASE, irq = MPU_IRQ;
+    Cable cable = find_cable(kv);
+    CharPort midi;
     if (!only_one(cards, "mpu401", err) || !value_number(kv, "iobase", 0x200, 0x3fe, &base, err) ||
-        !value_number(kv, "irq", 3, 15, &irq, err)) {
+        !value_number(kv, "irq", 3, 15, &irq, err) || !plug_cable(cards, &cable, &midi, err)) {
         return false;
     }
-    mpu401_new(cards->b,
-               &(Mpu401Config){.base = (uint16_t)base,
-                               .irq = cards->irq(cards->board, irq),
-                               .midi = synthesizer(cards, value_find(kv, "soundfont"))},
-               "mpu401");
+    mpu401_new(
+        cards->b,
+        &(Mpu401Config){.base = (uint16_t)base, .irq = cards->irq(cards->board, irq), .midi = midi},
+        "mpu401");
     return true;
 }
 
@@ -179,6 +199,7 @@ bool sound_plug_gus(PcCards *cards, KeyValues *kv, Err *err)
     static const char *const elsewhere[] = {"audiodev", "freq", NULL};
     static const uint8_t irqs[] = {3, 5, 7, 9, 11, 12, 15}, channels[] = {1, 3, 5, 6, 7};
     uint32_t base = GUS_BASE, irq = GUS_IRQ, dma = GUS_DMA, memory = 1024;
+    Cable cable = find_cable(kv);
     value_ignore(kv, elsewhere);
     if (!only_one(cards, "gus", err) || !value_number(kv, "iobase", 0, 0xffff, &base, err) ||
         !value_number(kv, "irq", 0, 15, &irq, err) || !value_number(kv, "dma", 0, 7, &dma, err) ||
@@ -197,7 +218,8 @@ bool sound_plug_gus(PcCards *cards, KeyValues *kv, Err *err)
     for (unsigned i = 0; i < sizeof(channels); i++) {
         config.dma[channels[i]] = dma_line(cards->dma, channels[i]);
     }
-    return gus_new(cards->b, &config, "gus", err) != NULL;
+    return plug_cable(cards, &cable, &config.midi, err) &&
+           gus_new(cards->b, &config, "gus", err) != NULL;
 }
 
 bool sound_plug_es1370(PcCards *cards, KeyValues *kv, Err *err)

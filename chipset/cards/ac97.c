@@ -47,7 +47,7 @@ enum {
     PIECES_HZ = 1000,
     PIECE_BYTES = 1024,
     EMPTY_LIMIT = 32, /* buffers of no length in a row: then the list waits for the next piece */
-    MAX_BEHIND_NS = 50000000,
+    MAX_BEHIND_NS = 1000000000, /* the clock was set: no use in catching up */
 };
 
 /* Codec registers. */

@@ -49,7 +49,7 @@ enum {
     MASTER_CLOCK = 1411200,
     PIECES_HZ = 1000,
     PIECE_BYTES = 1024,
-    MAX_BEHIND_NS = 50000000,
+    MAX_BEHIND_NS = 1000000000, /* the clock was set: no use in catching up */
 };
 
 typedef struct Channel {

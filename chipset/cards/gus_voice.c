@@ -19,7 +19,7 @@ LOG_TAG("gus");
 enum {
     FRAMES_TIMES_VOICES = 617400,
     PIECES_HZ = 1000,
-    MAX_BEHIND_NS = 50000000,
+    MAX_BEHIND_NS = 1000000000, /* the clock was set: no use in catching up */
     VOLUME_MAX = (1 << 21) - 1,
     RATE_SHIFT_STEP = 3,  /* each step of the ramp's rate is eight times slower */
     CAPACITOR_SHIFT = 10, /* 6.9 Hz at 44100 frames a second */

@@ -18,7 +18,7 @@ LOG_TAG("opl3");
 enum {
     BATCH = 512,
     BATCH_NS = 5000000,
-    MAX_BEHIND = OPL3_HZ / 4, /* samples; the clock was set, or the machine stood still */
+    MAX_BEHIND = OPL3_HZ, /* samples; the clock was set, or the machine stood still */
     TICK_SAMPLES = 4,         /* timer 1 counts in 80.5 us, timer 2 in four times that */
     STATUS_IRQ = 0x80,
     STATUS_TIMER1 = 0x40,

@@ -18,7 +18,7 @@ enum {
     PIECE_BYTES = 1024,
     PIECES_HZ = 1000,
     STARVED_NS = 1000000,     /* a channel that is not open is asked again so much later */
-    MAX_BEHIND_NS = 50000000, /* the clock was set: no use in catching up */
+    MAX_BEHIND_NS = 1000000000, /* the clock was set: no use in catching up */
     DIRECT_NS = 5000000,
     DIRECT_END = SB_DIRECT_HZ / 10, /* frames after the last command: it is over */
     DIRECT_FADE = SB_DIRECT_HZ / 20,

@@ -24,7 +24,7 @@ enum {
     INAUDIBLE = 16,
     DC_SHIFT = 11,            /* the coupling capacitor: a high-pass at 7.5 Hz */
     REST_FRAMES = FRAME_HZ,   /* so long without a sound, and the timer is not watched any more */
-    MAX_BEHIND_NS = 50000000, /* far more than a batch: the clock was set */
+    MAX_BEHIND_NS = 1000000000, /* far more than a batch: the clock was set */
 };
 
 struct Speaker {

@@ -96,8 +96,23 @@ static bool open_pty(CharBackend *b, const char *option, Err *err)
     return true;
 }
 
+/* What is written stays in a FIFO until somebody reads it; who else writes there is not our matter.
+ */
+static bool open_fifo(CharBackend *b, const char *option, const char *path, Err *err)
+{
+    b->write_fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
+    return b->write_fd >= 0 || err_set(err, "-%s: FIFO '%s': %s", option, path, strerror(errno));
+}
+
 static bool open_host_port(CharBackend *b, const char *option, const char *path, Err *err)
 {
+    struct stat about;
+    if (stat(path, &about) == 0 && S_ISFIFO(about.st_mode)) {
+        return open_fifo(b, option, path, err);
+    }
+    if (strncmp(path, "/dev/", 5) != 0) {
+        return open_file(b, option, path, err);
+    }
     int fd = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) {
         return err_set(err, "-%s: port '%s': %s", option, path, strerror(errno));
@@ -129,12 +144,12 @@ bool char_open_kind(CharBackend *b, const char *option, const char *spec, Err *e
     if (strcmp(spec, "pty") == 0) {
         return open_pty(b, option, err);
     }
-    if (strncmp(spec, "/dev/", 5) == 0) {
+    if (spec[0] == '/') {
         return open_host_port(b, option, spec, err);
     }
     return err_set(err,
                    "-%s: '%s' leads nowhere; use stdio, file:PATH, unix:PATH[,server,nowait], "
-                   "tcp:HOST:PORT[,server,nowait], pty, /dev/PORT or none",
+                   "tcp:HOST:PORT[,server,nowait], pty, /dev/PORT, /FIFO or none",
                    option, spec);
 }
 

@@ -134,6 +134,24 @@ exec setsid -c sh -i
 '''
 
 
+def parents(name):
+    """a/b/c: a, a/b."""
+    parts = name.split('/')[:-1]
+    return ['/'.join(parts[:n + 1]) for n in range(len(parts))]
+
+
+def content(package_name, *names):
+    """Files of a package by path (links followed within it), or all files below a path: {path: bytes}."""
+    root, found = package(package_name), {}
+    for name in names:
+        path = os.path.join(root, name)
+        paths = [os.path.join(at, file) for at, _, files in os.walk(path) for file in files] if os.path.isdir(path) else [path]
+        for one in filter(os.path.isfile, paths):
+            with open(one, 'rb') as file:
+                found[os.path.relpath(one, root)] = file.read()
+    return found
+
+
 def initrd(path, modules=MODULES, there=(), files=None):
     """Writes an initial RAM disk with a shell; returns its path.
 
@@ -146,6 +164,8 @@ def initrd(path, modules=MODULES, there=(), files=None):
     entries = [(name, directory, b'', none) for name in ('bin', 'dev', 'etc', 'modules')]
     entries += [('dev/console', 0o020600, b'', (5, 1)), ('bin/busybox', program, busybox, none),
                 ('init', program, INIT.encode(), none)]
+    folders = {parent for name in files or {} for parent in parents(name)} - {name for name, *_ in entries}
+    entries += [(name, directory, b'', none) for name in sorted(folders)]
     entries += [(name, 0o100755, data, none) for name, data in (files or {}).items()]
     order = module_files(kernel, [*modules, *there])
     for module in order:
