@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "machine/image_internal.h"
+#include "storage/floppy_image.h"
 #include "storage/image_path.h"
 #include "ui/value.h"
 
@@ -144,8 +145,13 @@ static bool convert(ImageArgs *a, NewImage *n, Block *from)
             return false;
         }
     }
-    if (!begin_file(a, n, path, size, temporary, sizeof(temporary)) ||
-        !image_new_make(n, temporary, path, size, &a->err)) {
+    if (!begin_file(a, n, path, size, temporary, sizeof(temporary))) {
+        return false;
+    }
+    if (strcmp(n->format, "imd") == 0) { /* whose layout is made of what is copied */
+        return imd_write(temporary, from, &a->err) && end_file(a, n, temporary, path);
+    }
+    if (!image_new_make(n, temporary, path, size, &a->err)) {
         return false;
     }
     if (!fill(a, n, from, temporary)) {

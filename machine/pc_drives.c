@@ -76,7 +76,7 @@ static bool add_ide(IdeConfig *ide, const DriveConfig *c, bool snapshot, Err *er
 static bool is_floppy(const Block *medium)
 {
     FdcFormat format;
-    return fdc_guess_format(block_size(medium), &format);
+    return fdc_medium_format(medium, &format);
 }
 
 static bool add_floppy(FdcConfig *fdc, const DriveConfig *c, bool snapshot, Err *err)

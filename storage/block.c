@@ -16,16 +16,17 @@ LOG_TAG("block");
 
 #define PROBE_BYTES 4096
 
-static const BlockFormat *const formats[] = {&block_raw, &block_qcow2, &block_vhd,
-                                             &block_vdi, &block_vmdk,  &block_cue};
+static const BlockFormat *const formats[] = {&block_raw,  &block_qcow2, &block_vhd, &block_vdi,
+                                             &block_vmdk, &block_cue,   &block_imd, &block_td0};
 
 /* Known formats that are not in the table above: opening them as raw would destroy them. */
 static const struct {
     const char *name, *magic;
     size_t at, length;
 } foreign[] = {
-    {"qed", "QED", 0, 4},  {"vmdk", "COWD", 0, 4}, {"vhdx", "vhdxfile", 0, 8},
-    {"IMD", "IMD ", 0, 4}, {"TD0", "TD\0", 0, 3},  {"TD0", "td\0", 0, 3},
+    {"qed", "QED", 0, 4},
+    {"vmdk", "COWD", 0, 4},
+    {"vhdx", "vhdxfile", 0, 8},
 };
 
 static const BlockFormat *find_format(const char *name)

@@ -52,7 +52,7 @@ struct Block {
 };
 
 extern const BlockFormat block_raw, block_qcow2, block_vhd, block_vdi, block_vmdk, block_cue,
-    block_overlay;
+    block_imd, block_td0, block_overlay;
 
 /* A Block without a file, for overlays and tests; takes over `data` and `base`. NULL: no memory. */
 Block *block_wrap(const BlockFormat *format, const char *path, uint64_t size, bool read_only,

@@ -431,6 +431,25 @@ bool fdc_guess_format(uint64_t bytes, FdcFormat *format)
     return false;
 }
 
+bool fdc_medium_format(const Block *medium, FdcFormat *format)
+{
+    const FloppyDisk *disk = block_floppy(medium);
+    if (!disk) {
+        return fdc_guess_format(block_size(medium), format);
+    }
+    *format = (FdcFormat){(uint8_t)disk->cylinders, (uint8_t)disk->heads, 1, 2};
+    for (unsigned c = disk->cylinders; c-- > 0;) { /* the first track that has sectors */
+        for (unsigned h = disk->heads; h-- > 0;) {
+            const FloppyTrack *t = &disk->track[c][h];
+            if (t->count) {
+                format->sectors = (uint8_t)t->count;
+                format->size_code = t->sector[0].n;
+            }
+        }
+    }
+    return true;
+}
+
 static FdcDriveType type_for(const FdcFormat *format)
 {
     uint32_t side = (uint32_t)format->sectors << format->size_code >> 2; /* in 512 bytes */
@@ -443,13 +462,14 @@ static FdcDriveType type_for(const FdcFormat *format)
 static bool put_in(Fdc *f, unsigned drive, Block *medium)
 {
     FdcDrive *d = &f->drive[drive];
-    if (medium && !fdc_guess_format(block_size(medium), &d->format)) {
+    if (medium && !fdc_medium_format(medium, &d->format)) {
         log_warn("'%s': no floppy disk has %llu bytes; it is not put in", block_path(medium),
                  (unsigned long long)block_size(medium));
         block_queue_retire(f->config.queue, medium);
         return false;
     }
     d->medium = medium;
+    d->disk = medium ? block_floppy(medium) : NULL;
     d->g.changed = true;
     return true;
 }
@@ -499,6 +519,7 @@ bool fdc_change_medium(Fdc *f, unsigned drive, Block *medium)
     }
     block_queue_retire(f->config.queue, d->medium);
     d->medium = NULL;
+    d->disk = NULL;
     return put_in(f, drive, medium);
 }
 

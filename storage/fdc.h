@@ -46,6 +46,8 @@ typedef struct FdcConfig {
 Fdc *fdc_new(Board *b, const FdcConfig *config, const char *id);
 /* What kind of drive it is, AUTO resolved: for the CMOS. */
 FdcDriveType fdc_drive_type(const Fdc *fdc, unsigned drive);
+/* Can the image be a floppy? Its layout: as it knows itself, or by its size. */
+bool fdc_medium_format(const Block *medium, FdcFormat *format);
 /* The layout of a disk of this many bytes; false when no floppy has that size. */
 bool fdc_guess_format(uint64_t bytes, FdcFormat *format);
 

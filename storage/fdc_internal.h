@@ -4,6 +4,7 @@
 #define STORAGE_FDC_INTERNAL_H
 
 #include "storage/fdc.h"
+#include "storage/floppy_image.h"
 
 enum {
     FDC_BUFFER = 32768, /* one side of a track, at most 63 sectors of 512 bytes */
@@ -66,8 +67,9 @@ typedef enum FdcTransfer {
 typedef struct FdcDrive {
     FdcDriveType type;
     Block *medium;
-    FdcFormat format; /* of the medium */
-    Timer timer;      /* armed while it seeks */
+    FdcFormat format;       /* of the medium */
+    const FloppyDisk *disk; /* its sectors, where the image knows them; the medium's */
+    Timer timer;            /* armed while it seeks */
     struct {
         uint8_t track;   /* where the head is */
         bool changed;    /* DSKCHG: no disk, or not stepped since there is one */

@@ -1,9 +1,11 @@
 /* Floppy disk controller 82077AA: commands that read, write, verify, scan and format sectors.
  *
  * Data sheet 290166, sections 5.1 and 6. A sector goes between buffer and DMA channel in one piece
- * when it has passed under the head. Raw images keep no deleted-data marks: WRITE DELETED DATA
- * writes plain sectors, and every sector that READ DELETED DATA meets bears a normal mark. FORMAT
- * TRACK fills sectors; it cannot change the layout of an image.
+ * when it has passed under the head. Images of a plain layout keep no deleted-data marks: WRITE
+ * DELETED DATA writes plain sectors, and every sector that READ DELETED DATA meets bears a normal
+ * mark; FORMAT TRACK fills sectors and cannot change the layout. Images that know their sectors
+ * (floppy_image.h) give IDs, marks, errors and FM recording as they are; they are read only, and
+ * under a throw-away overlay their sectors of 512 bytes and more can be written.
  */
 #include <errno.h>
 #include <string.h>
@@ -35,11 +37,6 @@ static unsigned code(const Fdc *f)
     return f->g.command[0] & CMD_CODE;
 }
 
-static uint32_t sector_size(const FdcDrive *d)
-{
-    return 128u << d->format.size_code;
-}
-
 /* The track under the head in the medium's own count: an 80-track drive finds a 40-track disk's
  * tracks at every other place. */
 static unsigned medium_track(const FdcDrive *d)
@@ -61,6 +58,66 @@ static unsigned medium_rate(const FdcDrive *d)
 static int64_t sector_ns(const Fdc *f, const FdcDrive *d)
 {
     return fdc_mechanics(f, TURN_NS / d->format.sectors);
+}
+
+/* The track under the selected head, of an image that knows its sectors; else NULL. */
+static const FloppyTrack *known_track(const Fdc *f, const FdcDrive *d)
+{
+    unsigned track = medium_track(d);
+    return d->disk && track < d->disk->cylinders && f->g.head < d->disk->heads
+               ? &d->disk->track[track][f->g.head]
+               : NULL;
+}
+
+/* The sector whose ID comes as number `index` after the turn's begin. */
+static const FloppySector *known_id(const FloppyTrack *t, unsigned index)
+{
+    for (unsigned i = 0; i < t->count; i++) {
+        if (!(t->sector[i].flags & FLOPPY_NO_ID) && index-- == 0) {
+            return &t->sector[i];
+        }
+    }
+    return NULL;
+}
+
+/* Where the sector at hand lies in the image. */
+typedef struct Spot {
+    uint64_t offset;
+    uint32_t size; /* bytes */
+    uint8_t flags; /* FLOPPY_... */
+} Spot;
+
+/* False: no such sector is on the track. */
+static bool look_up(const Fdc *f, const FdcDrive *d, Spot *spot)
+{
+    const FloppyTrack *t = known_track(f, d);
+    if (!d->disk) {
+        uint32_t size = 128u << d->format.size_code;
+        uint64_t track = (uint64_t)medium_track(d) * d->format.heads + f->g.head;
+        *spot = (Spot){(track * d->format.sectors + f->g.r - 1) * size, size, 0};
+        return f->g.r >= 1 && f->g.r <= d->format.sectors;
+    }
+    const FloppySector *found = NULL;
+    if (t && f->g.track_read) {
+        found = f->g.r ? known_id(t, f->g.r - 1u) : NULL;
+    }
+    for (unsigned i = 0; t && !f->g.track_read && i < t->count && !found; i++) {
+        const FloppySector *s = &t->sector[i];
+        bool same = s->c == f->g.c && s->h == f->g.h && s->r == f->g.r && s->n == f->g.n;
+        found = same && !(s->flags & FLOPPY_NO_ID) ? s : NULL;
+    }
+    if (found) {
+        *spot = (Spot){found->offset, floppy_sector_bytes(found), found->flags};
+    }
+    return found != NULL;
+}
+
+/* The data mark is not the one that the command wants. */
+static bool mark_unlike(const Fdc *f, const Spot *spot)
+{
+    bool wants_deleted = code(f) == CODE_READ_DELETED;
+    return f->g.transfer != FDC_WRITE && f->g.transfer != FDC_FORMAT && !f->g.track_read &&
+           !!(spot->flags & FLOPPY_DELETED) != wants_deleted;
 }
 
 static void finish(Fdc *f, uint8_t st0)
@@ -85,25 +142,60 @@ static void fail(Fdc *f, uint8_t st1, uint8_t st2)
     finish(f, ST0_ABNORMAL);
 }
 
+static unsigned known_rate(const FdcDrive *d, const FloppyTrack *t)
+{
+    bool low = t->rate != 0;
+    return low ? (d->type == FDC_1200K ? 1 : 2) : 0; /* by how fast this drive turns */
+}
+
 /* Is there a readable track under the selected head? */
 static bool marks_come(Fdc *f)
 {
     const FdcDrive *d = fdc_drive(f, f->g.unit);
-    return d && d->medium && f->g.dor & DOR_MOTOR0 << f->g.unit && f->g.command[0] & CMD_MFM &&
-           medium_rate(d) == f->g.rate && medium_track(d) < d->format.tracks &&
-           f->g.head < d->format.heads;
+    if (!d || !d->medium || !(f->g.dor & DOR_MOTOR0 << f->g.unit) ||
+        medium_track(d) >= d->format.tracks || f->g.head >= d->format.heads) {
+        return false;
+    }
+    const FloppyTrack *t = known_track(f, d);
+    bool mfm = f->g.command[0] & CMD_MFM;
+    return t ? known_id(t, 0) && t->fm != mfm && known_rate(d, t) == f->g.rate
+             : mfm && !d->disk && medium_rate(d) == f->g.rate;
 }
 
-static uint64_t sector_offset(const FdcDrive *d, unsigned head, unsigned r)
+/* Why a sector of an image that knows them was not found. */
+static void not_found(Fdc *f, const FdcDrive *d)
 {
-    uint64_t sector = ((uint64_t)medium_track(d) * d->format.heads + head) * d->format.sectors;
-    return (sector + r - 1) * sector_size(d);
+    const FloppyTrack *t = known_track(f, d);
+    bool here = false, marked_bad = false;
+    for (unsigned i = 0; t && i < t->count; i++) {
+        here |= t->sector[i].c == f->g.c;
+        marked_bad |= t->sector[i].c == 0xff;
+    }
+    fail(f, f->g.track_read ? ST1_MISSING_MARK : ST1_NO_DATA,
+         here || f->g.track_read ? 0 : ST2_WRONG_CYLINDER | (marked_bad ? ST2_BAD_CYLINDER : 0));
+}
+
+/* The same for an image that knows its sectors. */
+static bool find_known(Fdc *f, const FdcDrive *d, Spot *spot)
+{
+    if (!look_up(f, d, spot)) {
+        not_found(f, d);
+        return false;
+    }
+    if (spot->flags & FLOPPY_NO_DATA && f->g.transfer != FDC_WRITE) {
+        fail(f, ST1_MISSING_MARK, ST2_MISSING_MARK);
+        return false;
+    }
+    return true;
 }
 
 /* Looks for the sector by its address mark. False: the command has ended. */
-static bool find_sector(Fdc *f, const FdcDrive *d)
+static bool find_sector(Fdc *f, const FdcDrive *d, Spot *spot)
 {
-    bool there = f->g.r >= 1 && f->g.r <= d->format.sectors;
+    if (d->disk) {
+        return find_known(f, d, spot);
+    }
+    bool there = look_up(f, d, spot);
     if (f->g.track_read) { /* READ TRACK takes what comes, and notes what does not fit */
         if (f->g.c != medium_track(d) || f->g.h != f->g.head || f->g.n != d->format.size_code) {
             f->g.st1 |= ST1_NO_DATA;
@@ -135,18 +227,44 @@ static void submit(Fdc *f, const FdcDrive *d, BlockJob *job, int64_t ns)
     block_job_submit(job, d->medium, fdc_now(f) + ns);
 }
 
-/* Images are handled in sectors of 512 bytes, and a disk may have smaller ones: reads and writes
- * cover the sectors around. */
-static void fetch(Fdc *f, const FdcDrive *d)
+/* From the sector at hand to the end of the track; of an image that knows its sectors that one
+ * alone, with what lies around it in whole units of 512 bytes. */
+static void fetch(Fdc *f, const FdcDrive *d, const Spot *spot)
 {
-    uint32_t count = d->format.sectors - f->g.r + 1u, bytes = count * sector_size(d);
+    uint32_t count = d->format.sectors - f->g.r + 1u, bytes = count * spot->size;
+    uint64_t offset = spot->offset;
     bytes = bytes < FDC_BUFFER ? bytes : FDC_BUFFER;
+    if (d->disk) {
+        offset = spot->offset / BLOCK_SECTOR * BLOCK_SECTOR;
+        bytes = (uint32_t)((spot->offset + spot->size + BLOCK_SECTOR - 1 - offset) / BLOCK_SECTOR *
+                           BLOCK_SECTOR);
+    }
     f->g.first_r = f->g.r;
     f->g.size = 0;
     submit(f, d,
-           block_job_new(f->config.queue, "floppy", BLOCK_READ, sector_offset(d, f->g.head, f->g.r),
-                         bytes, fdc_job_done, f),
+           block_job_new(f->config.queue, "floppy", BLOCK_READ, offset, bytes, fdc_job_done, f),
            sector_ns(f, d));
+}
+
+static void sector_passed(Fdc *f);
+
+/* What fetch has brought. */
+static void fetched(Fdc *f, const BlockJob *job)
+{
+    const FdcDrive *d = fdc_drive(f, f->g.unit);
+    uint64_t shift = 0, length = job->length;
+    Spot spot;
+    if (d && d->disk && look_up(f, d, &spot)) {
+        shift = spot.offset - job->offset;
+        length = spot.size;
+    }
+    if (shift > job->length || length > job->length - shift || length > FDC_BUFFER) {
+        fail(f, ST1_NO_DATA, 0); /* the job is of a saved machine, and does not fit this disk */
+        return;
+    }
+    memcpy(f->buffer, job->data + shift, (size_t)length);
+    f->g.size = (uint32_t)length;
+    sector_passed(f);
 }
 
 static void begin_sector(Fdc *f)
@@ -156,18 +274,19 @@ static void begin_sector(Fdc *f)
         fdc_later(f, FDC_STEP_NO_MARK, fdc_mechanics(f, 2 * TURN_NS));
         return;
     }
-    if (!find_sector(f, d)) {
+    Spot spot;
+    if (!find_sector(f, d, &spot)) {
         return;
     }
     bool writes = f->g.transfer == FDC_WRITE;
-    if (writes && block_read_only(d->medium)) {
+    if (writes && (block_read_only(d->medium) || (spot.offset | spot.size) % BLOCK_SECTOR)) {
         fail(f, ST1_PROTECTED, 0);
         return;
     }
-    uint32_t size = sector_size(d);
+    uint32_t size = spot.size;
     bool here = f->g.r >= f->g.first_r && (f->g.r - f->g.first_r + 1u) * size <= f->g.size;
-    if (wants_data(f) && !here) {
-        fetch(f, d);
+    if (wants_data(f) && (!here || d->disk)) {
+        fetch(f, d, &spot);
     } else {
         if (writes) {
             f->g.first_r = f->g.r;
@@ -203,8 +322,18 @@ static bool next_id(Fdc *f)
 
 static void sector_done(Fdc *f)
 {
-    bool unlike = code(f) == CODE_READ_DELETED; /* a normal mark where a deleted one was wanted */
+    const FdcDrive *d = fdc_drive(f, f->g.unit);
+    Spot spot = {0};
+    bool unlike = d && look_up(f, d, &spot) && mark_unlike(f, &spot);
     uint8_t head = f->g.head;
+    if (spot.flags & FLOPPY_BAD_DATA && f->g.transfer != FDC_WRITE) {
+        f->g.st1 |= ST1_DATA_ERROR;
+        f->g.st2 |= ST2_DATA_ERROR;
+        if (!f->g.track_read) {
+            finish(f, ST0_ABNORMAL);
+            return;
+        }
+    }
     if (f->g.transfer == FDC_VERIFY && f->g.command[1] & VERIFY_COUNTS) {
         f->g.ended = --f->g.verify_left == 0;
     }
@@ -249,13 +378,14 @@ static void compare(Fdc *f, const uint8_t *disk, const uint8_t *memory, uint32_t
     }
 }
 
-static void store(Fdc *f, unsigned r, uint32_t at, uint32_t length)
+/* The sector at hand, from the front of the buffer. */
+static void store(Fdc *f, const Spot *spot)
 {
     const FdcDrive *d = fdc_drive(f, f->g.unit);
-    BlockJob *job = block_job_new(f->config.queue, "floppy", BLOCK_WRITE,
-                                  sector_offset(d, f->g.head, r), length, fdc_job_done, f);
+    BlockJob *job = block_job_new(f->config.queue, "floppy", BLOCK_WRITE, spot->offset, spot->size,
+                                  fdc_job_done, f);
     if (job->data) {
-        memcpy(job->data, f->buffer + at, length);
+        memcpy(job->data, f->buffer, spot->size);
     }
     submit(f, d, job, 0);
 }
@@ -269,15 +399,16 @@ static void format_sector(Fdc *f)
     f->g.h = id[1];
     f->g.r = id[2];
     f->g.n = id[3] & 7;
-    if (!marks_come(f) || f->g.c != medium_track(d) || f->g.h != f->g.head || f->g.r < 1 ||
-        f->g.r > d->format.sectors || id[3] != d->format.size_code) {
+    Spot spot;
+    if (!marks_come(f) || f->g.c != medium_track(d) || f->g.h != f->g.head ||
+        id[3] != d->format.size_code || !look_up(f, d, &spot)) {
         log_guest("format of %u/%u/%u size %u: not a sector of this image", id[0], id[1], id[2],
                   id[3]);
         fail(f, ST1_NO_DATA, 0);
         return;
     }
-    memset(f->buffer, f->g.command[5], sector_size(d));
-    store(f, f->g.r, 0, sector_size(d));
+    memset(f->buffer, f->g.command[5], spot.size);
+    store(f, &spot);
 }
 
 /* The data of the sector at hand are complete. */
@@ -287,17 +418,18 @@ static void moved(Fdc *f)
     f->g.waits = false;
     f->g.step = FDC_STEP_NONE;
     timer_disarm(&f->timer);
-    if (!d || !d->medium) {
+    Spot spot;
+    if (!d || !d->medium || (f->g.transfer != FDC_FORMAT && !look_up(f, d, &spot))) {
         fail(f, ST1_MISSING_MARK, 0);
         return;
     }
     switch (f->g.transfer) {
     case FDC_WRITE:
         memset(f->buffer + f->g.at, 0, f->g.end - f->g.at); /* cut short by terminal count */
-        store(f, f->g.r, 0, f->g.end);
+        store(f, &spot);
         break;
     case FDC_SCAN:
-        compare(f, f->buffer, f->buffer + sector_size(d), sector_size(d));
+        compare(f, f->buffer, f->buffer + spot.size, spot.size);
         break;
     case FDC_FORMAT:
         format_sector(f);
@@ -351,15 +483,15 @@ void fdc_dma_ready(void *self)
 static void sector_passed(Fdc *f)
 {
     const FdcDrive *d = fdc_drive(f, f->g.unit);
-    if (!d || !d->medium || f->g.r < f->g.first_r) {
+    Spot spot = {.size = FORMAT_ID_BYTES};
+    bool formats = f->g.transfer == FDC_FORMAT;
+    if (!d || !d->medium || f->g.r < f->g.first_r || (!formats && !look_up(f, d, &spot))) {
         fail(f, ST1_MISSING_MARK, 0);
         return;
     }
-    uint32_t size = sector_size(d), place = (f->g.r - f->g.first_r) * size;
-    if (f->g.transfer == FDC_FORMAT) {
-        place = 0;
-        size = FORMAT_ID_BYTES;
-    } else if (place + size > FDC_BUFFER) {
+    uint32_t size = spot.size, place = formats ? 0 : (f->g.r - f->g.first_r) * size;
+    uint32_t needed = f->g.transfer == FDC_SCAN ? 2 * size : place + size;
+    if (needed > FDC_BUFFER || place + size > FDC_BUFFER) {
         fail(f, ST1_NO_DATA, 0);
         return;
     }
@@ -370,10 +502,9 @@ static void sector_passed(Fdc *f)
     }
     f->g.at = place;
     f->g.end = place + size;
-    if (f->g.transfer == FDC_VERIFY ||
-        (code(f) == CODE_READ_DELETED && f->g.command[0] & CMD_SKIP)) {
+    if (f->g.transfer == FDC_VERIFY || (mark_unlike(f, &spot) && f->g.command[0] & CMD_SKIP)) {
         f->g.at = f->g.end;
-        if (f->g.transfer == FDC_VERIFY) {
+        if (f->g.transfer == FDC_VERIFY && !(mark_unlike(f, &spot) && f->g.command[0] & CMD_SKIP)) {
             sector_done(f);
         } else if (next_id(f)) { /* skipped */
             begin_sector(f);
@@ -392,10 +523,17 @@ static void read_id(Fdc *f)
         fdc_later(f, FDC_STEP_NO_MARK, fdc_mechanics(f, 2 * TURN_NS));
         return;
     }
-    f->g.c = (uint8_t)medium_track(d);
-    f->g.h = f->g.head;
-    f->g.r = (uint8_t)(fdc_now(f) / sector_ns(f, d) % d->format.sectors + 1);
-    f->g.n = d->format.size_code;
+    uint64_t turn = (uint64_t)(fdc_now(f) / sector_ns(f, d));
+    const FloppyTrack *t = known_track(f, d);
+    unsigned ids = 0;
+    while (t && known_id(t, ids)) {
+        ids++;
+    }
+    const FloppySector *s = ids ? known_id(t, (unsigned)(turn % ids)) : NULL;
+    f->g.c = s ? s->c : (uint8_t)medium_track(d);
+    f->g.h = s ? s->h : f->g.head;
+    f->g.r = s ? s->r : (uint8_t)(turn % d->format.sectors + 1);
+    f->g.n = s ? s->n : d->format.size_code;
     finish(f, 0);
 }
 
@@ -447,9 +585,7 @@ void fdc_job_done(void *self, BlockJob *job)
             finish(f, ST0_ABNORMAL | ST0_CHECK);
         }
     } else if (job->op == BLOCK_READ && wants_data(f)) {
-        memcpy(f->buffer, job->data, (size_t)job->length);
-        f->g.size = (uint32_t)job->length;
-        sector_passed(f);
+        fetched(f, job);
     } else if (f->g.transfer == FDC_FORMAT) {
         f->g.verify_left--;
         if (f->g.verify_left == 0) {
@@ -527,7 +663,7 @@ void fdc_begin_format(Fdc *f)
     f->g.verify_left = f->g.command[3];
     if (!marks_come(f)) {
         fdc_later(f, FDC_STEP_NO_MARK, fdc_mechanics(f, 2 * TURN_NS));
-    } else if (block_read_only(d->medium)) {
+    } else if (block_read_only(d->medium) || d->disk) {
         fail(f, ST1_PROTECTED, 0);
     } else if (f->g.verify_left == 0) {
         finish(f, 0);

@@ -19,6 +19,7 @@
 
 #include "machine/core/bytes.h"
 #include "machine/core/log.h"
+#include "storage/block_create.h"
 #include "storage/cd.h"
 #include "storage/qcow2.h"
 #include "tests/fuzz/fuzz_seeds.h"
@@ -42,7 +43,7 @@ static void put_file(const char *path, const uint8_t *data, size_t size)
 
 static void leave(void)
 {
-    static const char *const names[] = {"disk.img", "disk.cue", "base.raw", "base.wav"};
+    static const char *const names[] = {"disk.img", "disk.cue", "base.raw", "base.wav", "base.vhd"};
     char path[192];
     for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         snprintf(path, sizeof(path), "%s/%s", folder, names[i]);
@@ -76,6 +77,11 @@ static void begin(void)
            44);
     snprintf(path, sizeof(path), "%s/base.wav", folder);
     put_file(path, base, sizeof(base));
+    snprintf(path, sizeof(path), "%s/base.vhd", folder);
+    unlink(path);
+    if (!vhd_create(path, 51200, &(VhdOptions){.block_bytes = 4096}, NULL)) {
+        exit(1);
+    }
     snprintf(image, sizeof(image), "%s/disk.%s", folder,
              strcmp(FUZZ_FORMAT, "cue") == 0 ? "cue" : "img");
     log_to_sink(no_line, NULL); /* what is logged is no matter here */

@@ -8,7 +8,8 @@
 #include <unistd.h>
 
 #include "machine/core/bytes.h"
-#include "storage/block.h"
+#include "storage/block_create.h"
+#include "storage/floppy_image.h"
 #include "storage/qcow2.h"
 
 enum { SEED_BYTES = 200 * 512 };
@@ -98,6 +99,130 @@ static bool seed_cue(const char *folder)
     return true;
 }
 
+static void name_seed(char *path, size_t room, const char *folder, const char *name, unsigned i)
+{
+    snprintf(path, room, "%s/%s-%u", folder, name, i);
+    unlink(path);
+}
+
+static bool seed_vdi(const char *folder)
+{
+    static const VdiOptions kinds[] = {{.block_bytes = 4096}, {.block_bytes = 8192, .fixed = true}};
+    for (unsigned i = 0; i < 2; i++) {
+        char path[512];
+        Err err = {""};
+        name_seed(path, sizeof(path), folder, "vdi", i);
+        if (!vdi_create(path, SEED_BYTES / 4, &kinds[i], &err) || !fill(path, "vdi", false)) {
+            return told(&err);
+        }
+    }
+    return true;
+}
+
+static bool seed_vhd(const char *folder)
+{
+    static const VhdOptions kinds[] = {{.block_bytes = 4096},
+                                       {.fixed = true},
+                                       {.block_bytes = 4096, .backing = "base.vhd"},
+                                       {.block_bytes = 8192, .by_geometry = true}};
+    char base[512], path[512];
+    Err err = {""};
+    snprintf(base, sizeof(base), "%s/base.vhd", folder);
+    unlink(base);
+    bool good = vhd_create(base, SEED_BYTES / 4, &kinds[0], &err);
+    for (unsigned i = 0; i < 4 && good; i++) {
+        name_seed(path, sizeof(path), folder, "vhd", i);
+        good = vhd_create(path, SEED_BYTES / 4, &kinds[i], &err) && fill(path, "vhd", false);
+    }
+    unlink(base);
+    return good || told(&err);
+}
+
+static bool seed_vmdk(const char *folder)
+{
+    static const VmdkOptions kinds[] = {{.grain_bytes = 4096},
+                                        {.grain_bytes = 4096, .zero_grains = true},
+                                        {.grain_bytes = 4096, .kind = VMDK_STREAM}};
+    static const char flat[] =
+        "# Disk DescriptorFile\nversion=1\nCID=01234567\nparentCID=ffffffff\n"
+        "createType=\"monolithicFlat\"\n\nRW 100 FLAT \"base.raw\" 0\nRW 8 ZERO\n"
+        "RDONLY 20 FLAT \"base.raw\" 100\nddb.adapterType = \"ide\"\n";
+    static uint8_t data[4096];
+    for (unsigned i = 0; i < 3; i++) {
+        char path[512];
+        Err err = {""};
+        name_seed(path, sizeof(path), folder, "vmdk", i);
+        if (!vmdk_create(path, SEED_BYTES / 4, &kinds[i], &err)) {
+            return told(&err);
+        }
+        if (i < 2) {
+            if (!fill(path, "vmdk", false)) {
+                return false;
+            }
+            continue;
+        }
+        Block *b = block_open(path, &(BlockOptions){.packed = true}, &err);
+        bool good = b && block_write_packed(b, 4096, data, 4096) == 0;
+        block_close(b);
+        if (!good) {
+            return told(&err);
+        }
+    }
+    return seed_text(folder, "vmdk-flat", flat, strlen(flat));
+}
+
+static bool seed_imd(const char *folder)
+{
+    char raw[512], path[512];
+    Err err = {""};
+    static uint8_t disk[163840];
+    for (size_t i = 0; i < sizeof(disk); i += 40960) {
+        disk[i] = 1;
+    }
+    snprintf(raw, sizeof(raw), "%s/disk.raw", folder);
+    name_seed(path, sizeof(path), folder, "imd", 0);
+    bool good = seed_text(folder, "disk.raw", disk, sizeof(disk));
+    Block *b = good ? block_open(raw, &(BlockOptions){.read_only = true}, &err) : NULL;
+    good = b && imd_write(path, b, &err);
+    block_close(b);
+    unlink(raw);
+    static const char odd[] =
+        "IMD 1.18: x\032\003\0\300\002\377\001\101\0\011\0\001\0\002\200\0\002\063\004\042"
+        "\0\001\0\001\0\001\002\017";
+    return (good && seed_text(folder, "imd-odd", odd, sizeof(odd) - 1)) || told(&err);
+}
+
+/* Two tracks with every kind of sector; once more as if packed, which unpacks to noise. */
+static bool seed_td0(const char *folder)
+{
+    static const uint8_t head[] = {'T', 'D', 0, 0,  21, 0, 4, 0x80, 0, 2,   0,   0,  0,
+                                   0,   3,   0, 88, 1,  2, 3, 4,    5, 'a', 'b', 'c'};
+    uint8_t image[2048];
+    size_t size = sizeof(head);
+    memcpy(image, head, size);
+    for (uint8_t side = 0; side < 2; side++) {
+        static const uint8_t sectors[] = {
+            0, 0, 1, 0, 0,    0, 5, 0, 1, 64, 0,  0xe5, 0xf6,                 /* pairs */
+            0, 0, 2, 0, 0x10, 0,                                              /* skipped */
+            0, 0, 3, 0, 0x24, 0,                                              /* no data, deleted */
+            0, 0, 4, 0, 0,    0, 9, 0, 2, 1,  60, 'x',  'y',  0, 4, 'a', 'b', /* runs */
+            0, 0, 5, 7, 0x52, 0};
+        const uint8_t track[] = {5, 0, side, 0};
+        memcpy(image + size, track, sizeof(track));
+        memcpy(image + size + 4, sectors, sizeof(sectors));
+        size += 4 + sizeof(sectors);
+    }
+    image[size++] = 0xff;
+    memset(image + size, 0, 3);
+    size += 3;
+    bool good = seed_text(folder, "td0-0", image, size);
+    memcpy(image, "td", 2);
+    for (size_t i = 12; i < sizeof(image); i++) {
+        image[i] = (uint8_t)(i * i >> 3);
+    }
+    return good && seed_text(folder, "td0-1", image, sizeof(image));
+}
+
 static bool seed_raw(const char *folder)
 {
     static uint8_t sectors[4096];
@@ -110,7 +235,8 @@ bool fuzz_write_seeds(const char *format, const char *folder)
     static const struct {
         const char *format;
         bool (*write)(const char *folder);
-    } makers[] = {{"qcow2", seed_qcow2}, {"cue", seed_cue}, {"raw", seed_raw}};
+    } makers[] = {{"qcow2", seed_qcow2}, {"vdi", seed_vdi}, {"vhd", seed_vhd}, {"vmdk", seed_vmdk},
+                  {"cue", seed_cue},     {"imd", seed_imd}, {"td0", seed_td0}, {"raw", seed_raw}};
     for (unsigned i = 0; i < sizeof(makers) / sizeof(makers[0]); i++) {
         if (strcmp(makers[i].format, format) == 0) {
             return makers[i].write(folder);
@@ -132,8 +258,39 @@ static void sum_vhd(uint8_t *p, size_t size, size_t at)
     bytes_put_be32(p + at, ~sum);
 }
 
+static uint16_t td0_sum(const uint8_t *p, size_t size)
+{
+    unsigned crc = 0;
+    for (size_t i = 0; i < 8 * size; i++) {
+        crc ^= i % 8 ? 0 : (unsigned)p[i / 8] << 8;
+        crc = (crc << 1 ^ (crc & 0x8000 ? 0xa097 : 0)) & 0xffff;
+    }
+    return (uint16_t)crc;
+}
+
+/* The head's sum, and those of the tracks as far as they can be followed. */
+static void mend_td0(uint8_t *p, size_t size)
+{
+    if (size < 26) {
+        return;
+    }
+    bytes_put_le16(p + 10, td0_sum(p, 10));
+    size_t at = p[7] & 0x80 ? 12 + 10 + (size_t)bytes_le16(p + 14) : 12;
+    while (p[0] == 'T' && at + 4 <= size && p[at] != 0xff) {
+        unsigned count = p[at];
+        p[at + 3] = (uint8_t)td0_sum(p + at, 3);
+        at += 4;
+        for (unsigned i = 0; i < count && at + 8 <= size; i++) {
+            at += p[at + 4] & 0x30 ? 6 : 8 + (size_t)bytes_le16(p + at + 6);
+        }
+    }
+}
+
 void fuzz_mend(const char *format, uint8_t *data, size_t size)
 {
+    if (strcmp(format, "td0") == 0) {
+        mend_td0(data, size);
+    }
     if (strcmp(format, "vhd") != 0 || size < 512) {
         return;
     }

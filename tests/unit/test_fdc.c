@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <stdio.h>
+#include <unistd.h>
+
 #include "tests/unit/disk_board.h"
 
 enum {
@@ -74,7 +77,7 @@ typedef struct Fixture {
     uint8_t result[16];
 } Fixture;
 
-static Fixture *fixture_with(uint64_t size_a, uint64_t size_b)
+static Fixture *fixture_of(uint64_t size_a, uint64_t size_b, Block *medium)
 {
     Fixture *f = calloc(1, sizeof(*f));
     BlockQueue *queue;
@@ -92,9 +95,15 @@ static Fixture *fixture_with(uint64_t size_a, uint64_t size_b)
             config.medium[i] = memory_block(&f->disk[i]);
         }
     }
+    config.medium[0] = medium ? medium : config.medium[0];
     f->fdc = fdc_new(f->b, &config, "fdc");
     board_reset(f->b, RESET_POWER);
     return f;
+}
+
+static Fixture *fixture_with(uint64_t size_a, uint64_t size_b)
+{
+    return fixture_of(size_a, size_b, NULL);
 }
 
 static void done(Fixture *f)
@@ -587,6 +596,156 @@ static void noise_is_survived(void **state)
     done(f);
 }
 
+/* ---- images that know their sectors ---- */
+
+static size_t put_record(uint8_t *p, uint8_t kind, uint8_t fill, size_t bytes)
+{
+    p[0] = kind;
+    memset(p + 1, fill, bytes);
+    return bytes + 1;
+}
+
+/* An IMD image: track 0 with a plain, a deleted and a bad sector, one without data, one of 256
+ * bytes that says cylinder 9, and an even smaller one; track 1 in FM. */
+static Block *odd_disk(char *path, size_t room, bool overlay)
+{
+    static const uint8_t head[] = {3, 0, 0x80, 6, 0xff, 1, 2, 3, 4, 0x41, 6, 0, 0,   0, 0,
+                                   9, 0, 0,    2, 0,    2, 0, 2, 0, 2,    0, 1, 128, 0};
+    static const uint8_t fm[] = {0, 1, 0, 1, 0, 1};
+    uint8_t image[4096];
+    size_t size = 0;
+    Err err = {""};
+    snprintf(path, room, "/tmp/vitrine-fdc-%ld.imd", (long)getpid());
+    memcpy(image, "IMD 1.18: x\x1a", 12);
+    size = 12;
+    memcpy(image + size, head, sizeof(head));
+    size += sizeof(head);
+    size += put_record(image + size, 1, 0x11, 512);
+    size += put_record(image + size, 3, 0x22, 512);
+    size += put_record(image + size, 5, 0x33, 512);
+    size += put_record(image + size, 0, 0, 0);
+    size += put_record(image + size, 1, 0x55, 256);
+    size += put_record(image + size, 1, 0x66, 128);
+    memcpy(image + size, fm, sizeof(fm));
+    size += sizeof(fm);
+    size += put_record(image + size, 1, 0x77, 128);
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(image, 1, size, file), size);
+    fclose(file);
+    Block *b = block_open(path, &(BlockOptions){.read_only = !overlay, .snapshot = overlay}, &err);
+    if (!b) {
+        fail_msg("%s", err.text);
+    }
+    unlink(path);
+    return b;
+}
+
+static void expect(Fixture *f, unsigned st0, unsigned st1, unsigned st2)
+{
+    assert_int_equal(fetch(f), 7);
+    assert_int_equal(f->result[0], st0);
+    assert_int_equal(f->result[1], st1);
+    assert_int_equal(f->result[2], st2);
+}
+
+static void expect_data(Fixture *f, size_t at, size_t bytes, uint8_t value)
+{
+    for (size_t i = 0; i < bytes; i++) {
+        assert_int_equal(f->dma.data[at + i], value);
+    }
+}
+
+/* READ of one sector of any size: code, head and unit, its ID, bytes wanted. */
+static void read_id_of(Fixture *f, unsigned command, unsigned c, unsigned r, unsigned n,
+                       size_t bytes)
+{
+    f->dma.at = 0;
+    f->dma.count = bytes;
+    SEND(f, (uint8_t)command, 0, (uint8_t)c, 0, (uint8_t)r, (uint8_t)n, (uint8_t)r, 0x1b, 0xff);
+    step(f);
+}
+
+static void odd_images_show_their_marks_and_errors(void **state)
+{
+    char path[64];
+    (void)state;
+    Fixture *f = fixture_of(0, 0, odd_disk(path, sizeof(path), false));
+    start(f);
+    read_id_of(f, 0x46, 0, 1, 2, 512);
+    expect(f, 0x00, 0, 0);
+    expect_data(f, 0, 512, 0x11);
+    read_id_of(f, 0x46, 0, 2, 2, 512); /* a deleted mark: the data come, the result says so */
+    expect(f, 0x00, 0, 0x40);
+    expect_data(f, 0, 512, 0x22);
+    read_id_of(f, 0x4c, 0, 2, 2, 512); /* as it was wanted */
+    expect(f, 0x00, 0, 0);
+    read_id_of(f, 0x4c, 0, 1, 2, 512);
+    expect(f, 0x00, 0, 0x40);
+    read_id_of(f, 0x46, 0, 3, 2, 512); /* data that do not fit their checksum */
+    expect(f, 0x40, 0x20, 0x20);
+    expect_data(f, 0, 512, 0x33);
+    read_id_of(f, 0x46, 0, 4, 2, 512); /* an ID with nothing behind it */
+    expect(f, 0x40, 0x01, 0x01);
+    read_id_of(f, 0x46, 9, 0x41, 1, 256);
+    expect(f, 0x00, 0, 0);
+    expect_data(f, 0, 256, 0x55);
+    read_id_of(f, 0x46, 0, 6, 0, 128); /* behind 256 bytes: not on a unit of the image */
+    expect(f, 0x00, 0, 0);
+    expect_data(f, 0, 128, 0x66);
+    read_id_of(f, 0x46, 0, 1, 1, 256); /* the size is part of the ID */
+    expect(f, 0x40, 0x04, 0);
+    read_id_of(f, 0x46, 5, 1, 2, 512);
+    expect(f, 0x40, 0x04, 0x10);
+    f->dma.at = 0; /* sectors 1 to 3, the deleted one passed over */
+    f->dma.count = 512;
+    SEND(f, 0x66, 0, 0, 0, 2, 2, 3, 0x1b, 0xff);
+    step(f);
+    expect(f, 0x40, 0x20, 0x20);
+    expect_data(f, 0, 512, 0x33);
+    read_id_of(f, 0x45, 0, 1, 2, 512); /* WRITE: such images are read only */
+    expect(f, 0x40, 0x02, 0);
+    SEND(f, 0x4d, 0, 2, 6, 0x1b, 0xf6); /* FORMAT TRACK, too */
+    step(f);
+    expect(f, 0x40, 0x02, 0);
+    seek_to(f, 0, 1);
+    read_id_of(f, 0x46, 1, 1, 0, 128); /* this track is FM: no mark in MFM */
+    expect(f, 0x40, 0x01, 0);
+    read_id_of(f, 0x06, 1, 1, 0, 128);
+    expect(f, 0x00, 0, 0);
+    expect_data(f, 0, 128, 0x77);
+    SEND(f, 0x0a, 0x00); /* READ ID in FM */
+    step(f);
+    expect(f, 0x00, 0, 0);
+    assert_int_equal(f->result[3], 1);
+    assert_int_equal(f->result[6], 0);
+    seek_to(f, 0, 7); /* no such track */
+    SEND(f, 0x4a, 0x00);
+    step(f);
+    expect(f, 0x40, 0x01, 0);
+    done(f);
+}
+
+static void odd_images_are_written_above_an_overlay(void **state)
+{
+    char path[64];
+    (void)state;
+    Fixture *f = fixture_of(0, 0, odd_disk(path, sizeof(path), true));
+    start(f);
+    memset(f->dma.data, 0xaa, 512);
+    read_id_of(f, 0x45, 0, 1, 2, 512);
+    expect(f, 0x00, 0, 0);
+    read_id_of(f, 0x46, 0, 1, 2, 512);
+    expect(f, 0x00, 0, 0);
+    expect_data(f, 0, 512, 0xaa);
+    read_id_of(f, 0x45, 0, 6, 0, 128); /* a small one would take its neighbours along */
+    expect(f, 0x40, 0x02, 0);
+    read_id_of(f, 0x46, 9, 0x41, 1, 256);
+    expect(f, 0x00, 0, 0);
+    expect_data(f, 0, 256, 0x55);
+    done(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -606,6 +765,8 @@ int main(void)
         cmocka_unit_test(both_drives_seek_at_once),
         cmocka_unit_test(every_size_is_recognised),
         cmocka_unit_test(state_goes_on_in_another_machine),
+        cmocka_unit_test(odd_images_show_their_marks_and_errors),
+        cmocka_unit_test(odd_images_are_written_above_an_overlay),
         cmocka_unit_test(noise_is_survived),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
