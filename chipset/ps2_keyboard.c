@@ -41,6 +41,7 @@ enum {
     SCAN_ROOM = 240,
     KEY_BYTES = 8, /* the longest make or break, with its faked shifts */
     REPLY_ROOM = 16,
+    KEYS_OF_VERSION_1 = 0xe8, /* of the state */
     KEY_NUM_LOCK_LED = 0x02,
     USAGE_LEFT_CTRL = 0xe0,
     USAGE_LEFT_SHIFT,
@@ -610,8 +611,14 @@ static void ps2_keyboard_state(Device *d, StateIo *io)
     state_bool(io, "testing", &kbd->g.testing);
     state_u8(io, "awaiting", &kbd->g.awaiting);
     state_bytes(io, "held", kbd->g.held, sizeof(kbd->g.held));
-    state_bytes(io, "fake", kbd->g.fake, sizeof(kbd->g.fake));
-    state_bytes(io, "type", kbd->g.type, sizeof(kbd->g.type));
+    state_bytes(io, "fake", kbd->g.fake, KEYS_OF_VERSION_1);
+    state_bytes(io, "type", kbd->g.type, KEYS_OF_VERSION_1);
+    if (state_since(io, 2)) {
+        state_bytes(io, "more_fake", kbd->g.fake + KEYS_OF_VERSION_1,
+                    KEY_COUNT - KEYS_OF_VERSION_1);
+        state_bytes(io, "more_type", kbd->g.type + KEYS_OF_VERSION_1,
+                    KEY_COUNT - KEYS_OF_VERSION_1);
+    }
     state_u8(io, "repeating", &kbd->g.repeating);
     state_u8(io, "last", &kbd->g.last);
     state_bytes(io, "scan", kbd->g.scan, sizeof(kbd->g.scan));
@@ -622,7 +629,6 @@ static void ps2_keyboard_state(Device *d, StateIo *io)
     state_timer(io, "repeat", &kbd->repeat);
     uint8_t a = kbd->g.awaiting;
     state_check(io, kbd->g.set >= 1 && kbd->g.set <= 3, "scan code set is impossible");
-    state_check(io, kbd->g.repeating < KEY_COUNT, "repeating key is impossible");
     state_check(io, kbd->g.scan_count <= SCAN_ROOM && kbd->g.reply_count <= REPLY_ROOM,
                 "buffer is too full");
     state_check(io,
@@ -646,7 +652,7 @@ static void ps2_keyboard_destroy(Device *d)
 
 static const DeviceType ps2_keyboard_type = {
     .name = "ps2_keyboard",
-    .version = 1,
+    .version = 2,
     .reset = ps2_keyboard_reset,
     .state = ps2_keyboard_state,
     .restored = ps2_keyboard_restored,

@@ -23,7 +23,7 @@ typedef struct KeyCode {
     uint8_t flags;
 } KeyCode;
 
-#define KEY_COUNT 0xe8u
+#define KEY_COUNT 0x100u
 
 extern const KeyCode ps2_keyboard_keys[KEY_COUNT];
 

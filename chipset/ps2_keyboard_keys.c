@@ -4,6 +4,7 @@
  * Code Specification" 1.3a for the keys that came later.
  */
 #include "chipset/ps2_keyboard_internal.h"
+#include "machine/core/keys.h"
 
 /* clang-format off */
 /* set 1, set 2, set 3, type in set 3, flags */
@@ -129,8 +130,12 @@ const KeyCode ps2_keyboard_keys[KEY_COUNT] = {
     [0x89] = {0x7d, 0x6a, 0x5d, TYPEMATIC, 0}, /* Yen */
     [0x8a] = {0x79, 0x64, 0x86, MAKE_ONLY, 0}, /* Henkan */
     [0x8b] = {0x7b, 0x67, 0x85, MAKE_ONLY, 0}, /* Muhenkan */
+    [0x8c] = {0x5c, 0x27, 0x00, MAKE_ONLY, 0}, /* keypad , of PC98 */
     [0x90] = {0xf2, 0xf2, 0x00, MAKE_ONLY, NO_BREAK}, /* Hangul */
     [0x91] = {0xf1, 0xf1, 0x00, MAKE_ONLY, NO_BREAK}, /* Hanja */
+    [0x92] = {0x78, 0x63, 0x00, MAKE_ONLY, 0}, /* Katakana */
+    [0x93] = {0x77, 0x62, 0x00, MAKE_ONLY, 0}, /* Hiragana */
+    [0x94] = {0x76, 0x5f, 0x00, MAKE_ONLY, 0}, /* Zenkaku/Hankaku */
     [0xe0] = {0x1d, 0x14, 0x11, MAKE_BREAK, 0}, /* left Ctrl */
     [0xe1] = {0x2a, 0x12, 0x12, MAKE_BREAK, 0}, /* left Shift */
     [0xe2] = {0x38, 0x11, 0x19, MAKE_BREAK, 0}, /* left Alt */
@@ -139,5 +144,22 @@ const KeyCode ps2_keyboard_keys[KEY_COUNT] = {
     [0xe5] = {0x36, 0x59, 0x59, MAKE_BREAK, 0}, /* right Shift */
     [0xe6] = {0x38, 0x11, 0x39, MAKE_ONLY, EXTENDED}, /* right Alt */
     [0xe7] = {0x5c, 0x27, 0x8c, MAKE_ONLY, EXTENDED}, /* right GUI */
+    [KEY_PLAY] = {0x22, 0x34, 0x00, MAKE_ONLY, EXTENDED},
+    [KEY_STOP] = {0x24, 0x3b, 0x00, MAKE_ONLY, EXTENDED},
+    [KEY_PREVIOUS] = {0x10, 0x15, 0x00, MAKE_ONLY, EXTENDED},
+    [KEY_NEXT] = {0x19, 0x4d, 0x00, MAKE_ONLY, EXTENDED},
+    [KEY_WWW_HOME] = {0x32, 0x3a, 0x00, MAKE_ONLY, EXTENDED},
+    [KEY_WWW_BACK] = {0x6a, 0x38, 0x00, MAKE_ONLY, EXTENDED},
+    [KEY_WWW_FORWARD] = {0x69, 0x30, 0x00, MAKE_ONLY, EXTENDED},
+    [KEY_WWW_STOP] = {0x68, 0x28, 0x00, MAKE_ONLY, EXTENDED},
+    [KEY_WWW_SEARCH] = {0x65, 0x10, 0x00, MAKE_ONLY, EXTENDED},
+    [KEY_WWW_FAVOURITES] = {0x66, 0x18, 0x00, MAKE_ONLY, EXTENDED},
+    [KEY_SLEEP] = {0x5f, 0x3f, 0x00, MAKE_ONLY, EXTENDED},
+    [KEY_WAKE] = {0x63, 0x5e, 0x00, MAKE_ONLY, EXTENDED},
+    [KEY_WWW_REFRESH] = {0x67, 0x20, 0x00, MAKE_ONLY, EXTENDED},
+    [KEY_CALCULATOR] = {0x21, 0x2b, 0x00, MAKE_ONLY, EXTENDED},
+    [KEY_MAIL] = {0x6c, 0x48, 0x00, MAKE_ONLY, EXTENDED},
+    [KEY_COMPUTER] = {0x6b, 0x40, 0x00, MAKE_ONLY, EXTENDED},
+    [KEY_MEDIA] = {0x6d, 0x50, 0x00, MAKE_ONLY, EXTENDED},
 };
 /* clang-format on */

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "machine/core/keys.h"
+
 typedef struct Key {
     uint8_t hid, scan;   /* scan: bit 7 set for prefix E0; 0: none */
     char plain, shifted; /* 0: types nothing */
@@ -49,6 +51,17 @@ static const Key keys[] = {
     {0x8a, 0x79, 0, 0, "henkan"}, {0x8b, 0x7b, 0, 0, "muhenkan"}, {0x90, 0, 0, 0, "lang1"}, {0x91, 0, 0, 0, "lang2"},
     {0xe0, 0x1d, 0, 0, "ctrl"}, {0xe1, 0x2a, 0, 0, "shift"}, {0xe2, 0x38, 0, 0, "alt"}, {0xe3, 0xdb, 0, 0, "meta_l"},
     {0xe4, 0x9d, 0, 0, "ctrl_r"}, {0xe5, 0x36, 0, 0, "shift_r"}, {0xe6, 0xb8, 0, 0, "alt_r"}, {0xe7, 0xdc, 0, 0, "meta_r"},
+    {0x68, 0x64, 0, 0, "f13"}, {0x69, 0x65, 0, 0, "f14"}, {0x6a, 0x66, 0, 0, "f15"}, {0x6b, 0x67, 0, 0, "f16"},
+    {0x6c, 0x68, 0, 0, "f17"}, {0x6d, 0x69, 0, 0, "f18"}, {0x6e, 0x6a, 0, 0, "f19"}, {0x6f, 0x6b, 0, 0, "f20"},
+    {0x70, 0x6c, 0, 0, "f21"}, {0x71, 0x6d, 0, 0, "f22"}, {0x72, 0x6e, 0, 0, "f23"}, {0x73, 0x76, 0, 0, "f24"},
+    {0x7f, 0xa0, 0, 0, "audiomute"}, {0x80, 0xb0, 0, 0, "volumeup"}, {0x81, 0xae, 0, 0, "volumedown"},
+    {0x93, 0x77, 0, 0, "hiragana"}, {0x94, 0, 0, 0, "zenkakuhankaku"},
+    {KEY_PLAY, 0xa2, 0, 0, "audioplay"}, {KEY_STOP, 0xa4, 0, 0, "audiostop"}, {KEY_PREVIOUS, 0x90, 0, 0, "audioprev"},
+    {KEY_NEXT, 0x99, 0, 0, "audionext"}, {KEY_WWW_HOME, 0xb2, 0, 0, "ac_home"}, {KEY_WWW_BACK, 0xea, 0, 0, "ac_back"},
+    {KEY_WWW_FORWARD, 0xe9, 0, 0, "ac_forward"}, {KEY_WWW_REFRESH, 0xe7, 0, 0, "ac_refresh"},
+    {KEY_WWW_FAVOURITES, 0xe6, 0, 0, "ac_bookmarks"}, {KEY_WWW_STOP, 0xe8, 0, 0, "stop"}, {KEY_WWW_SEARCH, 0xe5, 0, 0, "find"},
+    {KEY_SLEEP, 0xdf, 0, 0, "sleep"}, {KEY_WAKE, 0xe3, 0, 0, "wake"}, {KEY_CALCULATOR, 0xa1, 0, 0, "calculator"},
+    {KEY_MAIL, 0xec, 0, 0, "mail"}, {KEY_COMPUTER, 0xeb, 0, 0, "computer"}, {KEY_MEDIA, 0xed, 0, 0, "mediaselect"},
     {0xe6, 0, 0, 0, "altgr"}, {0x2c, 0, 0, 0, "space"}, {0x28, 0, 0, 0, "enter"}, {0x62, 0, 0, 0, "kp_insert"},
 };
 /* clang-format on */

@@ -127,6 +127,42 @@ static void host_key(Window *w, bool down)
     }
 }
 
+/* The machine's number of a key; 0: it has none. */
+static uint8_t usage_of(SDL_Scancode key)
+{
+    static const struct {
+        SDL_Scancode key;
+        uint8_t usage;
+    } others[] = {
+        {SDL_SCANCODE_NONUSHASH, 0x31}, /* the same place on a keyboard of 102 keys */
+        {SDL_SCANCODE_SYSREQ, 0x46},
+        {SDL_SCANCODE_AUDIONEXT, KEY_NEXT},
+        {SDL_SCANCODE_AUDIOPREV, KEY_PREVIOUS},
+        {SDL_SCANCODE_AUDIOSTOP, KEY_STOP},
+        {SDL_SCANCODE_AUDIOPLAY, KEY_PLAY},
+        {SDL_SCANCODE_AUDIOMUTE, 0x7f},
+        {SDL_SCANCODE_MEDIASELECT, KEY_MEDIA},
+        {SDL_SCANCODE_WWW, KEY_WWW_HOME},
+        {SDL_SCANCODE_MAIL, KEY_MAIL},
+        {SDL_SCANCODE_CALCULATOR, KEY_CALCULATOR},
+        {SDL_SCANCODE_COMPUTER, KEY_COMPUTER},
+        {SDL_SCANCODE_AC_SEARCH, KEY_WWW_SEARCH},
+        {SDL_SCANCODE_AC_HOME, KEY_WWW_HOME},
+        {SDL_SCANCODE_AC_BACK, KEY_WWW_BACK},
+        {SDL_SCANCODE_AC_FORWARD, KEY_WWW_FORWARD},
+        {SDL_SCANCODE_AC_STOP, KEY_WWW_STOP},
+        {SDL_SCANCODE_AC_REFRESH, KEY_WWW_REFRESH},
+        {SDL_SCANCODE_AC_BOOKMARKS, KEY_WWW_FAVOURITES},
+        {SDL_SCANCODE_SLEEP, KEY_SLEEP},
+    };
+    for (unsigned i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        if (others[i].key == key) {
+            return others[i].usage;
+        }
+    }
+    return key >= SDL_SCANCODE_A && key <= SDL_SCANCODE_RGUI ? (uint8_t)key : 0;
+}
+
 static void take_key(Window *w, const SDL_KeyboardEvent *e)
 {
     SDL_Scancode key = e->keysym.scancode;
@@ -152,15 +188,13 @@ static void take_key(Window *w, const SDL_KeyboardEvent *e)
         }
         return;
     }
-    if (key == SDL_SCANCODE_NONUSHASH) {
-        key = SDL_SCANCODE_BACKSLASH; /* the same place on a keyboard of 102 keys */
-    }
-    if (key >= SDL_SCANCODE_A && key <= SDL_SCANCODE_RGUI) {
-        if (down && key < SDL_SCANCODE_LCTRL) {
+    uint8_t usage = usage_of(key);
+    if (usage) {
+        if (down && (key < SDL_SCANCODE_LCTRL || key > SDL_SCANCODE_RGUI)) {
             window_clip_clear(w);
             typist_stop(w->typist); /* who types himself wants no more of the paste */
         }
-        send_key(w, (uint8_t)key, down);
+        send_key(w, usage, down);
     }
 }
 

@@ -9,6 +9,27 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Keys that HID keeps on its consumer page: numbers that page 7 has no use for. */
+enum {
+    KEY_PLAY = 0xe8,
+    KEY_STOP = 0xe9,
+    KEY_PREVIOUS = 0xea,
+    KEY_NEXT = 0xeb,
+    KEY_WWW_HOME = 0xf0,
+    KEY_WWW_BACK = 0xf1,
+    KEY_WWW_FORWARD = 0xf2,
+    KEY_WWW_STOP = 0xf3,
+    KEY_WWW_SEARCH = 0xf4,
+    KEY_WWW_FAVOURITES = 0xf7,
+    KEY_SLEEP = 0xf8,
+    KEY_WAKE = 0xf9,
+    KEY_WWW_REFRESH = 0xfa,
+    KEY_CALCULATOR = 0xfb,
+    KEY_MAIL = 0xfc,
+    KEY_COMPUTER = 0xfd,
+    KEY_MEDIA = 0xfe,
+};
+
 typedef enum InputKind {
     INPUT_KEY,
     INPUT_MOUSE_MOVE,

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "chipset/ps2_keyboard_internal.h"
 #include "ui/codepage.h"
 #include "ui/keylayout.h"
 #include "ui/keymap.h"
@@ -36,6 +37,24 @@ static void scan_codes(void **state)
     assert_int_equal(keymap_by_scan_code(0xd3), 0x4c); /* E0 53: Delete */
     assert_int_equal(keymap_by_scan_code(0), 0);
     assert_int_equal(keymap_by_scan_code(0x7f), 0);
+}
+
+/* The numbers by which a front end knows keys are set 1 of the guest's keyboard. */
+static void scan_codes_are_the_keyboards(void **state)
+{
+    (void)state;
+    unsigned keys = 0;
+    for (unsigned code = 1; code < 256; code++) {
+        uint8_t hid = keymap_by_scan_code(code);
+        const KeyCode *key = &ps2_keyboard_keys[hid];
+        if (hid && !(key->flags & (PRINT | PAUSE))) {
+            assert_non_null(keymap_name(hid));
+            assert_int_equal(key->set1, code & 0x7f);
+            assert_int_equal(!!(key->flags & EXTENDED), code >> 7);
+            keys++;
+        }
+    }
+    assert_true(keys > 130);
 }
 
 static void characters(void **state)
@@ -169,6 +188,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names),
         cmocka_unit_test(scan_codes),
+        cmocka_unit_test(scan_codes_are_the_keyboards),
         cmocka_unit_test(characters),
         cmocka_unit_test(character_set),
         cmocka_unit_test(bytes_and_code_points),

@@ -130,10 +130,10 @@ static void every_key_of_set_2_has_make_and_break(void **state)
     Fixture f = fixture();
     unsigned keys = 0;
     for (unsigned usage = 0; usage < 256; usage++) {
-        const KeyCode *code = usage < KEY_COUNT ? &ps2_keyboard_keys[usage] : NULL;
+        const KeyCode *code = &ps2_keyboard_keys[usage];
         key(&f, (uint8_t)usage, true);
         key(&f, (uint8_t)usage, false);
-        if (!code || !code->set2) {
+        if (!code->set2) {
             EXPECT(&f, "");
         } else if (!(code->flags & (PRINT | PAUSE | NO_BREAK))) {
             char bytes[5] = {(char)0xe0, (char)code->set2, (char)0xe0, (char)0xf0,
@@ -148,7 +148,86 @@ static void every_key_of_set_2_has_make_and_break(void **state)
             }
         }
     }
-    assert_true(keys >= 120);
+    assert_true(keys >= 140);
+    board_free(f.b);
+}
+
+/* Sets 1 and 3: a make and a break for each key of set 2, none of them another key's; and set 1 is
+ * what the controller makes of set 2. */
+static void the_other_sets_have_the_same_keys(void **state)
+{
+    (void)state;
+    Fixture f = fixture();
+    bool seen[2][128] = {{false}};
+    use_set(&f, 1);
+    for (unsigned usage = 0; usage < 256; usage++) {
+        const KeyCode *code = &ps2_keyboard_keys[usage];
+        if (!code->set2 || code->flags & (PRINT | PAUSE | NO_BREAK)) {
+            continue;
+        }
+        char bytes[4] = {(char)0xe0, (char)code->set1, (char)0xe0, (char)(code->set1 | 0x80)};
+        char plain[2] = {(char)code->set1, (char)(code->set1 | 0x80)};
+        bool extended = code->flags & EXTENDED;
+        assert_true(code->set1 > 0 && code->set1 < 0x80);
+        bool *place = &seen[extended][code->set1];
+        assert_true(!*place || usage == 0x32 || usage == 0x94); /* keys in another's place */
+        *place = true;
+        key(&f, (uint8_t)usage, true);
+        key(&f, (uint8_t)usage, false);
+        assert_bytes(&f, extended ? bytes : plain, extended ? 4 : 2);
+    }
+    use_set(&f, 3);
+    send(&f, 0xf8); /* make and break for all */
+    EXPECT(&f, "\xfa");
+    for (unsigned usage = 0; usage < 256; usage++) {
+        const KeyCode *code = &ps2_keyboard_keys[usage];
+        char bytes[3] = {(char)code->set3, (char)0xf0, (char)code->set3};
+        key(&f, (uint8_t)usage, true);
+        key(&f, (uint8_t)usage, false);
+        assert_bytes(&f, bytes, code->set3 ? 3 : 0);
+    }
+    board_free(f.b);
+}
+
+/* Codes of Microsoft's keyboard scan code specification. */
+static void multimedia_keys(void **state)
+{
+    (void)state;
+    static const struct {
+        uint8_t usage, set1, set2;
+    } cases[] = {
+        {0x7f, 0x20, 0x23},
+        {0x80, 0x30, 0x32},
+        {0x81, 0x2e, 0x21},
+        {KEY_NEXT, 0x19, 0x4d},
+        {KEY_PREVIOUS, 0x10, 0x15},
+        {KEY_STOP, 0x24, 0x3b},
+        {KEY_PLAY, 0x22, 0x34},
+        {KEY_MEDIA, 0x6d, 0x50},
+        {KEY_MAIL, 0x6c, 0x48},
+        {KEY_CALCULATOR, 0x21, 0x2b},
+        {KEY_COMPUTER, 0x6b, 0x40},
+        {KEY_WWW_SEARCH, 0x65, 0x10},
+        {KEY_WWW_HOME, 0x32, 0x3a},
+        {KEY_WWW_BACK, 0x6a, 0x38},
+        {KEY_WWW_FORWARD, 0x69, 0x30},
+        {KEY_WWW_STOP, 0x68, 0x28},
+        {KEY_WWW_REFRESH, 0x67, 0x20},
+        {KEY_WWW_FAVOURITES, 0x66, 0x18},
+        {0x66, 0x5e, 0x37},
+        {KEY_SLEEP, 0x5f, 0x3f},
+        {KEY_WAKE, 0x63, 0x5e},
+    };
+    Fixture f = fixture();
+    for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char make[2] = {(char)0xe0, (char)cases[i].set2};
+        char brk[3] = {(char)0xe0, (char)0xf0, (char)cases[i].set2};
+        key(&f, cases[i].usage, true);
+        assert_bytes(&f, make, 2);
+        key(&f, cases[i].usage, false);
+        assert_bytes(&f, brk, 3);
+        assert_int_equal(ps2_keyboard_keys[cases[i].usage].set1, cases[i].set1);
+    }
     board_free(f.b);
 }
 
@@ -425,6 +504,8 @@ int main(void)
         cmocka_unit_test(basic_test_takes_its_time),
         cmocka_unit_test(plain_keys_in_all_sets),
         cmocka_unit_test(every_key_of_set_2_has_make_and_break),
+        cmocka_unit_test(the_other_sets_have_the_same_keys),
+        cmocka_unit_test(multimedia_keys),
         cmocka_unit_test(pause_and_break),
         cmocka_unit_test(print_screen_and_sysrq),
         cmocka_unit_test(navigation_keys_fake_shifts),
