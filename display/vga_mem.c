@@ -100,10 +100,9 @@ static uint32_t combined(const Vga *v, uint8_t value)
 void vga_wrote(Vga *v, uint32_t at, uint32_t length)
 {
     uint32_t ram_at_ = v->vram->at + at;
-    const uint8_t *flags = v->dev.board->ram.flags;
     uint32_t last = (uint32_t)(((uint64_t)ram_at_ + length - 1) >> RAM_PAGE_SHIFT);
     for (uint32_t page = ram_at_ >> RAM_PAGE_SHIFT; page <= last; page++) {
-        if (flags[page]) {
+        if (ram_watched(&v->dev.board->ram, page)) {
             ram_written(&v->dev.board->ram, ram_at_, length);
             return;
         }
@@ -121,7 +120,7 @@ static void write_byte(Vga *v, uint32_t offset, uint8_t value)
     uint32_t mask = v->map_mask & vga_spread(planes);
     uint32_t *cell = &v->planes[index];
     *cell = (*cell & ~mask) | (combined(v, value) & mask);
-    if (v->dev.board->ram.flags[(v->vram->at + index * 4) >> RAM_PAGE_SHIFT]) {
+    if (ram_watched(&v->dev.board->ram, (v->vram->at + index * 4) >> RAM_PAGE_SHIFT)) {
         ram_written(&v->dev.board->ram, v->vram->at + index * 4, 4);
     }
 }

@@ -105,7 +105,7 @@ static Outcome fetch(Cpu *cpu, Insn *in)
     return cpu_fault_code(cpu, VEC_GP, 0);
 }
 
-void interpreter_step(Cpu *cpu)
+Outcome interpreter_step(Cpu *cpu)
 {
     bool debug = debug_stepping(cpu);
     Insn in;
@@ -113,7 +113,7 @@ void interpreter_step(Cpu *cpu)
     if (debug && debug_begin(cpu) == X_FAULT) {
         cpu->executed++;
         int_deliver_fault(cpu);
-        return;
+        return X_FAULT;
     }
     cpu->shadow = 0;
     Outcome outcome = fetch(cpu, &in);
@@ -130,6 +130,7 @@ void interpreter_step(Cpu *cpu)
     if (outcome == X_FAULT) {
         int_deliver_fault(cpu);
     }
+    return outcome;
 }
 
 static inline Block **jump_of(Interpreter *e, uint64_t key)
@@ -198,7 +199,10 @@ static inline Outcome run_block(Cpu *cpu, const Block *b)
     do {
         Outcome outcome = in->handler(cpu, in);
         if (__builtin_expect(outcome != X_NEXT, 0)) {
-            cpu->executed += in->handler != block_stale;
+            if (in->handler == block_stale) {
+                return X_BRANCH; /* go on at EIP, with what stands there now */
+            }
+            cpu->executed++;
             return outcome;
         }
         cpu->eip = eip += in->length;
@@ -232,15 +236,14 @@ static inline Block *follow(Interpreter *e, Block *b, Outcome outcome, uint32_t 
 }
 
 /* Runs blocks until something wants a look: attention, the stopping point, X_STOP, a fault. */
-static void run_blocks(Interpreter *e)
+static Outcome run_blocks(Interpreter *e)
 {
     Cpu *cpu = e->cpu;
     Block *b = find(e);
 
     for (;;) {
         if (!b || !block_fits(e, b)) {
-            interpreter_step(cpu);
-            return;
+            return interpreter_step(cpu);
         }
         uint32_t from = cpu->eip;
         Outcome outcome = run_block(cpu, b);
@@ -248,24 +251,24 @@ static void run_blocks(Interpreter *e)
             if (outcome == X_FAULT) {
                 int_deliver_fault(cpu);
             }
-            return;
+            return outcome;
         }
         if (outcome == X_REPEAT && e->host_clock) {
             e->stop_at = cpu->executed; /* thousands of iterations were one instruction */
-            return;
+            return outcome;
         }
         if (attention(cpu) || cpu->executed >= e->stop_at) {
-            return;
+            return outcome;
         }
         b = follow(e, b, outcome, from);
     }
 }
 
-void interpreter_blocks(Interpreter *e, uint64_t most)
+Outcome interpreter_blocks(Interpreter *e, uint64_t most)
 {
     e->stop_at = e->cpu->executed + most;
-    e->host_clock = false;
-    run_blocks(e);
+    e->host_clock = true;
+    return run_blocks(e);
 }
 
 void interpreter_changed(Interpreter *e, uint32_t at, uint32_t length)

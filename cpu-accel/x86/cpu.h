@@ -211,6 +211,16 @@ typedef struct CpuFlushed {
     void *self;
 } CpuFlushed;
 
+/* Somebody who stands between the processor and what lies beyond its memory: engine check, which
+ * lets two processors see one machine. Every such access goes through the tap instead. */
+typedef struct CpuTap {
+    uint64_t (*read)(void *self, bool port, uint64_t at, unsigned bytes);
+    void (*write)(void *self, bool port, uint64_t at, uint64_t value, unsigned bytes);
+    int64_t (*now)(void *self);                  /* guest ns */
+    void (*marking)(void *self, bool begins);    /* around writes of accessed and dirty bits */
+    void *self;
+} CpuTap;
+
 typedef struct Cpu {
     uint32_t reg[9]; /* EAX..EDI; the last is always 0, for addresses without base or index */
     uint32_t eip;
@@ -257,6 +267,7 @@ typedef struct Cpu {
         int64_t since, nap_ns;  /* guest ns */
     } idle;                     /* idle.h */
     CpuFlushed flushed;
+    const CpuTap *tap; /* NULL: none */
     uintptr_t scratch[48]; /* the running engine's */
     bool step_trap;        /* debug_begin saw TF: a trap follows the instruction */
 } Cpu;

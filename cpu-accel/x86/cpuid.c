@@ -163,5 +163,6 @@ void cpuid(const Cpu *cpu, uint32_t leaf, uint32_t out[4])
 
 uint64_t tsc_read(const Cpu *cpu)
 {
-    return clock_ticks(clock_now(&cpu->board->clock), cpu->tsc_hz) + (uint64_t)cpu->tsc_offset;
+    int64_t now = cpu->tap ? cpu->tap->now(cpu->tap->self) : clock_now(&cpu->board->clock);
+    return clock_ticks(now, cpu->tsc_hz) + (uint64_t)cpu->tsc_offset;
 }

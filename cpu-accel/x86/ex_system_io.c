@@ -14,14 +14,19 @@ enum { PAUSE_AFTER = 256 }; /* iterations of a repeated instruction before timer
 
 static uint32_t port_read(Cpu *cpu, uint16_t port, unsigned bytes)
 {
-    uint32_t value = (uint32_t)bus_read(cpu->board->ports, port, bytes);
+    uint32_t value = (uint32_t)(cpu->tap ? cpu->tap->read(cpu->tap->self, true, port, bytes)
+                                         : bus_read(cpu->board->ports, port, bytes));
     debug_watch_io(cpu, port, bytes);
     return value;
 }
 
 static void port_write(Cpu *cpu, uint16_t port, uint32_t value, unsigned bytes)
 {
-    bus_write(cpu->board->ports, port, value, bytes);
+    if (cpu->tap) {
+        cpu->tap->write(cpu->tap->self, true, port, value, bytes);
+    } else {
+        bus_write(cpu->board->ports, port, value, bytes);
+    }
     debug_watch_io(cpu, port, bytes);
 }
 

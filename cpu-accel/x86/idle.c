@@ -24,7 +24,7 @@ static void ask(Cpu *cpu, int64_t ns)
 
 static void polled(Cpu *cpu)
 {
-    int64_t now = clock_now(&cpu->board->clock);
+    int64_t now = cpu->tap ? cpu->tap->now(cpu->tap->self) : clock_now(&cpu->board->clock);
     if (cpu->idle.polls++ == 0) {
         cpu->idle.since = now;
     }

@@ -110,7 +110,8 @@ static void device_read(Cpu *cpu, uint64_t physical, uint8_t *data, unsigned siz
 {
     while (size) {
         unsigned part = size >= 8 ? 8 : size >= 4 ? 4 : size >= 2 ? 2 : 1;
-        uint64_t value = bus_read(cpu->board->memory, physical, part);
+        uint64_t value = cpu->tap ? cpu->tap->read(cpu->tap->self, false, physical, part)
+                                  : bus_read(cpu->board->memory, physical, part);
         memcpy(data, &value, part);
         physical += part;
         data += part;
@@ -124,7 +125,11 @@ static void device_write(Cpu *cpu, uint64_t physical, const uint8_t *data, unsig
         unsigned part = size >= 8 ? 8 : size >= 4 ? 4 : size >= 2 ? 2 : 1;
         uint64_t value = 0;
         memcpy(&value, data, part);
-        bus_write(cpu->board->memory, physical, value, part);
+        if (cpu->tap) {
+            cpu->tap->write(cpu->tap->self, false, physical, value, part);
+        } else {
+            bus_write(cpu->board->memory, physical, value, part);
+        }
         physical += part;
         data += part;
         size -= part;

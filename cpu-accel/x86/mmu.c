@@ -147,7 +147,13 @@ static void mark(const Cpu *cpu, Walk *w, bool write)
         }
         if (wanted != w->entry[i]) {
             w->entry[i] = wanted;
+            if (cpu->tap) {
+                cpu->tap->marking(cpu->tap->self, true);
+            }
             bus_write(cpu->board->memory, w->entry_at[i] & a20_mask(cpu), wanted, w->bytes);
+            if (cpu->tap) {
+                cpu->tap->marking(cpu->tap->self, false);
+            }
         }
     }
 }

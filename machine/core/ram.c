@@ -86,6 +86,9 @@ void ram_written(Ram *ram, uint32_t at, uint32_t length)
     if (code && ram->listener.code_changed) {
         ram->listener.code_changed(ram->listener.self, at, length);
     }
+    if (ram->listener.written) {
+        ram->listener.written(ram->listener.self, at, length);
+    }
 }
 
 void ram_flag_set(Ram *ram, uint32_t first_page, uint32_t pages, uint8_t flag)

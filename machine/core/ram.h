@@ -41,6 +41,8 @@ typedef struct RamListener {
                          uint32_t length); /* after a write to RAM_CODE pages */
     void (*flags_set)(void *self, uint32_t first_page,
                       uint32_t pages); /* drop direct write access to them */
+    /* after every write that is reported at all; NULL: nobody cares */
+    void (*written)(void *self, uint32_t at, uint32_t length);
     void *self;
 } RamListener;
 
@@ -66,6 +68,11 @@ static inline uint8_t *ram_at(const Ram *ram, uint32_t at)
 
 /* After a write of `length` bytes to pages that had flags. */
 void ram_written(Ram *ram, uint32_t at, uint32_t length);
+/* Must a device that has written to this page call ram_written? */
+static inline bool ram_watched(const Ram *ram, uint32_t page)
+{
+    return ram->flags[page] || ram->listener.written;
+}
 /* Sets a flag on pages (and tells the listener), or takes it off. */
 void ram_flag_set(Ram *ram, uint32_t first_page, uint32_t pages, uint8_t flag);
 void ram_flag_clear(Ram *ram, uint32_t first_page, uint32_t pages, uint8_t flag);
