@@ -1,4 +1,4 @@
-/* What every engine offers: interpreter, translator, kvm.
+/* What every engine offers: interpreter, translator, kvm, check.
  *
  * All calls but kick come on the machine's thread. Between calls of run the architectural state is
  * in the engine; pull brings it into Cpu, push takes it from there, so a machine can change its
@@ -21,7 +21,7 @@ typedef enum RunExit {
 typedef struct Accel Accel;
 
 typedef struct AccelOps {
-    const char *name; /* "kvm", "translator", "interpreter" */
+    const char *name; /* "kvm", "translator", "interpreter", "check" */
     /* Makes a->self; the Cpu and its board exist. On failure says in err what failed and which
      * engine to use. */
     bool (*open)(Accel *a, Err *err);
@@ -37,6 +37,9 @@ typedef struct AccelOps {
     void (*code_changed)(Accel *a, uint32_t at, uint32_t length);
     /* These pages got flags in Ram: direct write access must go. */
     void (*flags_set)(Accel *a, uint32_t first_page, uint32_t pages);
+    /* Every write to memory but those that translated code makes directly; NULL, and they cost less:
+     * not wanted. */
+    void (*written)(Accel *a, uint32_t at, uint32_t length);
     /* The memory map, the A20 gate or SMRAM changed: drop everything learnt from physical
      * addresses. */
     void (*map_changed)(Accel *a);
@@ -57,5 +60,6 @@ struct Accel {
 extern const AccelOps accel_interpreter;
 extern const AccelOps accel_translator;
 extern const AccelOps accel_kvm;
+extern const AccelOps accel_check;
 
 #endif

@@ -8,7 +8,8 @@
 
 LOG_TAG("engine");
 
-static const AccelOps *const engines[] = {&accel_interpreter, &accel_translator, &accel_kvm};
+static const AccelOps *const engines[] = {&accel_interpreter, &accel_translator, &accel_kvm,
+                                         &accel_check};
 
 enum { ENGINE_COUNT = sizeof(engines) / sizeof(engines[0]) };
 
@@ -24,10 +25,23 @@ static void flags_set(void *self, uint32_t first_page, uint32_t pages)
     a->ops->flags_set(a, first_page, pages);
 }
 
+static void written(void *self, uint32_t at, uint32_t length)
+{
+    Accel *a = self;
+    a->ops->written(a, at, length);
+}
+
 static void map_changed(void *self)
 {
     Accel *a = self;
     a->ops->map_changed(a);
+}
+
+static void listen(Accel *a)
+{
+    a->board->ram.listener =
+        (RamListener){code_changed, flags_set, a, a->ops->written ? written : NULL};
+    bus_listen(a->board->memory, map_changed, a);
 }
 
 static const AccelOps *named(const char *name)
@@ -79,7 +93,7 @@ static const AccelOps *find(const char *name, const Board *b, Err *err)
     }
     const AccelOps *ops = named(strcmp(name, "tcg") == 0 ? "translator" : name);
     if (!ops) {
-        err_set(err, "-accel %s: there is no such engine; use auto, kvm, translator or interpreter",
+        err_set(err, "-accel %s: there is no such engine; use auto, kvm, translator, interpreter or check",
                 name);
     }
     if (ops == &accel_translator && b->clock.source == CLOCK_COUNTED) {
@@ -111,8 +125,7 @@ bool engine_open(Accel *a, const char *name, Cpu *cpu, Board *b, Err *err)
             return false;
         }
     }
-    b->ram.listener = (RamListener){code_changed, flags_set, a};
-    bus_listen(b->memory, map_changed, a);
+    listen(a);
     log_info("%s", ops->name);
     return true;
 }
@@ -141,6 +154,7 @@ bool engine_change(Accel *a, const char *name, Err *err)
     }
     *a = fresh;
     old.ops->close(&old);
+    listen(a);
     a->ops->push(a);
     log_info("changed from %s to %s", old.ops->name, ops->name);
     return true;

@@ -297,8 +297,15 @@ static void run_guest(Machine *m)
     } else if (nap && clock->source == CLOCK_HOST && !pc_cpu(m->pc)->intr) {
         idle(m, nap);
     } else if (exit == RUN_FAILED && !replace_engine(m)) {
-        log_error("engine %s: %s; the machine is paused", m->accel.ops->name, m->accel.failure);
-        set_running(m, RUN_STATE_PAUSED);
+        bool end = m->config.unattended && !m->config.no_shutdown;
+        log_error("engine %s: %s; %s", m->accel.ops->name, m->accel.failure,
+                  end ? "exiting" : "the machine is paused");
+        if (end) {
+            m->exit_status = 1;
+            m->quit = true;
+        } else {
+            set_running(m, RUN_STATE_PAUSED);
+        }
     }
 }
 

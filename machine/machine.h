@@ -46,7 +46,7 @@ typedef struct MachineConfig {
     char *name;
     uint32_t ram_mib; /* 1..3072 */
     char *cpu;        /* "pentium3" */
-    char *accel;      /* "auto", "interpreter", "translator", "kvm" */
+    char *accel;      /* "auto", "interpreter", "translator", "kvm", "check" */
     DriveConfig drive[MACHINE_MAX_DRIVES];
     char *boot_order, *boot_once; /* QEMU letters: a floppy, c disk, d CD, n network */
     bool boot_menu;
@@ -66,6 +66,7 @@ typedef struct MachineConfig {
     bool no_defaults;                  /* no card that no option asks for */
     bool snapshot;                     /* all drives */
     bool no_reboot, no_shutdown;
+    bool unattended;   /* nobody looks: an engine that cannot go on ends it all with status 1 */
     bool start_paused; /* -S */
     char *rtc_base;    /* "utc", "localtime", "2001-02-03T04:05:06" */
     int icount_shift;  /* -1: host time; 0..10: deterministic, an instruction is 1 << shift ns */

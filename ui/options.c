@@ -212,6 +212,7 @@ bool options_parse(Options *o, int argc, char *const *argv, Err *err)
     if (!o->machine.audiodev) {
         option_store(&o->machine.audiodev, o->ui.display == DISPLAY_WINDOW ? "sdl" : "none");
     }
+    o->machine.unattended = o->ui.display == DISPLAY_NONE;
     return options_finish_drives(o, err) && options_finish_chars(o, err);
 }
 

@@ -37,7 +37,8 @@ const OptionDef option_table[] = {
     HEADING("Machine"),
     OPTION("m", "SIZE", memory, "memory: MiB, or a number with M or G (64M)"),
     OPTION("cpu", "MODEL", cpu, "386, 486, pentium, pentium-mmx, pentium2, pentium3 (default), pentium4"),
-    OPTION("accel", "ENGINE", accel, "auto (default), interpreter, translator (also tcg), kvm"),
+    OPTION("accel", "ENGINE", accel, "auto (default), interpreter, translator (also tcg), kvm;\n"
+           "check: translator and interpreter in lock step, up to their first difference"),
     OPTION("machine", "pc[,accel=ENGINE]", machine, "the machine, of which there is one"),
     OPTION("name", "NAME", name, "name of the machine, shown in the window's title"),
     OPTION("vga", "CARD", vga, "std (default), cirrus, none"),

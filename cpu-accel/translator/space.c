@@ -65,14 +65,14 @@ Unit *space_unit(const Space *s, const Cpu *cpu)
     return u && u->eip == cpu->eip && u->base == cs->base && u->limit == cs->limit ? u : NULL;
 }
 
-void space_enter(Space *s, Unit *u)
+void space_enter(Space *s, Unit *u, const uint8_t *code)
 {
     unsigned i = slot(unit_linear(u));
     if (!s->listed[i]) {
         s->listed[i] = true;
         s->filled[s->filled_count++] = (uint16_t)i;
     }
-    s->jump[i] = u->code;
+    s->jump[i] = code;
     s->unit[i] = u;
 }
 
@@ -81,7 +81,7 @@ void spaces_forget(Translator *t, const Unit *u)
     unsigned at = slot(unit_linear(u));
     for (unsigned i = 0; i < MAX_SPACES; i++) {
         Space *s = t->space[i];
-        if (s && s->jump[at] == u->code) {
+        if (s && s->unit[at] == u) {
             s->jump[at] = t->stub.dispatch;
             s->unit[at] = NULL;
         }

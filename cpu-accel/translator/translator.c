@@ -223,7 +223,8 @@ static Unit *unit_here(Translator *t, int mode)
             if (u->tail) {
                 guard_tail(t, u);
             }
-            space_enter(t->now, u); /* else it runs this once, as nothing would take it back */
+            /* else it runs this once, as nothing would take it back */
+            space_enter(t->now, u, t->in_pieces ? t->stub.dispatch : u->code);
         }
     }
     return u;
@@ -234,7 +235,25 @@ static void step(Translator *t)
 {
     resident_settle(t);
     t->shadow_kept = false;
-    interpreter_step(t->cpu);
+    t->paused = interpreter_step(t->cpu) == X_REPEAT;
+}
+
+/* In pieces: how far the unit went. */
+static void note_piece(Translator *t, const Unit *u, LeaveReason why)
+{
+    Cpu *cpu = t->cpu;
+    unsigned done = u->count;
+    if (why == LEAVE_STEP) {
+        uint32_t eip = u->eip;
+        for (done = 0; done < u->count && eip != cpu->eip; done++) {
+            eip += u->insn[done].length;
+        }
+    } else if (why == LEAVE_TURN) {
+        const Insn *in = (const Insn *)cpu->scratch[SCRATCH_INSN]; // NOLINT: stored by the stub
+        done = (unsigned)(in - u->insn) + 1;
+    }
+    t->piece.unit = u;
+    cpu->executed += done;
 }
 
 /* One instruction behind the one that cast it, the shadow is over. */
@@ -308,7 +327,8 @@ const uint8_t *translator_turn(Translator *t, Outcome outcome)
         int_deliver_fault(cpu);
     }
     end_shadow(t);
-    if (must_look(cpu)) {
+    t->paused = outcome == X_REPEAT;
+    if (t->in_pieces || must_look(cpu)) {
         return NULL;
     }
     int mode = mode_of(cpu);
@@ -335,18 +355,22 @@ static void run_space(Translator *t, int mode)
     }
     for (;;) {
         Unit *u = t->now->window->stale ? NULL : unit_here(t, t->now->mode);
-        if (!u) {
+        if (!u || (t->in_pieces && u->count > t->most)) {
             step(t);
             return;
         }
         Link *link = (Link *)cpu->scratch[SCRATCH_LINK]; // NOLINT: stored by the stub
-        if (link) {
+        if (link && !t->in_pieces) {
             unit_link(t, link, u);
             cpu->scratch[SCRATCH_LINK] = 0;
         }
         cpu->scratch[SCRATCH_LEAVE] = 0;
         t->count.enters++;
-        switch (stubs_enter(t, u->entry)) {
+        LeaveReason why = stubs_enter(t, u->entry);
+        if (t->in_pieces) {
+            note_piece(t, u, why);
+        }
+        switch (why) {
         case LEAVE_STEP:
             t->count.steps++;
             u = space_unit(t->now, cpu);
@@ -361,7 +385,7 @@ static void run_space(Translator *t, int mode)
         default:
             break;
         }
-        if (atomic_load_explicit(&cpu->attention, memory_order_relaxed)) {
+        if (t->in_pieces || atomic_load_explicit(&cpu->attention, memory_order_relaxed)) {
             return;
         }
     }
@@ -395,17 +419,55 @@ static bool set_alarm(Translator *t, const Clock *clock, int64_t until_ns)
     return true;
 }
 
+static void turn(Translator *t, uint64_t slice)
+{
+    Cpu *cpu = t->cpu;
+    int mode = MODE_NONE;
+    t->count.turns++;
+    if (cpu->shadow || debug_stepping(cpu)) {
+        t->paused = interpreter_step(cpu) == X_REPEAT;
+    } else if ((mode = mode_of(cpu)) == MODE_NONE) {
+        t->count.blocks++;
+        t->paused = interpreter_blocks(t->interpreter, slice) == X_REPEAT;
+    } else {
+        run_units(t, mode);
+    }
+}
+
+void translator_begin(Translator *t)
+{
+    t->count.runs++;
+    signals_use(t);
+    fpu_host_release();
+    t->gs_base = NULL;
+    __atomic_store_n(&t->cpu->scratch[SCRATCH_POLL], (uintptr_t)&t->valid_poll, __ATOMIC_RELEASE);
+}
+
+void translator_piece(Translator *t, uint64_t most, Piece *piece)
+{
+    Cpu *cpu = t->cpu;
+    uint64_t before = cpu->executed;
+    fpu_host_release();
+    t->in_pieces = true;
+    t->most = most;
+    t->paused = false;
+    t->piece = (Piece){.one_step = debug_stepping(cpu)};
+    turn(t, most);
+    while (t->paused && !t->piece.one_step) {
+        cpu->executed--; /* the pause was counted */
+        step(t);
+    }
+    t->piece.count = cpu->executed - before;
+    *piece = t->piece;
+}
+
 static RunExit translator_run(Accel *a, int64_t until_ns)
 {
     Translator *t = a->self;
     Cpu *cpu = t->cpu;
     const Clock *clock = &a->board->clock;
 
-    t->count.runs++;
-    signals_use(t);
-    fpu_host_release();
-    t->gs_base = NULL;
-    __atomic_store_n(&cpu->scratch[SCRATCH_POLL], (uintptr_t)&t->valid_poll, __ATOMIC_RELEASE);
+    translator_begin(t);
     if (!set_alarm(t, clock, until_ns)) {
         return RUN_DUE;
     }
@@ -419,16 +481,7 @@ static RunExit translator_run(Accel *a, int64_t until_ns)
         if (cpu->activity != CPU_RUNNING) {
             return RUN_HALTED;
         }
-        int mode = MODE_NONE;
-        t->count.turns++;
-        if (cpu->shadow || debug_stepping(cpu)) {
-            interpreter_step(cpu);
-        } else if ((mode = mode_of(cpu)) == MODE_NONE) {
-            t->count.blocks++;
-            interpreter_blocks(t->interpreter, INTERPRETER_SLICE);
-        } else {
-            run_units(t, mode);
-        }
+        turn(t, INTERPRETER_SLICE);
     }
 }
 

@@ -191,6 +191,13 @@ typedef struct Limits {
     uint8_t *claim;
 } Limits;
 
+/* What one piece of a run was, for engine check. */
+typedef struct Piece {
+    const Unit *unit; /* that was entered; NULL: none */
+    uint64_t count;   /* instructions completed */
+    bool one_step;    /* instead: one step of the interpreter, with all that surrounds it */
+} Piece;
+
 typedef struct Translator {
     _Alignas(16) FpuImage image;
     Accel *accel;
@@ -226,6 +233,10 @@ typedef struct Translator {
     FILE *perf_map;                     /* /tmp/perf-PID.map, for perf report; NULL: not wanted */
     timer_t alarm;                      /* of this thread */
     bool alarm_made, has_wrgsbase, a20; /* a20: the gate as the windows know it */
+    bool in_pieces; /* units are not linked, and come back one by one */
+    bool paused;    /* the last step ended in a repeated instruction */
+    uint64_t most;  /* instructions that a piece may have */
+    Piece piece;
 } Translator;
 
 /* units.c */
@@ -251,7 +262,8 @@ bool unit_is_slow(const Translator *t, uint32_t ram_at);
 
 /* space.c */
 Space *space_find(Translator *t, const Window *w, int mode);
-void space_enter(Space *s, Unit *u);
+/* Indirect jumps to it go to `code`: it, or the stub that asks the run loop. */
+void space_enter(Space *s, Unit *u, const uint8_t *code);
 /* The unit entered at the processor's CS:EIP, or NULL. */
 Unit *space_unit(const Space *s, const Cpu *cpu);
 void spaces_forget(Translator *t, const Unit *u);
@@ -292,6 +304,11 @@ bool resident_goes_on(const Insn *in);
 
 /* translator.c */
 int mode_of(const Cpu *cpu);
+/* For engine check: at the beginning of a run, and then piece by piece, which is a unit of code or
+ * what the interpreter does in its place, of `most` instructions at most; repeated ones are
+ * completed. They are counted in Cpu.executed. */
+void translator_begin(Translator *t);
+void translator_piece(Translator *t, uint64_t most, Piece *piece);
 /* After a called handler has ended like this: where to go on in translated code, NULL: leave it. */
 const uint8_t *translator_turn(Translator *t, Outcome outcome);
 

@@ -41,9 +41,9 @@ typedef struct RamListener {
                          uint32_t length); /* after a write to RAM_CODE pages */
     void (*flags_set)(void *self, uint32_t first_page,
                       uint32_t pages); /* drop direct write access to them */
+    void *self;
     /* after every write that is reported at all; NULL: nobody cares */
     void (*written)(void *self, uint32_t at, uint32_t length);
-    void *self;
 } RamListener;
 
 typedef struct Ram {

@@ -27,6 +27,12 @@ static void flags_set(void *self, uint32_t first_page, uint32_t pages)
     a->ops->flags_set(a, first_page, pages);
 }
 
+static void written(void *self, uint32_t at, uint32_t length)
+{
+    Accel *a = self;
+    a->ops->written(a, at, length);
+}
+
 static void map_changed(void *self)
 {
     Accel *a = self;
@@ -56,7 +62,8 @@ static Guest *make(CpuModel model, const AccelOps *ops, bool host_time)
     if (!ops->open(&g->accel, &err)) {
         fail_msg("%s", err.text);
     }
-    g->board->ram.listener = (RamListener){code_changed, flags_set, &g->accel};
+    g->board->ram.listener = 
+        (RamListener){code_changed, flags_set, &g->accel, ops->written ? written : NULL};
     bus_listen(g->board->memory, map_changed, &g->accel);
     return g;
 }

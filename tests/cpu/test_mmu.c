@@ -261,7 +261,7 @@ static void flagged_pages_are_written_with_notice(void **state)
     Seen seen = {0};
     open_paged(&s, CPU_PENTIUM3, false);
     flag_target = &s;
-    s.b->ram.listener = (RamListener){code_changed, flags_set, &seen};
+    s.b->ram.listener = (RamListener){code_changed, flags_set, &seen, NULL};
     assert_true(mem_write32(s.cpu, DS, PAGE, 1)); /* makes the page writable directly */
     uint32_t page = (uint32_t)(s.ram + PAGE - s.b->ram.host) >> RAM_PAGE_SHIFT;
     ram_flag_set(&s.b->ram, page, 1, RAM_CODE);

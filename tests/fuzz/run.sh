@@ -19,7 +19,7 @@ mkdir -p "$folder/corpus-$what"
 flags="-std=gnu11 -O1 -g -I. -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -fno-strict-aliasing -fno-omit-frame-pointer -pthread"
 flags="$flags -fsanitize=address,undefined -fno-sanitize-recover=undefined"
 if [ "$kind" = cpu ]; then
-    sources="tests/fuzz/fuzz_cpu.c tests/cpu/guest.c cpu-accel/x86/*.c cpu-accel/interpreter/*.c cpu-accel/translator/*.c"
+    sources="tests/fuzz/fuzz_cpu.c tests/cpu/guest.c cpu-accel/x86/*.c cpu-accel/interpreter/*.c cpu-accel/translator/*.c cpu-accel/check/*.c"
     libs="-lcmocka -lm -lrt"
     limits="-max_len=256"
     export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=0:allow_user_segv_handler=1:use_sigaltstack=0}"

@@ -263,7 +263,7 @@ static void page_flags_catch_every_writer(void **state)
     RamBlock *ram = ram_add(&b->ram, "ram", 0x4000, NULL);
     bus_claim_ram(b->memory, 0, 0x4000, &(RamView){true, true, ram->at, ram->at}, "ram");
     Heard heard = {0};
-    b->ram.listener = (RamListener){heard_code, heard_flags, &heard};
+    b->ram.listener = (RamListener){heard_code, heard_flags, &heard, NULL};
     ram_flag_set(&b->ram, 1, 2, RAM_CLEAN_DISPLAY);
     ram_flag_set(&b->ram, 2, 1, RAM_CODE);
     assert_int_equal(heard.flags, 3);

@@ -365,7 +365,7 @@ static void attach(Fixture *f)
     if (!kvm_open_on(&f->a, &f->sys, false, &err)) {
         fail_msg("%s", err.text);
     }
-    f->b->ram.listener = (RamListener){on_code, on_flags, &f->a};
+    f->b->ram.listener = (RamListener){on_code, on_flags, &f->a, NULL};
     bus_listen(f->b->memory, on_map, &f->a);
     f->a.ops->push(&f->a);
     f->attached = true;

@@ -84,7 +84,7 @@ static void use(Fixture *f, const AccelOps *ops)
     if (!open) {
         fail_msg("%s", err.text);
     }
-    f->b->ram.listener = (RamListener){on_code, on_flags, &f->a};
+    f->b->ram.listener = (RamListener){on_code, on_flags, &f->a, NULL};
     bus_listen(f->b->memory, on_map, &f->a);
     f->a.ops->push(&f->a);
 }

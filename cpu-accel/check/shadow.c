@@ -1,0 +1,129 @@
+/* The shadow: a processor with memory of its own, run by the interpreter. It has no devices; what
+ * they did is in the recording. check.c runs it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cpu-accel/check/check.h"
+#include "cpu-accel/x86/control.h"
+#include "cpu-accel/x86/fpu.h"
+#include "cpu-accel/x86/mem.h"
+
+/* All pages of the shadow's memory bear RAM_TRANSLATED: so every write is reported here. */
+static void written(void *self, uint32_t at, uint32_t length)
+{
+    Check *c = self;
+    interpreter_changed(c->shadow_interpreter, at, length);
+    written_add(&c->written, at, length, c->recording.marking);
+}
+
+static void flags_set(void *self, uint32_t first_page, uint32_t pages)
+{
+    Check *c = self;
+    mem_flags_set(c->shadow, first_page, pages);
+}
+
+bool shadow_open(Check *c, Err *err)
+{
+    c->shadow_board = board_new(err);
+    if (!c->shadow_board) {
+        return false;
+    }
+    if (!ram_add(&c->shadow_board->ram, "shadow", c->board->ram.used, err)) {
+        return false;
+    }
+    c->shadow = cpu_new(c->shadow_board, c->cpu->model, &c->shadow_pins);
+    if (!c->shadow) {
+        return err_set(err, "out of memory");
+    }
+    c->shadow->tap = &c->shadow_tap;
+    c->shadow->tsc_hz = c->cpu->tsc_hz;
+    c->shadow_interpreter = interpreter_new(c->shadow);
+    if (!c->shadow_interpreter) {
+        return err_set(err, "out of memory");
+    }
+    c->shadow_board->ram.listener = (RamListener){written, flags_set, c, NULL};
+    ram_flag_set(&c->shadow_board->ram, 0, (uint32_t)(c->board->ram.used >> RAM_PAGE_SHIFT),
+                 RAM_TRANSLATED);
+    return true;
+}
+
+void shadow_close(Check *c)
+{
+    interpreter_free(c->shadow_interpreter);
+    if (c->shadow_board) {
+        board_free(c->shadow_board);
+    }
+}
+
+static bool same_space(const Cpu *a, const Cpu *b)
+{
+    return a->cr0 == b->cr0 && a->cr3 == b->cr3 && a->cr4 == b->cr4 && a->a20 == b->a20 &&
+           a->dr7 == b->dr7 && memcmp(a->dr, b->dr, sizeof(a->dr)) == 0 &&
+           memcmp(a->pdpte, b->pdpte, sizeof(a->pdpte)) == 0;
+}
+
+void shadow_follow(Check *c)
+{
+    Cpu *s = c->shadow;
+    bool flush = !same_space(c->cpu, s);
+    memcpy(s, c->cpu, offsetof(Cpu, model));
+    s->intr = c->cpu->intr;
+    s->a20 = c->cpu->a20;
+    if (flush) {
+        mem_flush(s, true);
+    }
+}
+
+void shadow_copy(Check *c)
+{
+    Ram *from = &c->board->ram, *to = &c->shadow_board->ram;
+    (void)fallocate(to->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)from->used);
+    for (off_t at = 0; (at = lseek(from->fd, at, SEEK_DATA)) >= 0 && (uint64_t)at < from->used;) {
+        off_t end = lseek(from->fd, at, SEEK_HOLE);
+        if (end < 0 || (uint64_t)end > from->used) {
+            end = (off_t)from->used;
+        }
+        memcpy(to->host + at, from->host + at, (size_t)(end - at));
+        at = end;
+    }
+    for (uint64_t at = 0; at < from->used; at += RAM_PAGE) {
+        interpreter_changed(c->shadow_interpreter, (uint32_t)at, RAM_PAGE);
+    }
+    shadow_map(c);
+    shadow_follow(c);
+    mem_flush(c->shadow, true);
+    c->stale = false;
+}
+
+void shadow_written(Check *c, uint32_t at, uint32_t length)
+{
+    if (!c->stale) {
+        memcpy(ram_at(&c->shadow_board->ram, at), ram_at(&c->board->ram, at), length);
+        interpreter_changed(c->shadow_interpreter, at, length);
+    }
+}
+
+void shadow_run(Check *c, uint64_t count, bool one_step)
+{
+    Cpu *s = c->shadow;
+    fpu_host_release();
+    if (one_step) {
+        interpreter_step(s);
+        return;
+    }
+    for (uint64_t done = 0; done < count && s->activity == CPU_RUNNING && !c->difference[0];) {
+        atomic_store_explicit(&s->attention, false, memory_order_relaxed);
+        uint64_t before = s->executed;
+        Outcome outcome = s->shadow || debug_stepping(s)
+                              ? interpreter_step(s)
+                              : interpreter_blocks(c->shadow_interpreter, count - done);
+        done += s->executed - before - (outcome == X_REPEAT); /* a pause is no instruction */
+    }
+}
+
+void shadow_poll(Check *c)
+{
+    (void)int_poll(c->shadow);
+}
