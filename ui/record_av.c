@@ -6,17 +6,13 @@
  */
 #include "ui/record_av.h"
 
-#include <libavcodec/avcodec.h>
-#include <libavformat/avformat.h>
-#include <libavutil/channel_layout.h>
-#include <libavutil/opt.h>
-#include <libswscale/swscale.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "machine/core/log.h"
+#include "ui/av_library.h"
 
 LOG_TAG("record");
 
@@ -29,6 +25,7 @@ typedef struct Track {
 } Track;
 
 struct RecordAv {
+    AvLibrary av;
     AVFormatContext *format;
     AVPacket *packet;
     Track video, sound;
@@ -43,7 +40,7 @@ struct RecordAv {
 static bool fail(const RecordAv *v, Err *err, const char *what, int code)
 {
     char text[AV_ERROR_MAX_STRING_SIZE] = "";
-    av_strerror(code, text, sizeof(text));
+    v->av.av_strerror(code, text, sizeof(text));
     return err_set(err, "recording '%s': %s: %s", v->file, what, text);
 }
 
@@ -82,13 +79,13 @@ static bool open_format(RecordAv *v, Err *err)
         return err_set(err, "recording '%s': name it .mkv, .mp4, .mov, .avi or .png", v->file);
     }
     snprintf(url, sizeof(url), "file:%s", v->file); /* never another protocol */
-    int code = avformat_alloc_output_context2(&v->format, NULL, muxer, url);
-    v->packet = av_packet_alloc();
+    int code = v->av.avformat_alloc_output_context2(&v->format, NULL, muxer, url);
+    v->packet = v->av.av_packet_alloc();
     if (code < 0 || !v->packet) {
         return fail(v, err, muxer, code);
     }
     if (!(v->format->oformat->flags & AVFMT_NOFILE)) {
-        code = avio_open(&v->format->pb, url, AVIO_FLAG_WRITE);
+        code = v->av.avio_open(&v->format->pb, url, AVIO_FLAG_WRITE);
         return code >= 0 || fail(v, err, "cannot be written", code);
     }
     return true;
@@ -96,9 +93,9 @@ static bool open_format(RecordAv *v, Err *err)
 
 static bool add_track(RecordAv *v, Track *t, const AVCodec *codec, Err *err)
 {
-    t->stream = avformat_new_stream(v->format, NULL);
-    t->codec = avcodec_alloc_context3(codec);
-    t->frame = av_frame_alloc();
+    t->stream = v->av.avformat_new_stream(v->format, NULL);
+    t->codec = v->av.avcodec_alloc_context3(codec);
+    t->frame = v->av.av_frame_alloc();
     if (!t->stream || !t->codec || !t->frame) {
         return err_set(err, "out of memory");
     }
@@ -110,22 +107,22 @@ static bool add_track(RecordAv *v, Track *t, const AVCodec *codec, Err *err)
 
 static bool start_track(RecordAv *v, Track *t, Err *err)
 {
-    int code = avcodec_open2(t->codec, NULL, NULL);
+    int code = v->av.avcodec_open2(t->codec, NULL, NULL);
     if (code < 0) {
         return fail(v, err, t->codec->codec->name, code);
     }
     t->stream->time_base = t->codec->time_base;
-    code = avcodec_parameters_from_context(t->stream->codecpar, t->codec);
+    code = v->av.avcodec_parameters_from_context(t->stream->codecpar, t->codec);
     return code >= 0 || fail(v, err, "stream", code);
 }
 
 static const AVCodec *video_codec(const RecordAv *v)
 {
     if (v->sequence) {
-        return avcodec_find_encoder(AV_CODEC_ID_PNG);
+        return v->av.avcodec_find_encoder(AV_CODEC_ID_PNG);
     }
-    const AVCodec *best = avcodec_find_encoder_by_name("libx264");
-    return best ? best : avcodec_find_encoder(AV_CODEC_ID_MPEG4);
+    const AVCodec *best = v->av.avcodec_find_encoder_by_name("libx264");
+    return best ? best : v->av.avcodec_find_encoder(AV_CODEC_ID_MPEG4);
 }
 
 static bool open_video(RecordAv *v, const RecordConfig *c, const Picture *first, Err *err)
@@ -152,8 +149,9 @@ static bool open_video(RecordAv *v, const RecordConfig *c, const Picture *first,
     x->gop_size = fps * KEY_FRAME_S;
     v->aspect_width = c->width ? width : none ? 4 : first->aspect_width;
     v->aspect_height = c->height ? height : none ? 3 : first->aspect_height;
-    av_reduce(&x->sample_aspect_ratio.num, &x->sample_aspect_ratio.den,
-              (int64_t)v->aspect_width * x->height, (int64_t)v->aspect_height * x->width, 10000);
+    v->av.av_reduce(&x->sample_aspect_ratio.num, &x->sample_aspect_ratio.den,
+                    (int64_t)v->aspect_width * x->height, (int64_t)v->aspect_height * x->width,
+                    10000);
     v->video.stream->sample_aspect_ratio = x->sample_aspect_ratio;
     v->video.stream->avg_frame_rate = x->framerate;
     if (!v->sequence) {
@@ -162,8 +160,8 @@ static bool open_video(RecordAv *v, const RecordConfig *c, const Picture *first,
         x->thread_count = MAX_THREADS;
     }
     if (codec->id == AV_CODEC_ID_H264) {
-        av_opt_set(x->priv_data, "preset", "veryfast", 0);
-        av_opt_set(x->priv_data, "crf", "16", 0);
+        v->av.av_opt_set(x->priv_data, "preset", "veryfast", 0);
+        v->av.av_opt_set(x->priv_data, "crf", "16", 0);
     } else if (codec->id == AV_CODEC_ID_MPEG4) {
         x->flags |= AV_CODEC_FLAG_QSCALE;
         x->global_quality = 2 * FF_QP2LAMBDA;
@@ -175,13 +173,13 @@ static bool open_video(RecordAv *v, const RecordConfig *c, const Picture *first,
     f->format = x->pix_fmt;
     f->width = x->width;
     f->height = x->height;
-    int code = av_frame_get_buffer(f, 0);
+    int code = v->av.av_frame_get_buffer(f, 0);
     return code >= 0 || fail(v, err, "picture", code);
 }
 
 static bool open_sound(RecordAv *v, unsigned hz, Err *err)
 {
-    const AVCodec *codec = avcodec_find_encoder(AV_CODEC_ID_AAC);
+    const AVCodec *codec = v->av.avcodec_find_encoder(AV_CODEC_ID_AAC);
     bool known = false;
     for (const int *rate = codec ? codec->supported_samplerates : NULL; rate && *rate; rate++) {
         known |= (unsigned)*rate == hz;
@@ -198,7 +196,7 @@ static bool open_sound(RecordAv *v, unsigned hz, Err *err)
     x->sample_rate = (int)hz;
     x->bit_rate = SOUND_BITS;
     x->time_base = (AVRational){1, (int)hz};
-    av_channel_layout_default(&x->ch_layout, 2);
+    v->av.av_channel_layout_default(&x->ch_layout, 2);
     if (!start_track(v, &v->sound, err)) {
         return false;
     }
@@ -206,8 +204,8 @@ static bool open_sound(RecordAv *v, unsigned hz, Err *err)
     f->format = x->sample_fmt;
     f->sample_rate = x->sample_rate;
     f->nb_samples = x->frame_size;
-    av_channel_layout_copy(&f->ch_layout, &x->ch_layout);
-    int code = av_frame_get_buffer(f, 0);
+    v->av.av_channel_layout_copy(&f->ch_layout, &x->ch_layout);
+    int code = v->av.av_frame_get_buffer(f, 0);
     return code >= 0 || fail(v, err, "sound", code);
 }
 
@@ -215,16 +213,16 @@ static void release(RecordAv *v)
 {
     Track *tracks[] = {&v->video, &v->sound};
     for (unsigned i = 0; i < 2; i++) {
-        avcodec_free_context(&tracks[i]->codec);
-        av_frame_free(&tracks[i]->frame);
+        v->av.avcodec_free_context(&tracks[i]->codec);
+        v->av.av_frame_free(&tracks[i]->frame);
     }
     if (v->format && v->format->pb && !(v->format->oformat->flags & AVFMT_NOFILE)) {
-        avio_closep(&v->format->pb);
+        v->av.avio_closep(&v->format->pb);
     }
-    avformat_free_context(v->format);
-    av_packet_free(&v->packet);
-    sws_freeContext(v->scaler);
-    free(v);
+    v->av.avformat_free_context(v->format);
+    v->av.av_packet_free(&v->packet);
+    v->av.sws_freeContext(v->scaler);
+    free(v); /* the libraries stay: some of theirs do not bear to be unloaded */
 }
 
 RecordAv *record_av_open(const RecordConfig *c, const Picture *first, unsigned hz, Err *err)
@@ -234,11 +232,15 @@ RecordAv *record_av_open(const RecordConfig *c, const Picture *first, unsigned h
         err_set(err, "out of memory");
         return NULL;
     }
-    av_log_set_level(AV_LOG_ERROR);
+    if (!av_library_open(&v->av, err)) {
+        free(v);
+        return NULL;
+    }
+    v->av.av_log_set_level(AV_LOG_ERROR);
     name_file(v, c->file);
     bool ok = open_format(v, err) && open_video(v, c, first, err) &&
               (hz == 0 || v->sequence || open_sound(v, hz, err));
-    int code = ok ? avformat_write_header(v->format, NULL) : 0;
+    int code = ok ? v->av.avformat_write_header(v->format, NULL) : 0;
     if (ok && code < 0) {
         ok = fail(v, err, "cannot be written", code);
     }
@@ -263,9 +265,9 @@ bool record_av_has_sound(const RecordAv *v)
 /* frame NULL: the last packets. */
 static bool encode(RecordAv *v, Track *t, const AVFrame *frame, Err *err)
 {
-    int code = avcodec_send_frame(t->codec, frame);
+    int code = v->av.avcodec_send_frame(t->codec, frame);
     while (code >= 0) {
-        code = avcodec_receive_packet(t->codec, v->packet);
+        code = v->av.avcodec_receive_packet(t->codec, v->packet);
         if (code == AVERROR(EAGAIN) || code == AVERROR_EOF) {
             return true;
         }
@@ -273,9 +275,9 @@ static bool encode(RecordAv *v, Track *t, const AVFrame *frame, Err *err)
             if (t == &v->video) {
                 v->packet->duration = 1;
             }
-            av_packet_rescale_ts(v->packet, t->codec->time_base, t->stream->time_base);
+            v->av.av_packet_rescale_ts(v->packet, t->codec->time_base, t->stream->time_base);
             v->packet->stream_index = t->stream->index;
-            code = av_interleaved_write_frame(v->format, v->packet);
+            code = v->av.av_interleaved_write_frame(v->format, v->packet);
         }
     }
     return fail(v, err, "cannot be written", code);
@@ -316,7 +318,7 @@ static bool draw(RecordAv *v, const Picture *p, Err *err)
 {
     AVFrame *f = v->video.frame;
     int x, y, width, height;
-    int code = av_frame_make_writable(f);
+    int code = v->av.av_frame_make_writable(f);
     if (code < 0) {
         return fail(v, err, "picture", code);
     }
@@ -326,7 +328,7 @@ static bool draw(RecordAv *v, const Picture *p, Err *err)
     }
     place(v, p, &x, &y, &width, &height);
     bool same = p->width == (unsigned)width && p->height == (unsigned)height;
-    v->scaler = sws_getCachedContext(
+    v->scaler = v->av.sws_getCachedContext(
         v->scaler, (int)p->width, (int)p->height, AV_PIX_FMT_BGR0, width, height, f->format,
         (same ? SWS_POINT : SWS_BICUBIC) | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INT, NULL, NULL, NULL);
     if (!v->scaler) {
@@ -344,7 +346,7 @@ static bool draw(RecordAv *v, const Picture *p, Err *err)
         to[plane] =
             f->data[plane] + (ptrdiff_t)(y >> shift) * f->linesize[plane] + (x >> shift) * bytes;
     }
-    sws_scale(v->scaler, from, stride, 0, (int)p->height, to, f->linesize);
+    v->av.sws_scale(v->scaler, from, stride, 0, (int)p->height, to, f->linesize);
     return true;
 }
 
@@ -371,7 +373,7 @@ bool record_av_sound(RecordAv *v, const float *pairs, size_t frames, Err *err)
 {
     AVFrame *f = v->sound.frame;
     for (size_t i = 0; v->sound.codec && i < frames; i++) {
-        if (v->sound_fill == 0 && av_frame_make_writable(f) < 0) {
+        if (v->sound_fill == 0 && v->av.av_frame_make_writable(f) < 0) {
             return err_set(err, "out of memory");
         }
         for (int channel = 0; channel < 2; channel++) {
@@ -393,9 +395,9 @@ bool record_av_close(RecordAv *v, Err *err)
     if (v->sound.codec) {
         ok = (v->sound_fill == 0 || send_sound(v, err)) && encode(v, &v->sound, NULL, err) && ok;
     }
-    int code = av_write_trailer(v->format);
+    int code = v->av.av_write_trailer(v->format);
     if (ok && code >= 0 && v->format->pb && !v->sequence) {
-        avio_flush(v->format->pb);
+        v->av.avio_flush(v->format->pb);
         code = v->format->pb->error;
     }
     if (ok && code < 0) {

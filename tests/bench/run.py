@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Times real i386 programs in vitrine, in QEMU and natively, turn about; prints medians and ratios (make bench).
+"""Times real i386 programs in vitrine, in QEMU and natively, turn about; prints medians and ratios (make bench). Before them, in the
+row `floppy`, the time from the program's start to the first instructions of a floppy's boot sector.
 
-usage: run.py [--vitrine PATH] [--engines translator,interpreter] [--rounds N] [--folder DIR] [--limit S]
+usage: run.py [--vitrine PATH] [--engines translator,interpreter] [--rounds N] [--folder DIR] [--limit S] [--start]
 
 The guest is built from Debian's packages at the first run (guest.py). QEMU and the native run take part where they can: Debian's
 qemu-system-x86, and root on a host that runs i386 programs. Times are the host's, between marker lines; noise of the
@@ -26,7 +27,7 @@ def take(command, limit):
     start = time.monotonic()
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
     os.set_blocking(process.stdout.fileno(), False)
-    begun, taken, text, done = {'boot': start}, {}, b'', False
+    begun, taken, text, done = {'boot': start, 'floppy': start}, {}, b'', False
     while not done and time.monotonic() - start < limit:
         data = process.stdout.read()
         now = time.monotonic()
@@ -53,9 +54,28 @@ def take(command, limit):
     return taken
 
 
+def floppy(folder):
+    """A floppy whose boot sector says on the first serial port that it runs."""
+    code = bytes.fromhex('fa31c08ed8fc'              # cli; xor ax, ax; mov ds, ax; cld
+                         'bafb03b083ee'              # line control: the divisor's latch
+                         'baf803b80100ee42b000ee'    # 115200 bit/s
+                         'bafb03b003ee'              # 8 bits
+                         'be367c'                    # mov si, text
+                         'bafd03eca82074fb'          # l: wait for the transmitter
+                         'ac84c07406baf803eeebed'    # lodsb; test al, al; jz d; out; jmp l
+                         'f4ebfd')                   # d: hlt; jmp d
+    assert len(code) == 0x36
+    sector = (code + b'\n@E floppy 0\r\n@DONE\r\n\0').ljust(510, b'\0') + b'\x55\xaa'
+    path = os.path.join(folder, 'floppy.img')
+    with open(path, 'wb') as image:
+        image.write(sector.ljust(1474560, b'\0'))
+    return path
+
+
 def systems(args):
     boot = ['-m', '512', '-display', 'none', '-kernel', f'{args.folder}/vmlinuz', '-initrd', f'{args.folder}/initrd.gz',
             '-append', 'console=ttyS0 panic=-1 quiet', '-serial', 'stdio']
+    sector = ['-m', '64', '-display', 'none', '-serial', 'stdio', '-drive', f'if=floppy,format=raw,file={floppy(args.folder)}']
     found = {}
     root = os.path.join(args.folder, 'root')
     names = list(guest.WORKLOADS)
@@ -64,11 +84,11 @@ def systems(args):
         if not os.path.exists(f'{root}/dev/zero'):
             subprocess.run(['mknod', '-m', '666', f'{root}/dev/zero', 'c', '1', '5'], check=True)
             subprocess.run(['mknod', '-m', '666', f'{root}/dev/null', 'c', '1', '3'], check=True)
-        found['native'] = native
+        found['native'] = [native]
     if shutil.which('qemu-system-i386'):
-        found['qemu'] = ['qemu-system-i386', '-accel', 'tcg', '-cpu', 'pentium3', '-no-reboot', *boot]
+        found['qemu'] = [['qemu-system-i386', '-accel', 'tcg', '-cpu', 'pentium3', '-no-reboot', *rest] for rest in (sector, boot)]
     for engine in args.engines.split(','):
-        found[engine] = [os.path.abspath(args.vitrine), 'run', '-accel', engine, '-cpu', 'pentium3', '-no-reboot', *boot]
+        found[engine] = [[os.path.abspath(args.vitrine), 'run', '-accel', engine, '-cpu', 'pentium3', '-no-reboot', *rest] for rest in (sector, boot)]
     return found
 
 
@@ -79,29 +99,36 @@ def main():
     parser.add_argument('--rounds', type=int, default=3)
     parser.add_argument('--folder', default=os.path.join('out', 'bench'))
     parser.add_argument('--limit', type=float, default=600)
+    parser.add_argument('--start', action='store_true', help='only the row `floppy`')
     args = parser.parse_args()
     args.folder = os.path.abspath(args.folder)
-    guest.build(args.folder)
+    os.makedirs(args.folder, exist_ok=True)
+    if not args.start:
+        guest.build(args.folder)
 
     found = systems(args)
+    if args.start:
+        found = {name: commands[:1] for name, commands in found.items() if name != 'native'}
     taken = {name: [] for name in found}
     for number in range(args.rounds):
-        for name, command in found.items():
-            taken[name].append(take(command, args.limit))
+        for name, commands in found.items():
+            taken[name].append({})
+            for command in commands:
+                taken[name][-1].update(take(command, args.limit))
             print(f'# round {number + 1} {name}: {len(taken[name][-1])} figures', file=sys.stderr)
-    rows = ['boot', *guest.WORKLOADS]
+    rows = ['floppy', 'boot', *guest.WORKLOADS]
     median = {name: {row: statistics.median([r[row] for r in runs if row in r]) for row in rows if any(row in r for r in runs)}
               for name, runs in taken.items()}
     pairs = [(a, b) for a in found if a not in ('native', 'qemu') for b in ('native', 'qemu') if b in found]
     print('| seconds (median) | ' + ' | '.join([*found, *(f'{a}/{b}' for a, b in pairs)]) + ' |')
     print('|---|' + '---:|' * (len(found) + len(pairs)))
     ratios = {pair: [] for pair in pairs}
-    for row in rows:
+    for row in (row for row in rows if any(row in median[name] for name in found)):
         cells = [f'{median[name][row]:.3f}' if row in median[name] else '-' for name in found]
         for a, b in pairs:
             known = row in median[a] and row in median[b]
             cells.append(f'{median[a][row] / median[b][row]:.2f}' if known else '-')
-            if known and row != 'boot':
+            if known and row in guest.WORKLOADS:
                 ratios[a, b].append(math.log(median[a][row] / median[b][row]))
         print(f'| {row} | ' + ' | '.join(cells) + ' |')
     for (a, b), logs in ratios.items():

@@ -55,7 +55,7 @@ static void set_rate(Fixture *f, uint8_t rate)
 static Fixture fixture(void)
 {
     Fixture f = built(0);
-    clock_step(&f.b->clock, 300 * MS);
+    clock_step(&f.b->clock, 2 * MS);
     EXPECT(&f, "\xaa\0");
     say(&f, 0xf4);
     return f;
@@ -87,7 +87,7 @@ static void reset_and_silence_until_enabled(void **state)
     (void)state;
     Fixture f = built(0);
     move(&f, 1, 1, 0);
-    clock_step(&f.b->clock, 300 * MS);
+    clock_step(&f.b->clock, 2 * MS);
     EXPECT(&f, "\xaa\0");
     move(&f, 1, 1, 0);
     EXPECT(&f, "");
@@ -95,7 +95,7 @@ static void reset_and_silence_until_enabled(void **state)
     clock_step(&f.b->clock, 100 * MS);
     EXPECT(&f, ""); /* what it did while disabled is forgotten */
     say(&f, 0xff);
-    clock_step(&f.b->clock, 300 * MS);
+    clock_step(&f.b->clock, 2 * MS);
     EXPECT(&f, "\xaa\0");
     board_free(f.b);
 }
@@ -138,7 +138,7 @@ static void wheel_identification(void **state)
     move(&f, 0, 0, -2);
     EXPECT(&f, "\x08\0\0\x02");
     say(&f, 0xff);
-    clock_step(&f.b->clock, 300 * MS);
+    clock_step(&f.b->clock, 2 * MS);
     EXPECT(&f, "\xaa\0");
     send(&f, 0xf2);
     EXPECT(&f, "\xfa\0");
@@ -185,7 +185,7 @@ static void sample_rate_limits_reports(void **state)
     assert_in_range(reports_a_second(&f), 39, 41);
     board_free(f.b);
     f = built(125); /* unless the board wants it faster */
-    clock_step(&f.b->clock, 300 * MS);
+    clock_step(&f.b->clock, 2 * MS);
     EXPECT(&f, "\xaa\0");
     set_rate(&f, 40);
     say(&f, 0xf4);
