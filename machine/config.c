@@ -31,6 +31,7 @@ static void each_string(MachineConfig *c, void (*f)(char **slot))
         {c->option_rom, MACHINE_MAX_ROMS}, {c->serial, MACHINE_MAX_SERIAL},
         {c->nic, MACHINE_MAX_NICS},        {c->netdev, MACHINE_MAX_NICS},
         {c->device, MACHINE_MAX_DEVICES},  {c->object, MACHINE_MAX_DEVICES},
+        {c->smbios, MACHINE_MAX_SMBIOS},
     };
     for (size_t i = 0; i < sizeof(single) / sizeof(single[0]); i++) {
         f(single[i]);

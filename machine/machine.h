@@ -22,7 +22,8 @@ enum {
     MACHINE_MAX_SERIAL = 4,
     MACHINE_MAX_ROMS = 8,
     MACHINE_MAX_NICS = 4,
-    MACHINE_MAX_DEVICES = 16
+    MACHINE_MAX_DEVICES = 16,
+    MACHINE_MAX_SMBIOS = 4
 };
 
 typedef enum DriveBus { DRIVE_FLOPPY, DRIVE_IDE } DriveBus;
@@ -63,6 +64,7 @@ typedef struct MachineConfig {
     char *
         device[MACHINE_MAX_DEVICES]; /* QEMU's -device argument: "isa-debug-exit,iobase=0xf4" ... */
     char *object[MACHINE_MAX_DEVICES]; /* QEMU's -object argument */
+    char *smbios[MACHINE_MAX_SMBIOS];  /* QEMU's -smbios argument */
     bool no_defaults;                  /* no card that no option asks for */
     bool snapshot;                     /* all drives */
     bool no_reboot, no_shutdown;

@@ -10,6 +10,7 @@
 #include "machine/host/file.h"
 #include "machine/host/host_random.h"
 #include "machine/kernel.h"
+#include "ui/value.h"
 
 enum { OPTION_ROM_LIMIT = 256 << 10, IRQ0_OVERRIDE = FW_CFG_ARCH + 2, BOOT_ORDER_ROOM = 1024 };
 
@@ -103,6 +104,58 @@ static bool add_user_roms(FwCfg *f, const MachineConfig *c, Err *err)
     return true;
 }
 
+/* A string of an SMBIOS structure, in a file that SeaBIOS looks for. */
+typedef struct SmbiosField {
+    unsigned type;
+    const char *key;
+    unsigned offset; /* in the structure (SMBIOS reference specification 2.4) */
+} SmbiosField;
+
+static const SmbiosField smbios_fields[] = {
+    {0, "vendor", 0x04},       {0, "version", 0x05}, {0, "date", 0x08},
+    {1, "manufacturer", 0x04}, {1, "product", 0x05}, {1, "version", 0x06},
+    {1, "serial", 0x07},       {1, "sku", 0x19},     {1, "family", 0x1a},
+    {3, "manufacturer", 0x04}, {3, "version", 0x06}, {3, "serial", 0x07},
+    {3, "asset", 0x08},
+};
+
+static bool add_smbios(FwCfg *f, const char *text, Err *err)
+{
+    KeyValues kv;
+    uint32_t type = UINT32_MAX;
+    bool ok =
+        value_split(&kv, "smbios", text, NULL, err) && value_number(&kv, "type", 0, 3, &type, err);
+    if (ok && type == UINT32_MAX) {
+        ok = err_set(err, "-smbios %.200s: it needs a type=", text);
+    }
+    for (size_t i = 0; ok && i < sizeof(smbios_fields) / sizeof(smbios_fields[0]); i++) {
+        const SmbiosField *field = &smbios_fields[i];
+        const char *value = field->type == type ? value_find(&kv, field->key) : NULL;
+        if (value) {
+            char name[FW_CFG_NAME_MAX + 1];
+            snprintf(name, sizeof(name), "smbios/field%u-%u", field->type, field->offset);
+            ok = fw_cfg_add_file(f, name, value, strlen(value) + 1, err);
+        }
+    }
+    ok = ok && value_all_used(&kv,
+                              "type=0 with vendor, version, date; type=1 with manufacturer, "
+                              "product, version, serial, sku, family; type=3 with manufacturer, "
+                              "version, serial, asset",
+                              err);
+    value_free(&kv);
+    return ok;
+}
+
+static bool add_smbioses(FwCfg *f, const MachineConfig *c, Err *err)
+{
+    for (unsigned i = 0; i < MACHINE_MAX_SMBIOS; i++) {
+        if (c->smbios[i] && !add_smbios(f, c->smbios[i], err)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* Sleep states for SeaBIOS's ACPI tables, S0 to S5: bit 7 offers one, the rest is its SLP_TYP. Only
  * soft-off is offered: nothing here keeps memory through S3. */
 static const uint8_t system_states[6] = {0x80, 0, 0, 0x01, 0x02, 0x80};
@@ -117,7 +170,7 @@ bool pc_fw_items(FwCfg *f, const MachineConfig *c, PcSeed *seed, Err *err)
               fw_cfg_add_u16(f, FW_CFG_BOOT_MENU, c->boot_menu, err) &&
               fw_cfg_add(f, IRQ0_OVERRIDE, "\1", 1, err) &&
               fw_cfg_add_file(f, "etc/system-states", system_states, sizeof(system_states), err) &&
-              add_user_roms(f, c, err);
+              add_user_roms(f, c, err) && add_smbioses(f, c, err);
     if (ok && c->kernel) {
         ok = add_kernel(f, c, seed, &kernel_rom, err);
     }

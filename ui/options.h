@@ -61,7 +61,7 @@ typedef struct Options {
     unsigned notes;
 
     /* While parsing. */
-    unsigned serials, parallels, qmps, nics, netdevs, devices, objects, roms;
+    unsigned serials, parallels, qmps, nics, netdevs, devices, objects, smbioses, roms;
     bool nographic;
     char *net_nic, *net_backend; /* -net nic,... and -net user,... make one card */
     NamedDrive named_drive[MACHINE_MAX_DRIVES];

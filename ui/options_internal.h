@@ -49,6 +49,7 @@ OPTION_TAKE(nic);
 OPTION_TAKE(net);
 OPTION_TAKE(netdev);
 OPTION_TAKE(object);
+OPTION_TAKE(smbios);
 OPTION_TAKE(log_items);
 /* options_ui.c */
 OPTION_TAKE(display);

@@ -395,6 +395,11 @@ OPTION_TAKE(netdev)
     return store_in(o->machine.netdev, MACHINE_MAX_NICS, &o->netdevs, def, value, err);
 }
 
+OPTION_TAKE(smbios)
+{
+    return store_in(o->machine.smbios, MACHINE_MAX_SMBIOS, &o->smbioses, def, value, err);
+}
+
 OPTION_TAKE(object)
 {
     return store_in(o->machine.object, MACHINE_MAX_DEVICES, &o->objects, def, value, err);

@@ -51,6 +51,7 @@ const OptionDef option_table[] = {
     OPTION("option-rom", "FILE", option_rom, "one more option ROM"),
     OPTION("smp", "1", smp, "number of processors: one"),
     OPTION("object", "TYPE[,KEY=VALUE]...", object, "a helper object: filter-dump,netdev=,file= ..."),
+    OPTION("smbios", "type=N[,KEY=VALUE]...", smbios, "what the firmware says of the machine: type=1,manufacturer=,serial= ..."),
 
     HEADING("Drives"),
     OPTION("fda", "FILE", drive_letter, "floppy in drive A ('' for an empty drive)"),

@@ -85,6 +85,14 @@ COMMAND(query_accel)
     return json_pack("{s:s}", "name", machine_accel(q->machine));
 }
 
+COMMAND(query_input)
+{
+    (void)arguments, (void)e;
+    uint8_t leds = machine_keyboard_leds(q->machine);
+    return json_pack("{s:{s:b, s:b, s:b}, s:b}", "leds", "scroll", leds & 1, "num", leds >> 1 & 1,
+                     "caps", leds >> 2 & 1, "absolute", machine_wants_absolute(q->machine));
+}
+
 COMMAND(set_accel)
 {
     Err err = {""};
@@ -167,6 +175,7 @@ const QmpCommand qmp_commands[] = {
     {"x-snapshot-thumbnail", "tag:s filename:s", qmp_snapshot_thumbnail},
     {"human-monitor-command", "command-line:s cpu-index:i?", qmp_human_monitor},
     {"x-query-accel", "", query_accel},
+    {"x-query-input", "", query_input},
     {"x-set-accel", "accel:s", set_accel},
     {"x-screen-text", "", qmp_x_screen_text},
     {"x-wait-text", "text:s timeout:n? optional:b?", qmp_x_wait_text},
