@@ -53,6 +53,7 @@ def bad_input_is_one_line_and_status_1():
                  (['-netdev', 'user'], 'id='), (['-netdev', 'user,id=n,hostfwd=x'], 'hostfwd=x'), (['-device', 'ne2k_pci,netdev=q'], "'q'"),
                  (['-netdev', 'user,id=n,tftp=/nonexistent'], '/nonexistent'), (['-device', 'ne2k_pci,mac=1:2'], 'mac=1:2'),
                  (['-object', 'rng-random,id=r'], '-object rng-random'), (['-netdev', 'socket,id=n'], 'listen='),
+                 (['-smbios', 'serial=x'], 'needs a type='), (['-smbios', 'type=1,asset=x'], 'asset'),
                  (['-cpu', '386'], '-bios'), (['-cpu', 'z80'], 'z80')]
         for words, part in cases:
             status, out, err = run('run', '-display', 'none', *words)
