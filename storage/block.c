@@ -11,6 +11,7 @@
 
 #include "machine/core/log.h"
 #include "storage/block_format.h"
+#include "storage/fat_folder.h"
 
 LOG_TAG("block");
 
@@ -141,10 +142,24 @@ static bool open_format(Block *b, const BlockOptions *options, Err *err)
     return b->format->open(b, options, err);
 }
 
+/* A folder shown as a disk: what is written is kept apart, and forgotten. */
+static Block *open_folder(const char *path, const BlockOptions *options, Err *err)
+{
+    Block *b = fat_folder_open(path, err);
+    if (b) {
+        log_info("'%s': a folder as a disk of %llu bytes%s", path, (unsigned long long)b->size,
+                 options->read_only ? ", read-only" : ", writes are thrown away");
+    }
+    return b && !options->read_only ? block_overlay_new(b, options->faults, err) : b;
+}
+
 Block *block_open(const char *path, const BlockOptions *options, Err *err)
 {
     static const BlockOptions defaults = {0};
     options = options ? options : &defaults;
+    if (options->depth == 0 && fat_folder_named(path)) {
+        return open_folder(path, options, err);
+    }
     DiskFileOptions how = {
         .write = !options->read_only && !options->snapshot,
         .or_read_only = options->or_read_only,

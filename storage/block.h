@@ -33,8 +33,10 @@ typedef struct BlockOptions {
     const DiskFaults *faults; /* tests */
 } BlockOptions;
 
-/* NULL, with the file and the remedy named, when it is missing, unreadable, empty, no whole number
- * of sectors, locked by another program, a folder, or damaged. options may be NULL. */
+/* Opens an image, or a folder as a FAT disk: "fat:FOLDER", "fat:floppy:FOLDER" (QEMU's name for it;
+ * what is written there is thrown away). NULL, with the file and the remedy named, when it is
+ * missing, unreadable, empty, no whole number of sectors, locked by another program, a folder, or
+ * damaged. options may be NULL. */
 Block *block_open(const char *path, const BlockOptions *options, Err *err);
 /* Flushes and closes. */
 void block_close(Block *b);

@@ -104,6 +104,10 @@ static bool classify(const char *path, const uint8_t *head, size_t n, uint64_t s
 bool image_kind(const char *path, ImageKind *kind, Err *err)
 {
     struct stat st;
+    if (strncmp(path, "fat:", 4) == 0) { /* a folder shown as a disk */
+        *kind = strncmp(path, "fat:floppy:", 11) == 0 ? IMAGE_FLOPPY : IMAGE_DISK;
+        return true;
+    }
     if (stat(path, &st) != 0) {
         return err_set(err, "image '%s' cannot be opened: %s; check the name", path,
                        strerror(errno));

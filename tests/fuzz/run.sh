@@ -32,7 +32,7 @@ elif [ "$kind" = board ]; then
     flags="$flags -DFUZZ_DEVICE=\"$what\""
 else
     sources="tests/fuzz/fuzz_$kind.c tests/fuzz/fuzz_seeds.c machine/host/disk_file.c"
-    sources="$sources $(ls storage/*.c | grep -v "/ide\|/atapi\|/fdc" | tr "\n" " ")"
+    sources="$sources $(ls storage/*.c | grep -v "/ide\|/atapi\|/fdc\.\|/fdc_[ct]" | tr "\n" " ")"
     libs="-lz -lzstd"
     limits="-max_len=262144 -timeout=20 -rss_limit_mb=2048 -malloc_limit_mb=640"
     flags="$flags -DFUZZ_FORMAT=\"$what\""
