@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "cpu-accel/x86/idle.h"
 #include "machine/core/log.h"
@@ -15,6 +16,7 @@
 #include "machine/info.h"
 #include "machine/machine_internal.h"
 #include "machine/pc.h"
+#include "machine/snapshot.h"
 
 LOG_TAG("machine");
 
@@ -58,6 +60,9 @@ struct Machine {
     int exit_status;
     atomic_bool in_snapshot; /* one is being saved or loaded */
     char parent[64];         /* the last one that was; of whoever has entered */
+    SnapshotLazy *lazy;      /* memory that is still to come from a snapshot; NULL: none */
+    atomic_bool settled;     /* it has come, or is damaged */
+    bool memory_lost;        /* some never came: the guest must not run on */
     int64_t lead; /* counted clock: host time minus guest time when it last began to run */
 };
 
@@ -210,6 +215,38 @@ static void power_down(Machine *m)
                 .kind = MACHINE_SHUTDOWN, .by_guest = m->by_guest, .exit_status = m->exit_status});
 }
 
+static void memory_settled(void *self)
+{
+    Machine *m = self;
+    atomic_store(&m->settled, true);
+    wake_up(m);
+}
+
+/* `wait`: until all of a loaded snapshot's memory is there. */
+static void end_lazy(Machine *m, bool wait)
+{
+    Err err = {""};
+    SnapshotLazy *lazy = m->lazy;
+    m->lazy = NULL;
+    if (!snapshot_lazy_end(lazy, wait, &err)) {
+        log_error("%s; the machine is paused: reset it, or load another snapshot", err.text);
+        m->memory_lost = true;
+        tell(m, &(MachineEvent){.kind = MACHINE_IO_ERROR, .device = "snapshot"});
+        set_running(m, RUN_STATE_IO_ERROR);
+    }
+}
+
+static void look_after_memory(Machine *m)
+{
+    Err ignored;
+    if (atomic_load(&m->settled)) {
+        atomic_store(&m->settled, false);
+        if (m->lazy && (snapshot_lazy_done(m->lazy) || snapshot_lazy_failed(m->lazy, &ignored))) {
+            end_lazy(m, false);
+        }
+    }
+}
+
 static void hard_reset(Machine *m)
 {
     m->reset_wanted = false;
@@ -220,6 +257,7 @@ static void hard_reset(Machine *m)
     m->accel.ops->pull(&m->accel);
     board_reset(m->board, RESET_HARD);
     m->accel.ops->push(&m->accel);
+    m->memory_lost = false;
     tell(m, &(MachineEvent){.kind = MACHINE_WAS_RESET, .by_guest = m->by_guest});
     m->by_guest = false;
 }
@@ -320,6 +358,9 @@ static void *machine_thread(void *self)
         atomic_store(&pc_cpu(m->pc)->attention, false);
         answer_calls(m);
         event_deliver(m->board->events);
+        if (!atomic_load(&m->in_snapshot)) {
+            look_after_memory(m);
+        }
         if (m->reset_wanted) {
             hard_reset(m);
         }
@@ -423,6 +464,7 @@ void machine_free(Machine *m)
         machine_quit(m, 0);
         pthread_join(m->thread, NULL);
     }
+    snapshot_lazy_end(m->lazy, false, &(Err){""});
     engine_close(&m->accel);
     pc_unplug(m->pc);
     board_free(m->board);
@@ -473,6 +515,10 @@ static void do_resume(Machine *m, void *argument)
 {
     (void)argument;
     RunState before = machine_state(m);
+    if (m->memory_lost) {
+        log_error("some of the snapshot's memory was damaged: reset the machine, or load another");
+        return;
+    }
     if (before == RUN_STATE_PAUSED || before == RUN_STATE_IO_ERROR) {
         set_running(m, RUN_STATE_RUNNING);
     }
@@ -540,7 +586,32 @@ struct Mixer *machine_mixer(Machine *m)
 
 MachineParts machine_parts(Machine *m)
 {
-    return (MachineParts){m->board, m->pc, &m->accel, &m->config};
+    return (MachineParts){m->board, m->pc, &m->accel, &m->config, &m->lazy, memory_settled};
+}
+
+typedef struct MemoryCall {
+    bool coming, lost;
+} MemoryCall;
+
+static void do_memory(Machine *m, void *argument)
+{
+    MemoryCall *call = argument;
+    look_after_memory(m);
+    *call = (MemoryCall){m->lazy != NULL, m->memory_lost};
+}
+
+bool machine_memory_wait(Machine *m, Err *err)
+{
+    MemoryCall call;
+    for (;;) {
+        machine_call(m, do_memory, &call);
+        if (!call.coming) {
+            break;
+        }
+        nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+    }
+    return !call.lost || err_set(err, "some of this machine's memory is lost: the snapshot that it "
+                                      "was loaded from is damaged; reset it first");
 }
 
 bool machine_snapshot_enter(Machine *m)
@@ -551,6 +622,7 @@ bool machine_snapshot_enter(Machine *m)
 void machine_snapshot_leave(Machine *m)
 {
     atomic_store(&m->in_snapshot, false);
+    wake_up(m); /* what memory settled meanwhile */
 }
 
 char *machine_snapshot_parent(Machine *m)
@@ -561,6 +633,7 @@ char *machine_snapshot_parent(Machine *m)
 void machine_was_loaded(Machine *m, bool broken)
 {
     m->shutdown_wanted = false;
+    m->memory_lost = false;
     m->reset_wanted = broken;
     m->by_guest = false;
     set_running(m, RUN_STATE_PAUSED);
@@ -637,8 +710,11 @@ unsigned machine_block_query(Machine *m, BlockInfo *info, unsigned room)
     return call.count;
 }
 
-static bool media_free(const Machine *m, Err *err)
+static bool media_free(Machine *m, Err *err)
 {
+    if (m->lazy) { /* it may lie in one of them */
+        end_lazy(m, true);
+    }
     return !atomic_load(&m->in_snapshot) ||
            err_set(err, "a snapshot is being saved; try again when it is done");
 }

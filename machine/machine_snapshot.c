@@ -40,6 +40,8 @@ static bool enter(Machine *m, SnapshotHost *host, Err *err)
                            .config = parts.config,
                            .parent = machine_snapshot_parent(m),
                            .call = carry,
+                           .lazy = parts.lazy,
+                           .settled = parts.settled,
                            .self = m};
     return true;
 }
@@ -57,7 +59,7 @@ bool machine_snapshot_save(Machine *m, const char *name, const char *note, Err *
     if (!enter(m, &host, err)) {
         return false;
     }
-    bool done = snapshot_save(&host, name, note, &figures, err);
+    bool done = machine_memory_wait(m, err) && snapshot_save(&host, name, note, &figures, err);
     if (done) {
         goes_on_from(m, name);
     }
@@ -101,8 +103,8 @@ bool machine_snapshot_load(Machine *m, const char *name, Err *err)
         return err_set(err, "%.400s; the machine has been reset and paused", why.text);
     }
     if (outcome == SNAPSHOT_LOADED) {
-        log_info("'%s' loaded: picture after %lld ms, all after %lld ms", name,
-                 (long long)figures.frame_ns / 1000000, (long long)figures.total_ns / 1000000);
+        log_info("'%s' loaded: picture after %.1f ms, the guest after %.1f ms", name,
+                 (double)figures.frame_ns / 1e6, (double)figures.total_ns / 1e6);
     }
     return outcome == SNAPSHOT_LOADED;
 }
@@ -113,6 +115,8 @@ bool machine_snapshot_delete(Machine *m, const char *name, Err *err)
     if (!enter(m, &host, err)) {
         return false;
     }
+    Err ignored = {""};
+    machine_memory_wait(m, &ignored); /* it may be coming from this one */
     bool done = snapshot_delete(&host, name, err);
     machine_snapshot_leave(m);
     return done;

@@ -17,6 +17,9 @@
 #include "machine/machine.h"
 #include "machine/pc.h"
 
+/* Memory that is still to come from a snapshot that was loaded. */
+typedef struct SnapshotLazy SnapshotLazy;
+
 /* The machine, as snapshots need it. */
 typedef struct SnapshotHost {
     Board *board;
@@ -26,6 +29,11 @@ typedef struct SnapshotHost {
     /* Runs something on the machine's thread, between two instructions, and waits for it. */
     void (*call)(void *self, void (*run)(void *argument), void *argument);
     void *self;
+    /* load: where memory that comes later is kept; NULL: all of it is brought at once.
+     * settled(self) is called, from any thread, when all has come or some turns out to be damaged.
+     */
+    SnapshotLazy **lazy;
+    void (*settled)(void *self);
     const char *parent;       /* save: the snapshot that the machine goes on from; NULL: none */
     const DiskFaults *faults; /* tests: of the snapshot's own file */
 } SnapshotHost;
@@ -51,6 +59,14 @@ typedef enum SnapshotOutcome {
 
 SnapshotOutcome snapshot_load(const SnapshotHost *host, const char *name, SnapshotFigures *figures,
                               Err *err);
+/* From any thread, while it is kept. */
+bool snapshot_lazy_done(const SnapshotLazy *l);
+/* Has some of it turned out to be damaged? */
+bool snapshot_lazy_failed(SnapshotLazy *l, Err *err);
+/* Machine's thread. Frees it; `wait`: when all of it has come, else what is missing is lost. False
+ * with err: some of it was damaged. NULL is allowed. */
+bool snapshot_lazy_end(SnapshotLazy *l, bool wait, Err *err);
+
 bool snapshot_delete(const SnapshotHost *host, const char *name, Err *err);
 /* Those of this machine's disks, oldest first; at most `room`. */
 unsigned snapshot_list(const SnapshotHost *host, SnapshotInfo *list, unsigned room);

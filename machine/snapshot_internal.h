@@ -53,6 +53,8 @@ typedef struct SnapshotMeta {
     int home;         /* the disk whose image keeps the state, -1: none */
 } SnapshotMeta;
 
+/* How many threads pack and unpack. */
+unsigned snapshot_threads(void);
 /* The machine as it now is, disks included; on the machine's thread. */
 bool snapshot_describe(const SnapshotHost *host, SnapshotMeta *meta, Err *err);
 /* The same, carried there. */
@@ -70,6 +72,20 @@ typedef struct SnapshotSource {
 } SnapshotSource;
 bool snapshot_source_open(SnapshotSource *s, const SnapshotMeta *now, const char *name, Err *err);
 void snapshot_source_close(SnapshotSource *s);
+
+/* A stretch of memory that pages go to. */
+typedef struct SnapshotMemory {
+    Ram *ram;
+    uint64_t first; /* its first page in the snapshot */
+    uint32_t at;    /* in Ram */
+} SnapshotMemory;
+SnapshotSink snapshot_memory_sink(SnapshotMemory *memory);
+
+/* All that can fail; nothing changes yet. NULL and err set. */
+SnapshotLazy *snapshot_lazy_new(const SnapshotHost *host, const SnapshotSource *source,
+                                const SnapshotMeta *now, unsigned block, Err *err);
+/* Machine's thread: from here on its block of memory comes as it is needed. Takes the source. */
+void snapshot_lazy_start(SnapshotLazy *l, SnapshotSource *source, unsigned threads);
 
 /* The machine's picture, at most 160 x 120, as PNG; NULL: there is none. */
 uint8_t *snapshot_picture(Screen *screen, size_t *size);

@@ -1,11 +1,11 @@
 /* Loading a snapshot into the machine it was saved from, or one built alike.
  *
  * All that can be checked is checked before anything changes. Then the devices: when they refuse,
- * the state they had is put back. Then video memory, so that the picture shows at once, the rest of
- * memory, unpacked by several threads, and the disks.
+ * the state they had is put back. Then video memory, so that the picture shows at once, and the
+ * disks. The rest of memory comes while the guest runs on (snapshot_lazy.c) or, where that is not
+ * wanted, before.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,8 +15,6 @@
 #include "machine/snapshot_internal.h"
 
 enum {
-    MAX_THREADS = 8,
-    HOLE_PAGES = 8,        /* shorter runs of zeros are written */
     SMALL_BLOCK = 1 << 20, /* ROMs: kept, so that a broken machine can be reset */
 };
 
@@ -27,6 +25,7 @@ typedef struct Load {
     uint8_t *devices;
     size_t devices_size;
     uint8_t *kept[MAX_BLOCKS];
+    SnapshotLazy *lazy;
     SnapshotOutcome outcome;
     SnapshotFigures figures;
     int64_t start;
@@ -164,66 +163,55 @@ static void put_roms_back(Load *l)
     }
 }
 
-typedef struct Memory {
-    Ram *ram;
-    uint64_t first;
-    uint32_t at;
-} Memory;
-
-static int place_memory(void *self, uint64_t page, const uint8_t *data)
-{
-    const Memory *m = self;
-    memcpy(ram_at(m->ram, m->at) + (page - m->first) * SNAPSHOT_PAGE, data, SNAPSHOT_PAGE);
-    return 0;
-}
-
-static unsigned thread_count(void)
-{
-    long count = sysconf(_SC_NPROCESSORS_ONLN);
-    return count < 1 ? 1 : count > MAX_THREADS ? MAX_THREADS : (unsigned)count;
-}
-
-static void clear_run(Ram *ram, uint32_t at, uint32_t size)
-{
-    if (size < HOLE_PAGES * SNAPSHOT_PAGE ||
-        fallocate(ram->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at, size) < 0) {
-        memset(ram_at(ram, at), 0, size);
-    }
-}
-
-/* Runs of zeros become holes; all other pages are overwritten, in memory that the host has given
- * already where it can be. */
-static void clear_memory_zeros(const Load *l, uint32_t at, uint64_t first, uint32_t pages)
-{
-    uint32_t run = 0;
-    for (uint32_t i = 0; i <= pages; i++) {
-        if (i < pages && snapshot_reader_is_zero(l->source.reader, first + i)) {
-            run++;
-        } else if (run) {
-            clear_run(&l->host->board->ram, at + (i - run) * SNAPSHOT_PAGE, run * SNAPSHOT_PAGE);
-            run = 0;
-        }
-    }
-}
-
 static bool load_block(Load *l, unsigned index)
 {
     Ram *ram = &l->host->board->ram;
     uint32_t at = l->now.block[index].at, size = l->now.block[index].size;
-    clear_memory_zeros(l, at, l->now.block[index].first, size / SNAPSHOT_PAGE);
-    Memory memory = {ram, l->now.block[index].first, at};
+    SnapshotMemory memory = {ram, l->now.block[index].first, at};
+    SnapshotSink sink = snapshot_memory_sink(&memory);
     bool ok = snapshot_reader_each(l->source.reader, memory.first, size / SNAPSHOT_PAGE,
-                                   thread_count(), place_memory, &memory, l->err);
+                                   snapshot_threads(), &sink, l->err);
     ram_written(ram, at, size);
     return ok;
 }
 
+static int find_block(const Load *l, const char *name)
+{
+    for (unsigned i = 0; i < l->now.blocks; i++) {
+        if (strcmp(l->now.block[i].name, name) == 0) {
+            return (int)i;
+        }
+    }
+    return -1;
+}
+
+/* The block that is worth being brought later; -1: none. */
+static int largest_block(const Load *l)
+{
+    int largest = -1, video = find_block(l, "vram");
+    for (int i = 0; i < (int)l->now.blocks; i++) {
+        if (i != video && l->now.block[i].size > SMALL_BLOCK &&
+            (largest < 0 || l->now.block[i].size > l->now.block[largest].size)) {
+            largest = i;
+        }
+    }
+    return largest;
+}
+
+/* What an earlier snapshot still had to bring is not wanted any more. */
+static void drop_lazy(Load *l)
+{
+    Err ignored = {""};
+    if (l->host->lazy) {
+        snapshot_lazy_end(*l->host->lazy, false, &ignored);
+        *l->host->lazy = NULL;
+    }
+}
+
 static bool load_memory(Load *l)
 {
-    int video = -1;
-    for (unsigned i = 0; i < l->now.blocks; i++) {
-        video = strcmp(l->now.block[i].name, "vram") == 0 ? (int)i : video;
-    }
+    int video = find_block(l, "vram"), later = l->lazy ? largest_block(l) : -1;
+    drop_lazy(l);
     if (video >= 0 && !load_block(l, (unsigned)video)) {
         return false;
     }
@@ -232,12 +220,26 @@ static bool load_memory(Load *l)
         vga->type->restored(vga); /* draws the picture */
         l->figures.frame_ns = host_time_ns() - l->start;
     }
-    for (unsigned i = 0; i < l->now.blocks; i++) {
-        if ((int)i != video && !load_block(l, i)) {
+    for (int i = 0; i < (int)l->now.blocks; i++) {
+        if (i != video && i != later && !load_block(l, (unsigned)i)) {
             return false;
         }
     }
     return true;
+}
+
+/* Last of all: the guest may go on. */
+static void load_rest_later(Load *l)
+{
+    Ram *ram = &l->host->board->ram;
+    int block = largest_block(l);
+    if (l->lazy) {
+        ram_written(ram, l->now.block[block].at, l->now.block[block].size);
+        unsigned threads = snapshot_threads();
+        snapshot_lazy_start(l->lazy, &l->source, threads > 1 ? threads - 1 : 1);
+        *l->host->lazy = l->lazy;
+        l->lazy = NULL;
+    }
 }
 
 typedef struct DiskLoad {
@@ -301,10 +303,11 @@ static bool load_disks(Load *l)
             error = snapshot_image_apply(d->image, l->source.meta.name);
         } else if (d->kind == DISK_PAGES) {
             DiskLoad disk = {d->image, d->first};
+            SnapshotSink sink = {place_disk, NULL, &disk};
             error = clear_zeros(l, &disk);
             if (!error && !snapshot_reader_each(l->source.reader, d->first,
                                                 (d->size + SNAPSHOT_PAGE - 1) / SNAPSHOT_PAGE,
-                                                thread_count(), place_disk, &disk, l->err)) {
+                                                snapshot_threads(), &sink, l->err)) {
                 return false;
             }
             error = error ? error : block_flush(d->image);
@@ -317,6 +320,14 @@ static bool load_disks(Load *l)
     return true;
 }
 
+static bool make_lazy(Load *l)
+{
+    int block = l->host->lazy ? largest_block(l) : -1;
+    l->lazy = block >= 0 ? snapshot_lazy_new(l->host, &l->source, &l->now, (unsigned)block, l->err)
+                         : NULL;
+    return block < 0 || l->lazy;
+}
+
 static void do_load(void *argument)
 {
     Load *l = argument;
@@ -325,7 +336,7 @@ static void do_load(void *argument)
     block_queue_quiesce(pc_disks(host->pc));
     /* media may have changed since we asked */
     if (!snapshot_describe(host, &l->now, l->err) || !match_memory(l) || !match_disks(l) ||
-        !keep_roms(l) || !try_devices(l)) {
+        !keep_roms(l) || !make_lazy(l) || !try_devices(l)) {
         return;
     }
     l->outcome = SNAPSHOT_BROKEN;
@@ -333,7 +344,9 @@ static void do_load(void *argument)
         put_roms_back(l);
         return;
     }
+    load_rest_later(l);
     board_restored(host->board);
+    host->accel->ops->map_changed(host->accel); /* what it learnt of memory is of no use any more */
     host->accel->ops->push(host->accel);
     l->outcome = SNAPSHOT_LOADED;
     l->figures.pause_ns = host_time_ns() - start;
@@ -356,6 +369,7 @@ SnapshotOutcome snapshot_load(const SnapshotHost *host, const char *name, Snapsh
         free(l.kept[i]);
     }
     free(l.devices);
+    snapshot_lazy_end(l.lazy, false, &(Err){""});
     snapshot_source_close(&l.source);
     l.figures.total_ns = host_time_ns() - l.start;
     if (figures) {

@@ -13,7 +13,13 @@
 
 #define SUFFIX ".vsnap"
 
-enum { THUMB_WIDTH = 160, THUMB_HEIGHT = 120 };
+enum { THUMB_WIDTH = 160, THUMB_HEIGHT = 120, MAX_THREADS = 8 };
+
+unsigned snapshot_threads(void)
+{
+    long count = sysconf(_SC_NPROCESSORS_ONLN);
+    return count < 1 ? 1 : count > MAX_THREADS ? MAX_THREADS : (unsigned)count;
+}
 
 static const char *base_name(const char *path)
 {

@@ -462,7 +462,9 @@ static bool prepare(Save *s, const char *name, bool is_path)
     s->place = now.home >= 0 && !is_path
                    ? snapshot_place_image(now.disk[now.home].image, s->err)
                    : snapshot_place_create(path, true, s->host->faults, s->err);
-    s->writer = s->place ? snapshot_writer_new(snapshot_place_io(s->place), now.pages) : NULL;
+    s->writer =
+        s->place ? snapshot_writer_new(snapshot_place_io(s->place), now.pages, snapshot_threads())
+                 : NULL;
     return s->writer || (s->place && err_set(s->err, "out of memory"));
 }
 

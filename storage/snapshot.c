@@ -1,7 +1,14 @@
-/* Writing a snapshot file: pages are packed 64 at a time as they come, tables and header last. */
+/* Writing a snapshot file: pages are packed 64 at a time by several threads, tables and header
+ * last.
+ *
+ * The caller's thread finds zeros and repetitions and fills frames; whichever worker is free packs
+ * a frame and writes it. A frame's number is that of its filling, its place that of its end.
+ */
 #include "storage/snapshot.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -10,7 +17,14 @@
 
 #include "storage/snapshot_internal.h"
 
-enum { LEVEL = 1 };
+enum { LEVEL = 1, MAX_WORKERS = 4, BUFFERS = MAX_WORKERS + 2 };
+
+/* A frame on its way to the file. */
+typedef struct Buffer {
+    uint8_t *data;
+    size_t frame, pages;
+    enum { BUFFER_FREE, BUFFER_FULL, BUFFER_BUSY } state; /* under lock */
+} Buffer;
 
 /* A stored page that may be met again: its 128-bit fingerprint and number. */
 typedef struct Known {
@@ -29,12 +43,20 @@ struct SnapshotWriter {
     uint64_t pages, at; /* at: where the next bytes go */
     uint32_t *index;    /* stored number + 1 of each page; 0: zeros */
     uint32_t stored;
-    uint8_t *frame; /* being filled */
+    uint8_t *frame;  /* being filled: a buffer's */
+    ZSTD_CCtx *zstd; /* the caller's own */
     uint8_t *packed;
-    size_t packed_room;
-    ZSTD_CCtx *zstd;
+    Buffer buffer[BUFFERS];
+    unsigned filling;
+    /* under lock while workers run: at, too */
     uint8_t *frames; /* the table */
     size_t frame_count, frame_room;
+    int error;
+    bool stop;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    pthread_t worker[MAX_WORKERS];
+    unsigned workers;
     Known *known;
     size_t known_slots, known_count;
     uint64_t key[2];
@@ -42,7 +64,32 @@ struct SnapshotWriter {
     unsigned sections;
 };
 
-SnapshotWriter *snapshot_writer_new(const SnapshotIo *io, uint64_t pages)
+static void *work(void *self);
+
+static ZSTD_CCtx *packer(void)
+{
+    ZSTD_CCtx *zstd = ZSTD_createCCtx();
+    if (zstd) {
+        ZSTD_CCtx_setParameter(zstd, ZSTD_c_compressionLevel, LEVEL);
+        ZSTD_CCtx_setParameter(zstd, ZSTD_c_checksumFlag, 1);
+    }
+    return zstd;
+}
+
+/* With none the caller packs for itself. */
+static void start_workers(SnapshotWriter *w, unsigned wanted)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    while (w->workers < wanted && w->workers < MAX_WORKERS &&
+           pthread_create(&w->worker[w->workers], NULL, work, w) == 0) {
+        w->workers++;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+SnapshotWriter *snapshot_writer_new(const SnapshotIo *io, uint64_t pages, unsigned threads)
 {
     SnapshotWriter *w = pages <= SNAPSHOT_MAX_PAGES ? calloc(1, sizeof(*w)) : NULL;
     if (!w) {
@@ -51,34 +98,51 @@ SnapshotWriter *snapshot_writer_new(const SnapshotIo *io, uint64_t pages)
     w->io = *io;
     w->pages = pages;
     w->at = SNAPSHOT_HEADER;
-    w->packed_room = ZSTD_compressBound(FRAME_BYTES);
     w->known_slots = 4096;
     w->index = calloc(pages ? pages : 1, sizeof(*w->index));
-    w->frame = malloc(FRAME_BYTES);
-    w->packed = malloc(w->packed_room);
     w->known = calloc(w->known_slots, sizeof(*w->known));
-    w->zstd = ZSTD_createCCtx();
+    w->zstd = packer();
+    w->packed = malloc(ZSTD_compressBound(FRAME_BYTES));
+    pthread_mutex_init(&w->lock, NULL);
+    pthread_cond_init(&w->changed, NULL);
+    bool buffers = true;
+    for (unsigned i = 0; i < BUFFERS; i++) {
+        w->buffer[i].data = malloc(FRAME_BYTES);
+        buffers &= w->buffer[i].data != NULL;
+    }
+    w->frame = w->buffer[0].data;
     bool random = getrandom(w->key, sizeof(w->key), GRND_NONBLOCK) == (ssize_t)sizeof(w->key);
-    if (!random || !w->index || !w->frame || !w->packed || !w->known || !w->zstd) {
+    if (!random || !w->index || !buffers || !w->known || !w->zstd || !w->packed) {
         snapshot_writer_free(w);
         return NULL;
     }
-    ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_compressionLevel, LEVEL);
-    ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_checksumFlag, 1);
+    start_workers(w, threads > 1 ? threads - 1 : 0);
     return w;
 }
 
 void snapshot_writer_free(SnapshotWriter *w)
 {
-    if (w) {
-        ZSTD_freeCCtx(w->zstd);
-        free(w->index);
-        free(w->frame);
-        free(w->packed);
-        free(w->frames);
-        free(w->known);
-        free(w);
+    if (!w) {
+        return;
     }
+    pthread_mutex_lock(&w->lock);
+    w->stop = true;
+    pthread_cond_broadcast(&w->changed);
+    pthread_mutex_unlock(&w->lock);
+    for (unsigned i = 0; i < w->workers; i++) {
+        pthread_join(w->worker[i], NULL);
+    }
+    for (unsigned i = 0; i < BUFFERS; i++) {
+        free(w->buffer[i].data);
+    }
+    pthread_cond_destroy(&w->changed);
+    pthread_mutex_destroy(&w->lock);
+    ZSTD_freeCCtx(w->zstd);
+    free(w->packed);
+    free(w->index);
+    free(w->frames);
+    free(w->known);
+    free(w);
 }
 
 static uint64_t rotate(uint64_t x, unsigned by)
@@ -152,35 +216,145 @@ static int grow_known(SnapshotWriter *w)
     return 0;
 }
 
-static int put(SnapshotWriter *w, const void *data, size_t size)
+static int put(SnapshotWriter *w, const void *data, size_t size, uint64_t *where)
 {
-    int error = w->io.write(w->io.self, w->at, data, size);
-    w->at += error ? 0 : size;
-    return error;
+    pthread_mutex_lock(&w->lock);
+    uint64_t at = w->at;
+    w->at += size;
+    pthread_mutex_unlock(&w->lock);
+    *where = at;
+    return w->io.write(w->io.self, at, data, size);
 }
 
-/* Packs and writes the first `pages` pages of the frame. */
+/* Packs a frame and writes it where there is room. */
+static int write_frame(SnapshotWriter *w, const Buffer *b, ZSTD_CCtx *zstd, uint8_t *packed,
+                       size_t room)
+{
+    size_t size = ZSTD_compress2(zstd, packed, room, b->data, b->pages * SNAPSHOT_PAGE);
+    if (ZSTD_isError(size)) {
+        return ENOMEM;
+    }
+    pthread_mutex_lock(&w->lock);
+    uint64_t at = w->at;
+    uint8_t *entry = w->frames + b->frame * FRAME_ENTRY;
+    snapshot_put64(entry, at);
+    snapshot_put32(entry + 8, (uint32_t)size);
+    w->at += size;
+    pthread_mutex_unlock(&w->lock);
+    return w->io.write(w->io.self, at, packed, size);
+}
+
+static void note(SnapshotWriter *w, Buffer *b, int error)
+{
+    pthread_mutex_lock(&w->lock);
+    b->state = BUFFER_FREE;
+    w->error = w->error ? w->error : error;
+    pthread_cond_broadcast(&w->changed);
+    pthread_mutex_unlock(&w->lock);
+}
+
+static Buffer *full_one(SnapshotWriter *w)
+{
+    Buffer *first = NULL;
+    for (unsigned i = 0; i < BUFFERS; i++) {
+        Buffer *b = &w->buffer[i];
+        if (b->state == BUFFER_FULL && (!first || b->frame < first->frame)) {
+            first = b;
+        }
+    }
+    return first;
+}
+
+/* Packs full frames; waits for more until the writer is freed. */
+static void *work(void *self)
+{
+    SnapshotWriter *w = self;
+    size_t room = ZSTD_compressBound(FRAME_BYTES);
+    uint8_t *packed = malloc(room);
+    ZSTD_CCtx *zstd = packer();
+    pthread_mutex_lock(&w->lock);
+    while (!w->stop) {
+        Buffer *b = full_one(w);
+        if (!b) {
+            pthread_cond_wait(&w->changed, &w->lock);
+            continue;
+        }
+        b->state = BUFFER_BUSY;
+        bool broken = w->error != 0;
+        pthread_mutex_unlock(&w->lock);
+        int error = broken ? 0 : packed && zstd ? write_frame(w, b, zstd, packed, room) : ENOMEM;
+        note(w, b, error);
+        pthread_mutex_lock(&w->lock);
+    }
+    pthread_mutex_unlock(&w->lock);
+    ZSTD_freeCCtx(zstd);
+    free(packed);
+    return NULL;
+}
+
+/* The caller's own turn: without workers, or while they are all busy. */
+static void pack_here(SnapshotWriter *w, Buffer *b)
+{
+    note(w, b, write_frame(w, b, w->zstd, w->packed, ZSTD_compressBound(FRAME_BYTES)));
+}
+
+/* Hands the first `pages` pages of the frame to a worker and goes on with a free buffer. */
 static int end_frame(SnapshotWriter *w, size_t pages)
 {
+    Buffer *b = &w->buffer[w->filling];
+    pthread_mutex_lock(&w->lock);
     if (w->frame_count == w->frame_room) {
         size_t room = w->frame_room ? w->frame_room * 2 : 256;
         uint8_t *more = realloc(w->frames, room * FRAME_ENTRY);
         if (!more) {
+            pthread_mutex_unlock(&w->lock);
             return ENOMEM;
         }
         w->frames = more;
         w->frame_room = room;
     }
-    size_t packed =
-        ZSTD_compress2(w->zstd, w->packed, w->packed_room, w->frame, pages * SNAPSHOT_PAGE);
-    if (ZSTD_isError(packed)) {
-        return ENOMEM;
+    *b = (Buffer){b->data, w->frame_count++, pages, BUFFER_FULL};
+    pthread_cond_broadcast(&w->changed);
+    Buffer *next = NULL;
+    while (!next) {
+        for (unsigned i = 0; i < BUFFERS && !next; i++) {
+            next = w->buffer[i].state == BUFFER_FREE ? &w->buffer[i] : NULL;
+        }
+        Buffer *mine = next ? NULL : full_one(w);
+        if (mine || (!w->workers && next)) {
+            mine = mine ? mine : b;
+            mine->state = BUFFER_BUSY;
+            pthread_mutex_unlock(&w->lock);
+            pack_here(w, mine);
+            pthread_mutex_lock(&w->lock);
+        } else if (!next) {
+            pthread_cond_wait(&w->changed, &w->lock);
+        }
     }
-    uint8_t *entry = w->frames + w->frame_count * FRAME_ENTRY;
-    snapshot_put64(entry, w->at);
-    snapshot_put32(entry + 8, (uint32_t)packed);
-    w->frame_count++;
-    return put(w, w->packed, packed);
+    w->filling = (unsigned)(next - w->buffer);
+    w->frame = next->data;
+    int error = w->error;
+    pthread_mutex_unlock(&w->lock);
+    return error;
+}
+
+/* Until all frames are in the file. */
+static int wait_frames(SnapshotWriter *w)
+{
+    pthread_mutex_lock(&w->lock);
+    for (;;) {
+        bool busy = false;
+        for (unsigned i = 0; i < BUFFERS; i++) {
+            busy |= w->buffer[i].state != BUFFER_FREE;
+        }
+        if (!busy) {
+            break;
+        }
+        pthread_cond_wait(&w->changed, &w->lock);
+    }
+    int error = w->error;
+    pthread_mutex_unlock(&w->lock);
+    return error;
 }
 
 static bool is_zero(const uint8_t *data)
@@ -232,12 +406,12 @@ int snapshot_writer_section(SnapshotWriter *w, SnapshotSection kind, const void 
     size_t length = ZSTD_compress2(w->zstd, packed, room, data, size);
     int error = ZSTD_isError(length) ? ENOMEM : 0;
     if (!error) {
-        w->section[w->sections++] = (Section){.kind = kind,
-                                              .offset = w->at,
-                                              .packed = length,
-                                              .size = size,
-                                              .crc = (uint32_t)crc32_z(0, packed, length)};
-        error = put(w, packed, length);
+        Section *s = &w->section[w->sections++];
+        *s = (Section){.kind = kind,
+                       .packed = length,
+                       .size = size,
+                       .crc = (uint32_t)crc32_z(0, packed, length)};
+        error = put(w, packed, length, &s->offset);
     }
     free(packed);
     return error;
@@ -264,6 +438,7 @@ int snapshot_writer_finish(SnapshotWriter *w, uint64_t *size)
 {
     size_t rest = w->stored % SNAPSHOT_FRAME_PAGES;
     int error = rest ? end_frame(w, rest) : 0;
+    error = error ? error : wait_frames(w);
     error = error ? error : write_tables(w);
     if (error) {
         return error;
@@ -279,8 +454,8 @@ int snapshot_writer_finish(SnapshotWriter *w, uint64_t *size)
         snapshot_put32(p + 32, s->crc);
     }
     uint32_t length = w->sections * TOC_ENTRY;
-    uint64_t toc_at = w->at;
-    error = put(w, toc, length);
+    uint64_t toc_at;
+    error = put(w, toc, length, &toc_at);
     memcpy(header, snapshot_magic, sizeof(snapshot_magic));
     snapshot_put32(header + 8, SNAPSHOT_VERSION);
     snapshot_put64(header + 16, w->at);

@@ -40,8 +40,9 @@ typedef struct SnapshotIo {
 
 typedef struct SnapshotWriter SnapshotWriter;
 
-/* For pages 0 to pages - 1, all zeros until written. NULL: no memory, or too many. */
-SnapshotWriter *snapshot_writer_new(const SnapshotIo *io, uint64_t pages);
+/* For pages 0 to pages - 1, all zeros until written. Packs on up to `threads` threads, the caller's
+ * included; io->write is called from each of them. NULL: no memory, or too many pages. */
+SnapshotWriter *snapshot_writer_new(const SnapshotIo *io, uint64_t pages, unsigned threads);
 void snapshot_writer_free(SnapshotWriter *w);
 /* The page's content; a later call for the same page replaces it. */
 int snapshot_writer_page(SnapshotWriter *w, uint64_t page, const uint8_t *data);
@@ -63,10 +64,38 @@ uint8_t *snapshot_reader_section(SnapshotReader *r, SnapshotSection kind, size_t
 bool snapshot_reader_map(SnapshotReader *r, uint64_t pages, Err *err);
 /* After snapshot_reader_map. */
 bool snapshot_reader_is_zero(const SnapshotReader *r, uint64_t page);
-/* Hands each page from `first` on that is not zero to place(), in any order and from up to
- * `threads` threads at once; place returns 0 or an errno value, which ends it. */
+
+/* Where pages go. Calls come from several threads at once, each page once. They return 0 or an
+ * errno value, which ends the filling. */
+typedef struct SnapshotSink {
+    int (*place)(void *self, uint64_t page, const uint8_t *data);
+    int (*clear)(void *self, uint64_t page, uint64_t count); /* of zeros; NULL: they are left out */
+    void *self;
+} SnapshotSink;
+
+/* Brings a stretch of pages, those that somebody needs first. */
+typedef struct SnapshotFill SnapshotFill;
+
+/* After snapshot_reader_map; the reader must outlive it. NULL and err set: no memory, or there are
+ * not so many pages. */
+SnapshotFill *snapshot_fill_new(SnapshotReader *r, uint64_t first, uint64_t count,
+                                const SnapshotSink *sink, Err *err);
+/* Brings this page, and those packed with it, unless it is there. One thread at a time. */
+bool snapshot_fill_need(SnapshotFill *f, uint64_t page);
+/* Goes on with all others on up to `threads` threads beside the caller. ended(self) comes from one
+ * of them when no more will come, whether all are there or not; not when it is stopped. */
+bool snapshot_fill_start(SnapshotFill *f, unsigned threads, void (*ended)(void *self), void *self);
+/* Takes part until no more will come. */
+void snapshot_fill_finish(SnapshotFill *f);
+/* From any thread. True: all pages have been placed. */
+bool snapshot_fill_done(const SnapshotFill *f);
+/* The first thing that went wrong. False: nothing so far. */
+bool snapshot_fill_failed(SnapshotFill *f, Err *err);
+/* Stops what goes on. NULL is allowed. */
+void snapshot_fill_free(SnapshotFill *f);
+
+/* All of it, with up to `threads` threads. */
 bool snapshot_reader_each(SnapshotReader *r, uint64_t first, uint64_t count, unsigned threads,
-                          int (*place)(void *self, uint64_t page, const uint8_t *data), void *self,
-                          Err *err);
+                          const SnapshotSink *sink, Err *err);
 
 #endif

@@ -36,4 +36,23 @@ static inline uint64_t snapshot_le64(const uint8_t *p)
     return snapshot_le32(p) | (uint64_t)snapshot_le32(p + 4) << 32;
 }
 
+/* What one thread needs to unpack frames. */
+typedef struct SnapshotUnpacker {
+    struct ZSTD_DCtx_s *zstd;
+    uint8_t *packed, *data;
+    size_t size; /* bytes in data */
+} SnapshotUnpacker;
+
+bool snapshot_unpacker_open(SnapshotUnpacker *u); /* close it even when that failed */
+void snapshot_unpacker_close(SnapshotUnpacker *u);
+
+/* Of a reader after snapshot_reader_map; from any thread. */
+uint32_t snapshot_reader_stored(const SnapshotReader *r, uint64_t page); /* number + 1; 0: zeros */
+size_t snapshot_reader_frames(const SnapshotReader *r);
+uint64_t snapshot_reader_pages(const SnapshotReader *r);
+const char *snapshot_reader_name(const SnapshotReader *r);
+/* Reads and checks one frame. */
+bool snapshot_reader_unpack(SnapshotReader *r, size_t frame, SnapshotUnpacker *u, Err *err);
+bool snapshot_reader_missing(const SnapshotReader *r, Err *err); /* false, and says so */
+
 #endif

@@ -1,8 +1,5 @@
 /* Reading a snapshot file: nothing in it is believed before it is checked. */
 #include <errno.h>
-#include <pthread.h>
-#include <signal.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
@@ -10,7 +7,7 @@
 
 #include "storage/snapshot_internal.h"
 
-enum { MAX_THREADS = 8, MAX_PACKED_FRAME = FRAME_BYTES + 65536 };
+enum { MAX_PACKED_FRAME = FRAME_BYTES + 65536 };
 
 typedef struct Section {
     uint32_t kind, crc;
@@ -200,142 +197,52 @@ bool snapshot_reader_is_zero(const SnapshotReader *r, uint64_t page)
     return page < r->pages && r->index[page] == 0;
 }
 
-/* One walk over frames by several threads. */
-typedef struct Walk {
-    SnapshotReader *r;
-    uint64_t first;
-    uint32_t *start; /* where a frame's pages begin in `page`; one more than there are frames */
-    uint32_t *page;  /* pages, less `first`, in order of frames */
-    atomic_size_t next;
-    atomic_bool stop;
-    pthread_mutex_t lock;
-    Err err; /* the first one */
-    int (*place)(void *self, uint64_t page, const uint8_t *data);
-    void *self;
-} Walk;
-
-static void walk_failed(Walk *w, const Err *err)
+uint32_t snapshot_reader_stored(const SnapshotReader *r, uint64_t page)
 {
-    pthread_mutex_lock(&w->lock);
-    if (!w->err.text[0]) {
-        w->err = *err;
-    }
-    pthread_mutex_unlock(&w->lock);
-    atomic_store(&w->stop, true);
+    return r->index[page];
 }
 
-static bool place_frame(Walk *w, size_t frame, ZSTD_DCtx *zstd, uint8_t *packed, uint8_t *data,
-                        Err *err)
+size_t snapshot_reader_frames(const SnapshotReader *r)
 {
-    SnapshotReader *r = w->r;
+    return r->frame_count;
+}
+
+bool snapshot_reader_unpack(SnapshotReader *r, size_t frame, SnapshotUnpacker *u, Err *err)
+{
     const uint8_t *entry = r->frames + frame * FRAME_ENTRY;
     uint32_t length = snapshot_le32(entry + 8);
-    if (!read_at(r, snapshot_le64(entry), packed, length, err)) {
+    if (!read_at(r, snapshot_le64(entry), u->packed, length, err)) {
         return false;
     }
-    size_t size = ZSTD_decompressDCtx(zstd, data, FRAME_BYTES, packed, length);
-    if (ZSTD_isError(size)) {
-        return damaged(r, ZSTD_getErrorName(size), err);
-    }
-    for (uint32_t i = w->start[frame]; i < w->start[frame + 1]; i++) {
-        uint64_t page = w->first + w->page[i];
-        size_t at = (r->index[page] - 1) % SNAPSHOT_FRAME_PAGES * (size_t)SNAPSHOT_PAGE;
-        if (at + SNAPSHOT_PAGE > size) {
-            return damaged(r, "a page is missing", err);
-        }
-        int error = w->place(w->self, page, data + at);
-        if (error) {
-            return err_set(err, "snapshot '%s': %s", r->what, strerror(error));
-        }
-    }
-    return true;
+    u->size = ZSTD_decompressDCtx(u->zstd, u->data, FRAME_BYTES, u->packed, length);
+    return !ZSTD_isError(u->size) || damaged(r, ZSTD_getErrorName(u->size), err);
 }
 
-static void *walker(void *self)
+bool snapshot_reader_missing(const SnapshotReader *r, Err *err)
 {
-    Walk *w = self;
-    Err err = {""};
-    ZSTD_DCtx *zstd = ZSTD_createDCtx();
-    uint8_t *packed = malloc(MAX_PACKED_FRAME), *data = malloc(FRAME_BYTES);
-    if (!zstd || !packed || !data) {
-        err_set(&err, "snapshot '%s': out of memory", w->r->what);
-        walk_failed(w, &err);
-    }
-    while (!atomic_load(&w->stop)) {
-        size_t frame = atomic_fetch_add(&w->next, 1);
-        if (frame >= w->r->frame_count) {
-            break;
-        }
-        if (w->start[frame] < w->start[frame + 1] &&
-            !place_frame(w, frame, zstd, packed, data, &err)) {
-            walk_failed(w, &err);
-        }
-    }
-    ZSTD_freeDCtx(zstd);
-    free(packed);
-    free(data);
-    return NULL;
+    return damaged(r, "a page is missing", err);
 }
 
-/* Sorts the pages by the frame they lie in. */
-static bool sort_pages(Walk *w, uint64_t count)
+const char *snapshot_reader_name(const SnapshotReader *r)
 {
-    const SnapshotReader *r = w->r;
-    w->start = calloc(r->frame_count + 2, sizeof(*w->start));
-    w->page = malloc(count ? (size_t)count * sizeof(*w->page) : 1);
-    if (!w->start || !w->page) {
-        return false;
-    }
-    for (uint64_t i = 0; i < count; i++) {
-        uint32_t stored = r->index[w->first + i];
-        if (stored) {
-            w->start[(stored - 1) / SNAPSHOT_FRAME_PAGES + 2]++;
-        }
-    }
-    for (size_t i = 2; i < r->frame_count + 2; i++) {
-        w->start[i] += w->start[i - 1];
-    }
-    for (uint64_t i = 0; i < count; i++) {
-        uint32_t stored = r->index[w->first + i];
-        if (stored) {
-            w->page[w->start[(stored - 1) / SNAPSHOT_FRAME_PAGES + 1]++] = (uint32_t)i;
-        }
-    }
-    return true;
+    return r->what;
 }
 
-bool snapshot_reader_each(SnapshotReader *r, uint64_t first, uint64_t count, unsigned threads,
-                          int (*place)(void *self, uint64_t page, const uint8_t *data), void *self,
-                          Err *err)
+uint64_t snapshot_reader_pages(const SnapshotReader *r)
 {
-    if (first > r->pages || count > r->pages - first) {
-        return err_set(err, "snapshot '%s' has fewer pages", r->what);
-    }
-    Walk w = {.r = r, .first = first, .place = place, .self = self};
-    pthread_t thread[MAX_THREADS];
-    unsigned started = 0;
-    pthread_mutex_init(&w.lock, NULL);
-    if (sort_pages(&w, count)) {
-        sigset_t all, before;
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &before);
-        while (started + 1 < threads && started < MAX_THREADS &&
-               pthread_create(&thread[started], NULL, walker, &w) == 0) {
-            started++;
-        }
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
-        walker(&w);
-        for (unsigned i = 0; i < started; i++) {
-            pthread_join(thread[i], NULL);
-        }
-    } else {
-        err_set(&w.err, "snapshot '%s': out of memory", r->what);
-    }
-    pthread_mutex_destroy(&w.lock);
-    free(w.start);
-    free(w.page);
-    if (w.err.text[0]) {
-        *err = w.err;
-    }
-    return w.err.text[0] == '\0';
+    return r->pages;
+}
+
+bool snapshot_unpacker_open(SnapshotUnpacker *u)
+{
+    *u = (SnapshotUnpacker){
+        .zstd = ZSTD_createDCtx(), .packed = malloc(MAX_PACKED_FRAME), .data = malloc(FRAME_BYTES)};
+    return u->zstd && u->packed && u->data;
+}
+
+void snapshot_unpacker_close(SnapshotUnpacker *u)
+{
+    ZSTD_freeDCtx(u->zstd);
+    free(u->packed);
+    free(u->data);
 }

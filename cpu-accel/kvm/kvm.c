@@ -189,6 +189,7 @@ static void kvm_pull(Accel *a)
 static void kvm_push(Accel *a)
 {
     Kvm *k = kvm_of(a);
+    ram_need(&a->board->ram, 0, a->board->ram.used); /* the host maps memory to the guest unasked */
     if (k->helping && !a->cpu->smm) {
         end_help(k); /* a reset, or another state, came in between */
     }

@@ -13,6 +13,7 @@ enum {
     SLOW_LIMIT = 6,        /* exits before an instruction is called instead */
     HEAT_LIMIT = 200,      /* invalidations of a page's code before it is left to the interpreter */
     COOL_EVERY = 500000000, /* guest ns */
+    WHOLE_PAGES = 1024,     /* no device writes as much at once: memory was exchanged */
 };
 
 bool units_open(Translator *t, Err *err)
@@ -717,10 +718,37 @@ void unit_kill(Translator *t, Unit *u)
     t->count.invalidated++;
 }
 
+void units_flush(Translator *t)
+{
+    for (unsigned i = 0; i < t->unit_count; i++) {
+        Unit *u = t->by_code[i];
+        if (!u->dead) {
+            ram_flag_clear(t->cpu->ram, u->ram_at >> RAM_PAGE_SHIFT, 1, RAM_TRANSLATED);
+            t->page[u->ram_at >> RAM_PAGE_SHIFT] = NULL;
+            if (u->tail) {
+                ram_flag_clear(t->cpu->ram, u->tail_page, 1, RAM_TRANSLATED);
+                t->tail[u->tail_page] = NULL;
+            }
+        }
+        unit_free(u);
+    }
+    t->unit_count = t->insn_count = 0;
+    memset(t->hash, 0, sizeof(*t->hash) << HASH_BITS);
+    spaces_clear(t);
+    t->code.at = t->code.start;
+    t->cpu->scratch[SCRATCH_LEAVE] = 1;
+    t->cpu->scratch[SCRATCH_LINK] = 0;
+    t->count.flushes++;
+}
+
 void units_changed(Translator *t, uint32_t at, uint32_t length)
 {
     uint32_t first = at >> RAM_PAGE_SHIFT,
              last = (uint32_t)(((uint64_t)at + length - 1) >> RAM_PAGE_SHIFT);
+    if (last - first >= WHOLE_PAGES) { /* a snapshot was loaded: no unit is running */
+        units_flush(t);
+        return;
+    }
     for (uint32_t page = first; page <= last; page++) {
         bool any = false;
         for (Unit *u = t->tail[page], *next; u; u = next) {
@@ -746,29 +774,6 @@ void units_changed(Translator *t, uint32_t at, uint32_t length)
         }
         t->warm |= any;
     }
-}
-
-void units_flush(Translator *t)
-{
-    for (unsigned i = 0; i < t->unit_count; i++) {
-        Unit *u = t->by_code[i];
-        if (!u->dead) {
-            ram_flag_clear(t->cpu->ram, u->ram_at >> RAM_PAGE_SHIFT, 1, RAM_TRANSLATED);
-            t->page[u->ram_at >> RAM_PAGE_SHIFT] = NULL;
-            if (u->tail) {
-                ram_flag_clear(t->cpu->ram, u->tail_page, 1, RAM_TRANSLATED);
-                t->tail[u->tail_page] = NULL;
-            }
-        }
-        unit_free(u);
-    }
-    t->unit_count = t->insn_count = 0;
-    memset(t->hash, 0, sizeof(*t->hash) << HASH_BITS);
-    spaces_clear(t);
-    t->code.at = t->code.start;
-    t->cpu->scratch[SCRATCH_LEAVE] = 1;
-    t->cpu->scratch[SCRATCH_LINK] = 0;
-    t->count.flushes++;
 }
 
 static unsigned slow_slot(uint32_t ram_at)

@@ -442,6 +442,7 @@ static bool show(Windows *ws, Window *w, uint32_t linear, uint32_t ram, unsigned
         w->pages = pages;
         w->room = room;
     }
+    ram_need(ws->cpu->ram, ram << RAM_PAGE_SHIFT, (uint64_t)count << RAM_PAGE_SHIFT);
     void *place = w->base + ((uint64_t)linear << RAM_PAGE_SHIFT);
     if (mmap(place, (size_t)count << RAM_PAGE_SHIFT, PROT_READ | (like->write ? PROT_WRITE : 0),
              MAP_SHARED | MAP_FIXED, ws->cpu->ram->fd,

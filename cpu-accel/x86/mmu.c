@@ -244,6 +244,12 @@ static const TlbPage *fill(Cpu *cpu, uint32_t linear, uint64_t physical, uint8_t
     if (at.ram) {
         rights |= (at.view.readable ? TLB_RAM_READ : 0) | (at.view.writable ? TLB_RAM_WRITE : 0);
     }
+    if (at.ram && at.view.readable) {
+        ram_need(cpu->ram, at.view.read_at, RAM_PAGE);
+    }
+    if (at.ram && at.view.writable) {
+        ram_need(cpu->ram, at.view.write_at, RAM_PAGE);
+    }
     tlb->large |= (rights & TLB_LARGE) != 0;
     *page = (TlbPage){
         .tag = linear & PAGE_MASK,

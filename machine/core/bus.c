@@ -245,6 +245,7 @@ static uint64_t memory_load(const uint8_t *p, unsigned bytes)
 
 static void memory_store(Bus *bus, uint32_t at, const uint8_t *data, uint32_t len)
 {
+    ram_need(bus->ram, at, len);
     memcpy(ram_at(bus->ram, at), data, len);
     ram_written(bus->ram, at, len);
 }
@@ -268,9 +269,11 @@ static uint64_t segment_read(Bus *bus, const Segment *s, uint64_t addr, unsigned
     unsigned within = s->end - addr < bytes ? (unsigned)(s->end - addr) : bytes;
     if (!r->ops) {
         *done = within;
-        return r->view.readable
-                   ? memory_load(ram_at(bus->ram, (uint32_t)(r->view.read_at + offset)), within)
-                   : mask_of(within);
+        if (!r->view.readable) {
+            return mask_of(within);
+        }
+        ram_need(bus->ram, (uint32_t)(r->view.read_at + offset), within);
+        return memory_load(ram_at(bus->ram, (uint32_t)(r->view.read_at + offset)), within);
     }
     unsigned size = piece(r->ops, offset, within);
     unsigned skip = (unsigned)(offset & (size - 1));
@@ -359,6 +362,7 @@ bool bus_dma(Bus *bus, uint64_t addr, void *buf, size_t len, bool to_guest)
             if (to_guest && view->writable) {
                 memory_store(bus, (uint32_t)(view->write_at + offset), data, (uint32_t)part);
             } else if (!to_guest && view->readable) {
+                ram_need(bus->ram, (uint32_t)(view->read_at + offset), part);
                 memcpy(data, ram_at(bus->ram, (uint32_t)(view->read_at + offset)), part);
             } else {
                 all_memory = false;

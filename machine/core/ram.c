@@ -71,6 +71,15 @@ RamBlock *ram_add(Ram *ram, const char *name, uint64_t size, Err *err)
     return block;
 }
 
+void ram_bring(Ram *ram, uint32_t at, uint64_t length)
+{
+    if (length) {
+        uint32_t first = at >> RAM_PAGE_SHIFT;
+        uint64_t last = (at + length - 1) >> RAM_PAGE_SHIFT;
+        ram->source.bring(ram->source.self, first, (uint32_t)(last - first + 1));
+    }
+}
+
 void ram_written(Ram *ram, uint32_t at, uint32_t length)
 {
     if (length == 0) {

@@ -46,6 +46,13 @@ typedef struct RamListener {
     void (*written)(void *self, uint32_t at, uint32_t length);
 } RamListener;
 
+/* Whoever still has some of the memory to bring: a snapshot that is being loaded. */
+typedef struct RamSource {
+    /* Returns when these pages are there. Machine's thread. */
+    void (*bring)(void *self, uint32_t first_page, uint32_t pages);
+    void *self;
+} RamSource;
+
 typedef struct Ram {
     int fd;           /* the memory file, RAM_LIMIT long and sparse */
     uint8_t *host;    /* the whole file, mapped shared */
@@ -53,6 +60,7 @@ typedef struct Ram {
     uint64_t used;    /* bytes given out to blocks */
     RamBlock *blocks; /* in order of offset */
     RamListener listener;
+    RamSource source; /* bring NULL: all is there */
 } Ram;
 
 bool ram_open(Ram *ram, Err *err);
@@ -64,6 +72,17 @@ RamBlock *ram_add(Ram *ram, const char *name, uint64_t size, Err *err);
 static inline uint8_t *ram_at(const Ram *ram, uint32_t at)
 {
     return ram->host + at;
+}
+
+void ram_bring(Ram *ram, uint32_t at, uint64_t length);
+
+/* Before memory is looked at or written, or a pointer to it kept: brings what is not there yet.
+ * Machine's thread. */
+static inline void ram_need(Ram *ram, uint32_t at, uint64_t length)
+{
+    if (__builtin_expect(ram->source.bring != NULL, 0)) {
+        ram_bring(ram, at, length);
+    }
 }
 
 /* After a write of `length` bytes to pages that had flags. */

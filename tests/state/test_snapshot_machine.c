@@ -3,6 +3,7 @@
  *
  * STATE_POINTS: how many points a guest (8); STATE_SEED: the first of them.
  */
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,6 +73,28 @@ static void load(PcRig *rig, const MachineConfig *config, const char *name)
     }
 }
 
+/* Memory comes while the machine runs. */
+static SnapshotLazy *load_lazily(PcRig *rig, const MachineConfig *config, const char *name,
+                                 void (*settled)(void *self), void *self)
+{
+    Err err = {""};
+    SnapshotLazy *lazy = NULL;
+    SnapshotHost host = host_of(rig, config);
+    host.lazy = &lazy;
+    host.settled = settled;
+    host.self = self;
+    if (snapshot_load(&host, name, NULL, &err) != SNAPSHOT_LOADED) {
+        fail_msg("%s", err.text);
+    }
+    assert_non_null(lazy);
+    return lazy;
+}
+
+static void count_settled(void *self)
+{
+    atomic_fetch_add((atomic_uint *)self, 1);
+}
+
 static void check_equal(PcRig *a, PcRig *b, const char *when, unsigned point)
 {
     size_t size_a, size_b;
@@ -130,11 +153,18 @@ static void check_guest(const char *floppy, const char *disk, unsigned points, i
         if (i % 2) {
             pc_rig_run(&b, 1 + (int64_t)(seed >> 6) % span); /* one that has run already */
         }
-        load(&b, &config, name);
-        check_equal(&a, &b, "loaded", i);
+        atomic_uint settled = 0;
+        SnapshotLazy *lazy = NULL;
+        if (i % 3 == 2) {
+            lazy = load_lazily(&b, &config, name, count_settled, &settled);
+        } else {
+            load(&b, &config, name);
+            check_equal(&a, &b, "loaded", i);
+        }
         int64_t further = 20000000 + (int64_t)(seed >> 7) % (span / 2);
         pc_rig_run(&a, further);
         pc_rig_run(&b, further);
+        assert_true(snapshot_lazy_end(lazy, true, &(Err){""}));
         check_equal(&a, &b, "gone on", i);
         check_screens(&a, &b, i);
         pc_rig_close(&b);
@@ -384,6 +414,49 @@ static void damaged_memory_breaks_but_a_reset_mends(void **state)
     unlink(name);
 }
 
+/* The same damage when memory comes while the guest runs: told, not handed to the guest. */
+static void damage_that_shows_late_is_told(void **state)
+{
+    (void)state;
+    MachineConfig config;
+    PcRig a, b;
+    Err err = {""};
+    char name[160];
+    snprintf(name, sizeof(name), "%s", path_of("a.vsnap"));
+    config_init(&config, NULL, NULL);
+    pc_rig_open(&a, &config, "interpreter");
+    pc_rig_open(&b, &config, "interpreter");
+    for (uint64_t at = 1 << 20; at < 31 << 20; at += 8) { /* many frames, none alike */
+        bus_write(a.b->memory, at, at * UINT64_C(0x9e3779b97f4a7c15), 8);
+    }
+    save(&a, &config, name);
+    FILE *file = fopen(name, "r+b");
+    assert_non_null(file);
+    fseek(file, 9 << 20, SEEK_SET);
+    fwrite("damaged", 1, 7, file);
+    fclose(file);
+    atomic_uint settled = 0;
+    SnapshotLazy *lazy = load_lazily(&b, &config, name, count_settled, &settled);
+    /* a bus master touches all of it, in an order that is not the file's */
+    uint64_t good = 0;
+    for (uint64_t at = 31 << 20; at > 1 << 20;) {
+        uint64_t got = 0;
+        at -= RAM_PAGE;
+        bus_dma(b.b->memory, at, &got, sizeof(got), false);
+        good += got == at * UINT64_C(0x9e3779b97f4a7c15);
+    }
+    assert_in_range(good, 100, (30 << 20) / RAM_PAGE - 1);
+    assert_true(settled > 0);
+    assert_false(snapshot_lazy_done(lazy));
+    assert_true(snapshot_lazy_failed(lazy, &err));
+    assert_non_null(strstr(err.text, "damaged"));
+    assert_false(snapshot_lazy_end(lazy, true, &err));
+    pc_rig_close(&b);
+    pc_rig_close(&a);
+    machine_config_free(&config);
+    unlink(name);
+}
+
 static int64_t hasty(void)
 {
     static int64_t now;
@@ -413,14 +486,15 @@ static void guest_time_stands_still_while_it_is_saved(void **state)
 }
 
 typedef struct Countdown {
-    unsigned calls, fail_at;
+    atomic_uint calls;
+    unsigned fail_at;
 } Countdown;
 
 static int countdown(void *self, const char *call)
 {
     Countdown *c = self;
     (void)call;
-    return ++c->calls == c->fail_at ? 28 : 0; /* ENOSPC */
+    return atomic_fetch_add(&c->calls, 1) + 1 == c->fail_at ? 28 : 0; /* ENOSPC */
 }
 
 /* A host that fails at any call: no snapshot, no leavings, and the machine goes on as if nothing
@@ -486,6 +560,7 @@ int main(void)
         cmocka_unit_test(what_does_not_match_is_refused_without_a_trace),
         cmocka_unit_test(guest_time_stands_still_while_it_is_saved),
         cmocka_unit_test(damaged_memory_breaks_but_a_reset_mends),
+        cmocka_unit_test(damage_that_shows_late_is_told),
         cmocka_unit_test(a_failing_host_leaves_the_machine_alone),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -3,6 +3,7 @@
 #include "storage/snapshot.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,14 +36,16 @@ static int bytes_read(void *self, uint64_t offset, void *data, size_t length)
 
 static int bytes_write(void *self, uint64_t offset, const void *data, size_t length)
 {
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* several threads write */
     Bytes *b = self;
-    if (++b->calls == b->fail_at) {
-        return ENOSPC;
+    pthread_mutex_lock(&lock);
+    bool fails = ++b->calls == b->fail_at || offset + length > ROOM;
+    if (!fails) {
+        memcpy(b->data + offset, data, length);
+        b->size = b->size > offset + length ? b->size : offset + length;
     }
-    assert_true(offset + length <= ROOM);
-    memcpy(b->data + offset, data, length);
-    b->size = b->size > offset + length ? b->size : offset + length;
-    return 0;
+    pthread_mutex_unlock(&lock);
+    return fails ? ENOSPC : 0;
 }
 
 static SnapshotIo io_of(Bytes *b)
@@ -70,7 +73,7 @@ static int write_sample(Bytes *b)
     SnapshotIo io = io_of(b);
     uint8_t page[SNAPSHOT_PAGE];
     uint64_t size = 0;
-    SnapshotWriter *w = snapshot_writer_new(&io, PAGES);
+    SnapshotWriter *w = snapshot_writer_new(&io, PAGES, 3);
     assert_non_null(w);
     int error = 0;
     for (uint64_t i = 0; i < PAGES && !error; i++) {
@@ -113,7 +116,7 @@ static bool read_sample(Bytes *b, Placed *p, Err *err)
     SnapshotReader *r = snapshot_reader_open(&io, b->size, "sample", err);
     uint8_t *meta = r ? snapshot_reader_section(r, SNAPSHOT_META, 4096, &size, err) : NULL;
     bool ok = meta && snapshot_reader_map(r, PAGES, err) &&
-              snapshot_reader_each(r, 0, PAGES, 3, place, p, err);
+              snapshot_reader_each(r, 0, PAGES, 3, &(SnapshotSink){place, NULL, p}, err);
     for (uint64_t i = 0; i < PAGES && ok; i++) {
         if (snapshot_reader_is_zero(r, i)) {
             memset(p->memory + i * SNAPSHOT_PAGE, 0, SNAPSHOT_PAGE);
@@ -158,11 +161,11 @@ static void pages_come_back_and_repetitions_take_no_room(void **state)
     assert_true(snapshot_reader_map(r, PAGES, &err));
     p.count = 0;
     memset(p.memory, 0xee, (size_t)PAGES * SNAPSHOT_PAGE);
-    assert_true(snapshot_reader_each(r, 101, 20, 1, place, &p, &err));
+    assert_true(snapshot_reader_each(r, 101, 20, 1, &(SnapshotSink){place, NULL, &p}, &err));
     assert_int_equal(p.count, 16);
     assert_int_equal(p.memory[100 * SNAPSHOT_PAGE], 0xee);
     assert_int_equal(p.memory[121 * SNAPSHOT_PAGE], 0xee);
-    assert_false(snapshot_reader_each(r, PAGES - 1, 2, 1, place, &p, &err));
+    assert_false(snapshot_reader_each(r, PAGES - 1, 2, 1, &(SnapshotSink){place, NULL, &p}, &err));
     snapshot_reader_close(r);
 
     /* the same page 500 times is as good as once */
@@ -174,7 +177,7 @@ static void pages_come_back_and_repetitions_take_no_room(void **state)
         uint8_t page[SNAPSHOT_PAGE];
         uint64_t size;
         sample_page(2, page);
-        SnapshotWriter *w = snapshot_writer_new(&target, PAGES);
+        SnapshotWriter *w = snapshot_writer_new(&target, PAGES, 2);
         for (unsigned n = 0; n < (i ? PAGES : 1); n++) {
             assert_int_equal(snapshot_writer_page(w, n, page), 0);
         }
@@ -216,7 +219,7 @@ static void what_does_not_fit_is_refused_by_name(void **state)
     b.data[0] = 'x';
     assert_null(snapshot_reader_open(&io, b.size, "sample", &err));
     assert_non_null(strstr(err.text, "no snapshot"));
-    assert_null(snapshot_writer_new(&io, SNAPSHOT_MAX_PAGES + 1));
+    assert_null(snapshot_writer_new(&io, SNAPSHOT_MAX_PAGES + 1, 1));
     free(b.data);
 }
 
@@ -373,7 +376,7 @@ static bool save_file(const char *path, const char *text, Countdown *c)
     Err err = {""};
     DiskFaults faults = {countdown, c};
     SnapshotPlace *place_ = snapshot_place_create(path, true, &faults, &err);
-    SnapshotWriter *w = place_ ? snapshot_writer_new(snapshot_place_io(place_), 4) : NULL;
+    SnapshotWriter *w = place_ ? snapshot_writer_new(snapshot_place_io(place_), 4, 1) : NULL;
     uint64_t size;
     bool ok = w && snapshot_writer_section(w, SNAPSHOT_META, text, strlen(text)) == 0 &&
               snapshot_writer_finish(w, &size) == 0 && snapshot_place_commit(place_, &err);
