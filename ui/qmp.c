@@ -11,6 +11,7 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "machine/host/host_time.h"
@@ -178,6 +179,28 @@ static json_t *event_data(Qmp *q, const QmpHeard *h)
     return NULL;
 }
 
+static void send_event(Qmp *q, const char *name, int64_t when_us, json_t *data)
+{
+    json_t *message =
+        json_pack("{s:{s:I, s:I}, s:s}", "timestamp", "seconds", (json_int_t)(when_us / 1000000),
+                  "microseconds", (json_int_t)(when_us % 1000000), "event", name);
+    if (message && data) {
+        json_object_set_new(message, "data", data);
+    }
+    qmp_send(q, message);
+}
+
+void qmp_event(Qmp *q, const char *name, json_t *data)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    if (q->negotiated) {
+        send_event(q, name, (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000, data);
+    } else {
+        json_decref(data);
+    }
+}
+
 static void tell_events(Qmp *q)
 {
     static const char *const names[] = {
@@ -196,14 +219,7 @@ static void tell_events(Qmp *q)
     pthread_mutex_unlock(&q->lock);
     for (unsigned i = 0; i < count && q->negotiated; i++) {
         const QmpHeard *h = &waiting[i];
-        json_t *message = json_pack(
-            "{s:{s:I, s:I}, s:s}", "timestamp", "seconds", (json_int_t)(h->when_us / 1000000),
-            "microseconds", (json_int_t)(h->when_us % 1000000), "event", names[h->event.kind]);
-        json_t *data = event_data(q, h);
-        if (message && data) {
-            json_object_set_new(message, "data", data);
-        }
-        qmp_send(q, message);
+        send_event(q, names[h->event.kind], h->when_us, event_data(q, h));
     }
     free(waiting);
 }
@@ -510,6 +526,7 @@ static void *qmp_thread(void *self)
             return NULL;
         }
         tell_events(q);
+        qmp_jobs_look(q);
         if (q->client >= 0 && q->client == polls[2].fd) {
             if (polls[2].revents & POLLOUT) {
                 flush_out(q);
@@ -528,6 +545,7 @@ static void *qmp_thread(void *self)
 
 static void qmp_free(Qmp *q)
 {
+    qmp_jobs_free(q);
     if (q->listen_fd >= 0) {
         close(q->listen_fd);
         socket_remove(&q->socket);

@@ -171,6 +171,8 @@ const QmpCommand qmp_commands[] = {
     {"snapshot-save", "tag:s note:s? job-id:s? vmstate:s? devices:a?", qmp_snapshot_save},
     {"snapshot-load", "tag:s job-id:s? vmstate:s? devices:a?", qmp_snapshot_load},
     {"snapshot-delete", "tag:s job-id:s? devices:a?", qmp_snapshot_delete},
+    {"query-jobs", "", qmp_query_jobs},
+    {"job-dismiss", "id:s", qmp_job_dismiss},
     {"x-snapshot-query", "", qmp_snapshot_query},
     {"x-snapshot-thumbnail", "tag:s filename:s", qmp_snapshot_thumbnail},
     {"human-monitor-command", "command-line:s cpu-index:i?", qmp_human_monitor},

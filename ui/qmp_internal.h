@@ -49,6 +49,10 @@ typedef struct QmpStep {
     InputEvent event;
 } QmpStep;
 
+/* What a job does; takes its time, on a thread of its own. note may be NULL. */
+typedef bool (*QmpJobRun)(Machine *m, const char *tag, const char *note, Err *err);
+typedef struct QmpJob QmpJob;
+
 typedef enum QmpPending { QMP_NOTHING, QMP_TYPING, QMP_PASTING, QMP_WAITING_TEXT } QmpPending;
 
 typedef struct QmpHeard {
@@ -93,6 +97,7 @@ struct Qmp {
     uint8_t buttons;
     uint16_t x, y; /* last absolute position */
     Picture picture;
+    QmpJob *jobs;
     bool asked_quit, asked_powerdown; /* for the reason of events */
 };
 
@@ -107,6 +112,8 @@ extern const QmpCommand qmp_commands[]; /* ends with an empty name */
 
 void qmp_answer(Qmp *q, json_t *id, json_t *result, const QmpError *e);
 void qmp_send(Qmp *q, json_t *message);
+/* Tells the client now; takes data, which may be NULL. */
+void qmp_event(Qmp *q, const char *name, json_t *data);
 /* A JSON string of text that may not be UTF-8. */
 json_t *qmp_text(const char *text);
 
@@ -148,6 +155,16 @@ json_t *qmp_snapshot_delete(Qmp *q, json_t *arguments, QmpError *e);
 json_t *qmp_snapshot_thumbnail(Qmp *q, json_t *arguments, QmpError *e);
 json_t *qmp_snapshot_query(Qmp *q, json_t *arguments, QmpError *e);
 void qmp_list_snapshots(Qmp *q, void (*line)(void *self, const char *text), void *self);
+
+/* qmp_job.c */
+/* Begins the job that arguments' job-id names, and answers. */
+json_t *qmp_job(Qmp *q, const char *type, QmpJobRun run, json_t *arguments, QmpError *e);
+json_t *qmp_query_jobs(Qmp *q, json_t *arguments, QmpError *e);
+json_t *qmp_job_dismiss(Qmp *q, json_t *arguments, QmpError *e);
+/* Says which have ended. */
+void qmp_jobs_look(Qmp *q);
+/* Waits for all of them. */
+void qmp_jobs_free(Qmp *q);
 
 /* qmp_hmp.c */
 json_t *qmp_human_monitor(Qmp *q, json_t *arguments, QmpError *e);

@@ -1,8 +1,8 @@
 /* Snapshots through the control socket: snapshot-save, -load, -delete, x-snapshot-query, and the
  * monitor's savevm, loadvm, delvm, info snapshots.
  *
- * QEMU runs the first three as jobs; here they end before they are answered, and take its arguments
- * without need for them. The guest runs on meanwhile.
+ * The first three are jobs, as in QEMU, when they are given a job-id; else they end before they are
+ * answered. QEMU's other arguments are taken without need for them. The guest runs on meanwhile.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,23 +22,42 @@ static json_t *answer(bool done, const Err *err, QmpError *e)
     return done ? json_object() : qmp_fail(e, "GenericError", "%s", err->text);
 }
 
-json_t *qmp_snapshot_save(Qmp *q, json_t *arguments, QmpError *e)
+static bool load(Machine *m, const char *tag, const char *note, Err *err)
+{
+    (void)note;
+    return machine_snapshot_load(m, tag, err);
+}
+
+static bool delete (Machine *m, const char *tag, const char *note, Err *err)
+{
+    (void)note;
+    return machine_snapshot_delete(m, tag, err);
+}
+
+/* With a job-id a job, as in QEMU; without, answered when it is done. */
+static json_t *run(Qmp *q, const char *type, QmpJobRun what, json_t *arguments, QmpError *e)
 {
     Err err = {""};
+    if (json_object_get(arguments, "job-id")) {
+        return qmp_job(q, type, what, arguments, e);
+    }
     const char *note = json_string_value(json_object_get(arguments, "note"));
-    return answer(machine_snapshot_save(q->machine, tag_of(arguments), note, &err), &err, e);
+    return answer(what(q->machine, tag_of(arguments), note, &err), &err, e);
+}
+
+json_t *qmp_snapshot_save(Qmp *q, json_t *arguments, QmpError *e)
+{
+    return run(q, "snapshot-save", machine_snapshot_save, arguments, e);
 }
 
 json_t *qmp_snapshot_load(Qmp *q, json_t *arguments, QmpError *e)
 {
-    Err err = {""};
-    return answer(machine_snapshot_load(q->machine, tag_of(arguments), &err), &err, e);
+    return run(q, "snapshot-load", load, arguments, e);
 }
 
 json_t *qmp_snapshot_delete(Qmp *q, json_t *arguments, QmpError *e)
 {
-    Err err = {""};
-    return answer(machine_snapshot_delete(q->machine, tag_of(arguments), &err), &err, e);
+    return run(q, "snapshot-delete", delete, arguments, e);
 }
 
 json_t *qmp_snapshot_thumbnail(Qmp *q, json_t *arguments, QmpError *e)

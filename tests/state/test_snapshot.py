@@ -171,9 +171,45 @@ def a_wrong_file_is_refused_and_the_machine_goes_on():
         vm.wait_text('\nstill', 20)
 
 
+def jobs_go_on_beside_other_commands():
+    name = 'jobs.img'
+
+    def job(vm, number, command, tag):
+        more = {} if command == 'snapshot-delete' else {'vmstate': 'disk'}
+        vm.qmp(command, job_id=f'j{number}', tag=tag, devices=['disk'], **more)
+        said = []
+        while not said or said[-1] != 'concluded':
+            data = vm.event('JOB_STATUS_CHANGE', 30)['data']
+            assert data['id'] == f'j{number}', data
+            said.append(data['status'])
+        entry = vm.qmp('query-jobs')[0]
+        assert entry['id'] == f'j{number}' and entry['type'] == command and entry['status'] == 'concluded', entry
+        return said, entry.get('error')
+
+    with dos(name=name) as vm:
+        vm.wait_text('A:\\>', 60)
+        vm.type('echo before\n')
+        vm.wait_text('\nbefore', 20)
+        done = ['created', 'running', 'waiting', 'pending', 'concluded']
+        assert job(vm, 0, 'snapshot-save', 's') == (done, None)
+        refused(vm, 'snapshot-save', 'already in use', job_id='j0', tag='t')
+        vm.qmp('job-dismiss', id='j0')
+        assert vm.event('JOB_STATUS_CHANGE')['data']['status'] == 'null' and vm.qmp('query-jobs') == []
+        vm.type('cls\n')
+        assert job(vm, 1, 'snapshot-load', 's') == (done, None)
+        assert 'before' in vm.screen()
+        said, error = job(vm, 2, 'snapshot-load', 'nonesuch')
+        assert said == ['created', 'running', 'aborting', 'concluded'] and 'there is no snapshot' in error, (said, error)
+        assert job(vm, 3, 'snapshot-delete', 's') == (done, None)
+        assert vm.qmp('x-snapshot-query') == []
+        refused(vm, 'job-dismiss', 'not found', id='nonesuch')
+        vm.qmp('snapshot-save', job_id='last', tag='s')  # not waited for
+
+
 try:
     tap.run(a_snapshot_brings_back_screen_memory_and_disk, another_process_and_every_engine_goes_on,
             a_paused_machine_resumes_paused_and_as_it_was, a_qcow2_disk_keeps_the_machine,
-            a_busy_guest_is_saved_while_it_runs, a_wrong_file_is_refused_and_the_machine_goes_on)
+            a_busy_guest_is_saved_while_it_runs, a_wrong_file_is_refused_and_the_machine_goes_on,
+            jobs_go_on_beside_other_commands)
 finally:
     shutil.rmtree(FOLDER, ignore_errors=True)
