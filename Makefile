@@ -124,7 +124,7 @@ endef
 $(foreach suite,$(notdir $(patsubst %/,%,$(wildcard tests/*/))),$(eval $(call suite_rules,$(suite))))
 
 bench: all
-	@python3 tests/bench/run.py --vitrine ./vitrine $(BENCH)
+	@python3 tests/bench/$(or $(BENCH_CASE),run).py --vitrine ./vitrine $(BENCH)
 
 fuzz: | setup
 	@sh tests/fuzz/run.sh $(FUZZ)

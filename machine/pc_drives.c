@@ -34,12 +34,26 @@ static void name_bay(Bay *bay, const DriveConfig *c)
     }
 }
 
+/* The name of the drive whose image failed, as machine_block_query has it. */
+static const char *failed_bay(const Drives *d, const BlockError *error)
+{
+    for (unsigned i = 0; i < MACHINE_MAX_DRIVES; i++) {
+        BlockInfo info;
+        const Block *medium = drives_medium(d, i, &info);
+        if (medium && strcmp(block_path(medium), error->path) == 0) {
+            return d->bay[i].id;
+        }
+    }
+    return error->device;
+}
+
 static bool disk_failed(void *self, const BlockError *error)
 {
     Drives *d = self;
-    log_error("%s: image '%s': %s; the machine is paused: mend it and resume", error->device,
-              error->path, strerror(error->error));
-    d->wiring.io_error(d->wiring.self, error->device);
+    const char *bay = failed_bay(d, error);
+    log_error("%s: image '%s': %s; the machine is paused: mend it and resume", bay, error->path,
+              strerror(error->error));
+    d->wiring.io_error(d->wiring.self, bay);
     return true;
 }
 

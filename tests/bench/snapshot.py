@@ -42,11 +42,14 @@ class Serial:
             data = self.socket.recv(65536).decode('utf-8', 'replace')
             assert data, 'the guest is gone'
             self.text += data
-        self.text = self.text.split(wanted, 1)[1]
+        before, self.text = self.text.split(wanted, 1)
+        return before
 
     def run(self, command, timeout=600):
-        self.socket.sendall((command + '; echo "@$((6*111))@"\n').encode())
+        self.socket.sendall((command + '\necho "@$((6*111))@$?@"\n').encode())
         self.wait('@666@', timeout)
+        status = self.wait('@', timeout)
+        assert status == '0', f'{command}: status {status}'
 
 
 class System:
@@ -158,4 +161,5 @@ def main():
         print(f'| {state} | {name} | ' + ' | '.join(f'{statistics.median(row[k]):.1f}' if k in row else '-' for k in keys) + ' |')
 
 
-main()
+if __name__ == '__main__':
+    main()

@@ -1,5 +1,5 @@
 #!/bin/sh
-# make fuzz FUZZ=cpu|ne2000|rtl8029|pcnet|kbc|serialmouse|qcow2|vmdk|vdi|vhd|cue|imd|td0|raw|fat|snapshot [FUZZ_TIME=seconds] [FUZZ_SEED=n], under ASan
+# make fuzz FUZZ=cpu|ne2000|rtl8029|pcnet|kbc|serialmouse|qcow2|vmdk|vdi|vhd|cue|imd|td0|raw|fat|snapshot|state [FUZZ_TIME=seconds] [FUZZ_SEED=n], under ASan
 # and UBSan. cpu: random bytes as code, into the decoder and each engine. fat: hostile folders as a FAT disk. snapshot:
 # snapshot files. ne2000 to serialmouse: port accesses, frames and keys for a device. The others: image files, beginning with some made by our own code. With clang's libFuzzer where it is
 # installed (Debian: libclang-rt-14-dev), else with the harness's own inputs. What is found is left in out/fuzz.
@@ -19,6 +19,15 @@ fi
 mkdir -p "$folder/corpus-$what"
 flags="-std=gnu11 -O1 -g -I. -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -fno-strict-aliasing -fno-omit-frame-pointer -pthread"
 flags="$flags -fsanitize=address,undefined -fno-sanitize-recover=undefined"
+if [ "$kind" = state ]; then # a whole machine: with what MODE=asan builds
+    make -j"$(nproc)" MODE=asan out/asan/libvitrine.a out/asan/tests/fuzz/fuzz_state.o out/asan/tests/state/pc_rig.o
+    # shellcheck disable=SC2046
+    ${CC:-cc} -fsanitize=address -pthread -o "$folder/fuzz_state" out/asan/tests/fuzz/fuzz_state.o out/asan/tests/state/pc_rig.o \
+        out/asan/libvitrine.a -lcmocka $(sed -n 's/^LIB_LIBS := //p' out/config.mk) -limgui -lstb -lstdc++ -lm -ldl
+    export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=0}" FUZZ_LAST="$folder/last-state"
+    # shellcheck disable=SC2086
+    exec nice "$folder/fuzz_state" "$seconds" $FUZZ_SEED
+fi
 if [ "$kind" = cpu ]; then
     sources="tests/fuzz/fuzz_cpu.c tests/cpu/guest.c cpu-accel/x86/*.c cpu-accel/interpreter/*.c cpu-accel/translator/*.c cpu-accel/check/*.c"
     libs="-lcmocka -lm -lrt"
