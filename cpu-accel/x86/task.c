@@ -143,8 +143,9 @@ static bool pages_check(Cpu *cpu, const SegReg *new_tr, const Desc *d, TaskSourc
     const SegReg *old = &cpu->seg[TR];
     bool old_32 = old->access & DESC_IS_32, new_32 = new_tr->access & DESC_IS_32;
     uint32_t old_at = cpu->gdtr.base + (old->selector & 0xfff8u);
-    return mem_system_check(cpu, new_tr->base, (new_32 ? TSS32_LIMIT : TSS16_LIMIT) + 1u,
-                            source == TASK_CALL || source == TASK_INT) &&
+    bool links = source == TASK_CALL || source == TASK_INT;
+    return mem_system_check(cpu, new_tr->base, (new_32 ? TSS32_LIMIT : TSS16_LIMIT) + 1u, false) &&
+           (!links || mem_system_check(cpu, new_tr->base, 2, true)) &&
            mem_system_check(cpu, old->base, (old_32 ? TSS32_LIMIT : TSS16_LIMIT) + 1u, true) &&
            mem_system_check(cpu, d->at, 8, source != TASK_IRET) &&
            ((source != TASK_JUMP && source != TASK_IRET) || mem_system_check(cpu, old_at, 8, true));

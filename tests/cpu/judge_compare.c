@@ -158,7 +158,8 @@ static void compare_registers(Text *t, const JudgeCase *c, const JudgeState *wan
  * data pointer only by an exception, and say so. */
 static void compare_pointers(Text *t, const JudgeCase *c, const JudgeFx *want, const JudgeFx *have)
 {
-    bool sure = c->before.fx.status & FSW_ES && !c->parts, pending = want->status & FSW_ES;
+    bool pending = want->status & FSW_ES;
+    bool sure = pending && c->before.fx.status & FSW_ES && !c->parts;
     if (!sure && !want->opcode && !want->ip && !want->data) {
         return;
     }
