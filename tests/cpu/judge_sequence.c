@@ -16,7 +16,7 @@ bool judge_sequence_row(const OpRow *row)
         "ARPL",    "LAR",   "LSL",    "VERR",   "VERW",   "LDMXCSR",
     };
     if (judge_exempt(row) || row->traits & (T_PRIV | T_IO | T_STOP) ||
-        strstr(row->operands, "Mp")) {
+        strstr(row->operands, "Mp") || strstr(row->operands, "Mt")) {
         return false;
     }
     for (unsigned i = 0; i < sizeof out / sizeof out[0]; i++) {
