@@ -172,8 +172,9 @@ tests:
 .after_hlt:
     cli
     SAME "HLT is left behind", [hit_eip], .after_hlt
+    mov dword [tries], 200        ; a busy host may bring the interrupt too late
+.again:
     mov dword [hit_eip], 0
-    mov dword [hits], 0
     call timer_start
     mov edi, 0x100000
     mov ecx, 3000000
@@ -181,6 +182,11 @@ tests:
 .rep:
     rep stosd
     cli
+    cmp dword [hit_eip], .rep
+    je .hit
+    dec dword [tries]
+    jnz .again
+.hit:
     SAME "REP goes on after interrupts", ecx, 0
     SAME "to its end", edi, 0x100000 + 12000000
     SAME "and was interrupted at itself", [hit_eip], .rep
@@ -420,6 +426,7 @@ divide_by_zero:
 align 4
 steps:       dd 0
 hits:        dd 0
+tries:       dd 0
 hit_eip:     dd 0
 saved_esp:   dd 0
 results:     times 16 db 0
