@@ -1,0 +1,114 @@
+#!/usr/bin/env python3
+"""The choice of an engine on this host, guests that KVM drops, and states that pass between engines.
+
+Which of it KVM takes part in depends on what `vitrine accel` finds on this host.
+"""
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..'))
+from tests.guests import debian, guest  # noqa: E402
+from tests.guests.linux import direct  # noqa: E402
+from tests.lib import tap  # noqa: E402
+from tests.lib.vm import Vm, program  # noqa: E402
+
+
+def table():
+    """The lines of `vitrine accel`, and how long it took."""
+    start = time.monotonic()
+    done = subprocess.run([program(), 'accel'], stdout=subprocess.PIPE, text=True, check=True)
+    return done.stdout.splitlines(), time.monotonic() - start
+
+
+def kvm_modes():
+    """{mode: what the table says of it} where this host has KVM."""
+    return {m[1]: m[2] for line in table()[0] if (m := re.match(r'\S+\s+kvm\s+(\S.*?)\s{2,}(.*)', line))}
+
+
+def kvm_boots():
+    """Can KVM run firmware and DOS here, however slowly?"""
+    modes = kvm_modes()
+    return all(modes.get(mode, '').startswith('right') for mode in ('real mode', 'protected mode'))
+
+
+def auto_says_what_and_why():
+    lines, took = table()
+    print(f'# vitrine accel took {took * 1000:.0f} ms')
+    assert all(re.match(r'(ok|-)\s+(kvm|translator|interpreter)\b', line) for line in lines[:-2]), lines
+    choice = re.match(r'-accel auto takes (\w+): (.+)', lines[-1])
+    assert choice, lines
+    good = [line.startswith('ok') for line in lines if re.match(r'\S+\s+kvm\s', line)]
+    assert (choice[1] == 'kvm') == (bool(good) and all(good)), lines
+    with Vm('-accel', 'auto', '-log', 'engine=info', '-S') as vm:
+        assert vm.qmp('x-query-accel')['name'] == choice[1]
+        reasons = [line for line in vm.log().splitlines() if f'{choice[1]}: ' in line]
+        assert len(reasons) == 1 and re.search(r"(this host's KVM|no KVM)", reasons[0]), vm.log()
+        print(f'# {reasons[0]}')
+
+
+def kvm_that_fails_is_refused_with_advice():
+    if kvm_boots():
+        raise tap.Skip("this host's KVM runs firmware: -accel kvm is not refused")
+    done = subprocess.run([program(), 'run', '-accel', 'kvm', '-display', 'none'], stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, timeout=60, check=False)
+    assert done.returncode and 'kvm' in done.stdout and '-accel' in done.stdout, done.stdout
+
+
+def freedos_under_kvm():
+    if not kvm_boots():
+        raise tap.Skip(f"this host's KVM cannot run firmware: {kvm_modes() or 'there is none'}")
+    with Vm('-accel', 'kvm', '-m', '16', '-snapshot', '-fda', guest.image('freedos722.img')) as vm:
+        vm.wait_text('A:\\>', 300 * guest.PATIENCE)
+        vm.type('ver\n')
+        vm.wait_text('FreeCom version', 100 * guest.PATIENCE)
+        assert vm.qmp('x-query-accel')['name'] == 'kvm'
+
+
+def linux_is_carried_over_when_kvm_fails():
+    if not kvm_modes():
+        raise tap.Skip('there is no KVM on this host')
+    with guest.temporary() as folder:
+        ramdisk = debian.initrd(os.path.join(folder, 'initrd.gz'))
+        with direct('kvm-first', ramdisk, '-log', 'engine=info') as vm:
+            vm.shell().run('md5sum /bin/busybox')
+            name = vm.qmp('x-query-accel')['name']
+            moves = [line for line in vm.log().splitlines() if 'goes on under' in line]
+            for line in moves:
+                print(f'# {line}')
+            whole = all(text.startswith('right') for text in kvm_modes().values())
+            assert whole or (name == 'translator' and len(moves) == 1), vm.log()
+
+
+def states_pass_between_all_pairs():
+    """Each engine saves; every engine loads that, computes on, and its sum is right."""
+    names = ['translator', 'interpreter'] + (['kvm'] if kvm_boots() else [])
+    if len(names) == 2:
+        print(f"# without KVM: {kvm_modes() or 'there is none'}")
+    with tempfile.TemporaryDirectory(prefix='vitrine-engines-') as folder:
+        disk = os.path.join(folder, 'dos.img')
+        shutil.copyfile(guest.image('freedos722.img'), disk)
+        arguments = ('-fda', disk, '-boot', 'a', '-m', '16')
+        with Vm(*arguments, '-accel', 'translator') as vm:
+            vm.wait_text('A:\\>', 100 * guest.PATIENCE)
+            vm.qmp('snapshot-save', tag='prompt')
+        for saver in names:
+            with Vm(*arguments, '-accel', saver, '-resume', 'prompt') as vm:
+                vm.type(f'cls\necho saved by {saver}\n')
+                vm.wait_text(f'\nsaved by {saver}', 60 * guest.PATIENCE)
+                vm.qmp('snapshot-save', tag=saver)
+            for loader in names:
+                with Vm(*arguments, '-accel', loader, '-resume', saver) as vm:
+                    assert vm.qmp('x-query-accel')['name'] == loader
+                    vm.wait_text(f'\nsaved by {saver}', 20 * guest.PATIENCE)
+                    vm.type(f'echo loaded by {loader}\n')
+                    vm.wait_text(f'\nloaded by {loader}', 60 * guest.PATIENCE)
+                print(f'# {saver} to {loader}', flush=True)
+
+
+tap.run(auto_says_what_and_why, kvm_that_fails_is_refused_with_advice, freedos_under_kvm,
+        linux_is_carried_over_when_kvm_fails, states_pass_between_all_pairs)
