@@ -117,6 +117,10 @@ int qcow2_table_load(Block *b, Qcow2Cache *cache, uint64_t offset, bool fresh, Q
         if (cache->table[i].offset == offset) {
             *out = &cache->table[i];
             (*out)->used = ++q->clock;
+            if (fresh) { /* the cluster was a table before, and has been freed since */
+                memset((*out)->data, 0, (size_t)q->cluster_size);
+                (*out)->dirty = true;
+            }
             return 0;
         }
     }
@@ -530,6 +534,9 @@ static int lower_counts(Block *b)
         error = qcow2_count(b, cluster, &count);
         error = error ? error : qcow2_set_count(b, cluster, count ? count - 1 : 0);
         q->freed_count -= error ? 0 : 1;
+        if (!error && count <= 1) { /* what it held as a table is no more */
+            qcow2_table_drop(&q->l2, cluster << q->cluster_bits);
+        }
         if (!error && count <= 1 && freed & FREED_PUNCH) {
             /* where the host cannot, the room is free in the image all the same */
             (void)disk_file_give_back(&b->file, cluster << q->cluster_bits, q->cluster_size);

@@ -10,14 +10,34 @@
 
 #include <cmocka.h>
 
+#include "storage/block_create.h"
 #include "storage/qcow2.h"
+
+/* In memory where that can be: the tests sync a lot, and look at the bytes, not at the disk. Nobody
+ * else has a name in it, whatever was left behind by whom. */
+static char own_folder[64];
+static pid_t own_pid;
+
+static void leave_folder(void)
+{
+    char command[128];
+    if (own_pid == getpid()) { /* not in a child */
+        snprintf(command, sizeof(command), "rm -rf '%s'", own_folder);
+        (void)!system(command);
+    }
+}
 
 void image_path(char *path, size_t room)
 {
     static unsigned next;
-    /* in memory where that can be: the tests sync a lot, and look at the bytes, not at the disk */
-    const char *folder = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
-    snprintf(path, room, "%s/vitrine-%ld-%u.img", folder, (long)getpid(), next++);
+    if (!own_folder[0]) {
+        const char *folder = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+        snprintf(own_folder, sizeof(own_folder), "%s/vitrine-test-XXXXXX", folder);
+        assert_non_null(mkdtemp(own_folder));
+        own_pid = getpid();
+        atexit(leave_folder);
+    }
+    snprintf(path, room, "%s/%u.img", own_folder, next++);
 }
 
 void image_command(const char *format, ...)
@@ -114,41 +134,111 @@ static void create_qcow2_backed(const char *path, uint64_t size)
     make_qcow2(path, size, &(Qcow2Options){.backing = name, .backing_format = "qcow2"});
 }
 
-/* Formats that only qemu-img makes. */
+static void check(bool good, const Err *err)
+{
+    if (!good) {
+        fail_msg("%s", err->text);
+    }
+}
+
+static void make_vhd(const char *path, uint64_t size, const VhdOptions *options)
+{
+    Err err = {""};
+    check(vhd_create(path, size, options, &err), &err);
+}
+
 static void create_vhd(const char *path, uint64_t size)
 {
-    image_command("qemu-img create -q -f vpc -o force_size=on %s %llu", path,
-                  (unsigned long long)size);
+    make_vhd(path, size, NULL);
+}
+
+static void create_vhd_small(const char *path, uint64_t size)
+{
+    make_vhd(path, size, &(VhdOptions){.block_bytes = 4096});
 }
 
 static void create_vhd_fixed(const char *path, uint64_t size)
 {
-    image_command("qemu-img create -q -f vpc -o force_size=on,subformat=fixed %s %llu", path,
-                  (unsigned long long)size);
+    make_vhd(path, size, &(VhdOptions){.fixed = true});
+}
+
+/* Over an empty one. */
+static void create_vhd_backed(const char *path, uint64_t size)
+{
+    char base[160];
+    snprintf(base, sizeof(base), "%s.base", path);
+    make_vhd(base, size, NULL);
+    make_vhd(path, size, &(VhdOptions){.block_bytes = 65536, .backing = strrchr(base, '/') + 1});
 }
 
 static void create_vdi(const char *path, uint64_t size)
 {
-    image_command("qemu-img create -q -f vdi %s %llu", path, (unsigned long long)size);
+    Err err = {""};
+    check(vdi_create(path, size, NULL, &err), &err);
+}
+
+static void create_vdi_small(const char *path, uint64_t size)
+{
+    Err err = {""};
+    check(vdi_create(path, size, &(VdiOptions){.block_bytes = 4096}, &err), &err);
+}
+
+static void create_vdi_fixed(const char *path, uint64_t size)
+{
+    Err err = {""};
+    check(vdi_create(path, size, &(VdiOptions){.fixed = true}, &err), &err);
+}
+
+static void make_vmdk(const char *path, uint64_t size, const VmdkOptions *options)
+{
+    Err err = {""};
+    check(vmdk_create(path, size, options, &err), &err);
 }
 
 static void create_vmdk(const char *path, uint64_t size)
 {
-    image_command("qemu-img create -q -f vmdk %s %llu", path, (unsigned long long)size);
+    make_vmdk(path, size, NULL);
+}
+
+static void create_vmdk_small(const char *path, uint64_t size)
+{
+    make_vmdk(path, size, &(VmdkOptions){.grain_bytes = 4096, .zero_grains = true});
 }
 
 static void create_vmdk_flat(const char *path, uint64_t size)
 {
-    image_command("qemu-img create -q -f vmdk -o subformat=monolithicFlat %s %llu", path,
-                  (unsigned long long)size);
+    make_vmdk(path, size, &(VmdkOptions){.kind = VMDK_MONOLITHIC_FLAT});
+}
+
+static void create_vmdk_split(const char *path, uint64_t size)
+{
+    make_vmdk(path, size, &(VmdkOptions){.kind = VMDK_SPLIT_SPARSE});
 }
 
 /* Over an empty one. */
 static void create_vmdk_backed(const char *path, uint64_t size)
 {
-    image_command("qemu-img create -q -f vmdk %s.base %llu && cd \"$(dirname %s)\" && qemu-img "
-                  "create -q -f vmdk -b \"$(basename %s)\".base -F vmdk %s %llu",
-                  path, (unsigned long long)size, path, path, path, (unsigned long long)size);
+    char base[160];
+    snprintf(base, sizeof(base), "%s.base", path);
+    make_vmdk(base, size, NULL);
+    make_vmdk(path, size, &(VmdkOptions){.backing = strrchr(base, '/') + 1});
+}
+
+/* As qemu-img makes them. */
+static void create_vhd_qemu(const char *path, uint64_t size)
+{
+    image_command("qemu-img create -q -f vpc -o force_size=on %s %llu", path,
+                  (unsigned long long)size);
+}
+
+static void create_vdi_qemu(const char *path, uint64_t size)
+{
+    image_command("qemu-img create -q -f vdi %s %llu", path, (unsigned long long)size);
+}
+
+static void create_vmdk_qemu(const char *path, uint64_t size)
+{
+    image_command("qemu-img create -q -f vmdk %s %llu", path, (unsigned long long)size);
 }
 
 const ImageKind image_kinds[] = {
@@ -161,11 +251,20 @@ const ImageKind image_kinds[] = {
     {"qcow2 with counts of 64 bits", "qcow2", false, false, true, create_qcow2_wide, false},
     {"qcow2 over another", "qcow2", false, false, true, create_qcow2_backed, false},
     {"overlay over qcow2", "qcow2", true, true, false, create_qcow2, false},
-    {"VHD", "vhd", false, false, true, create_vhd, true},
-    {"fixed VHD", "vhd", false, false, true, create_vhd_fixed, true},
-    {"VDI", "vdi", false, true, true, create_vdi, true},
-    {"VMDK", "vmdk", false, false, true, create_vmdk, true},
-    {"flat VMDK", "vmdk", false, false, true, create_vmdk_flat, true},
-    {"VMDK over another", "vmdk", false, false, true, create_vmdk_backed, true},
+    {"VHD", "vhd", false, true, true, create_vhd, false},
+    {"VHD with small blocks", "vhd", false, true, true, create_vhd_small, false},
+    {"fixed VHD", "vhd", false, true, true, create_vhd_fixed, false},
+    {"VHD over another", "vhd", false, false, false, create_vhd_backed, false},
+    {"VHD of QEMU", "vhd", false, true, true, create_vhd_qemu, true},
+    {"VDI", "vdi", false, true, true, create_vdi, false},
+    {"VDI with small blocks", "vdi", false, true, false, create_vdi_small, false},
+    {"fixed VDI", "vdi", false, true, true, create_vdi_fixed, false},
+    {"VDI of QEMU", "vdi", false, true, true, create_vdi_qemu, true},
+    {"VMDK", "vmdk", false, true, true, create_vmdk, false},
+    {"VMDK with small grains", "vmdk", false, true, true, create_vmdk_small, false},
+    {"flat VMDK", "vmdk", false, true, true, create_vmdk_flat, false},
+    {"VMDK in pieces", "vmdk", false, true, true, create_vmdk_split, false},
+    {"VMDK over another", "vmdk", false, false, true, create_vmdk_backed, false},
+    {"VMDK of QEMU", "vmdk", false, true, true, create_vmdk_qemu, true},
     {0},
 };

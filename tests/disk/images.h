@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define IMAGE_KINDS_MAX 32
+#define IMAGE_KINDS_MAX 48
 
 typedef struct ImageKind {
     const char *name;   /* of the test */

@@ -1,8 +1,8 @@
 /* Seeded random reads, writes, flushes, discards and reopenings on every writable format, compared
  * with a model in memory; then again with each host call made to fail in turn, and tried once more.
  *
- * VITRINE_LONG=1 runs the full number of cases. What cannot be compared is refused: a failed write
- * may have written some of its sectors, and only those.
+ * VITRINE_LONG=1 runs the full number of cases, ONLY=pattern those of some formats. What cannot be
+ * compared is refused: a failed write may have written some of its sectors, and only those.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -15,7 +15,7 @@
 
 #include <cmocka.h>
 
-#include "storage/block.h"
+#include "storage/qcow2.h"
 #include "tests/disk/images.h"
 
 #define DISK_BYTES (6u << 20)
@@ -40,6 +40,7 @@ typedef struct Scribble {
     DiskFaults hook;
     Block *block;
     uint8_t *model, *got;
+    uint8_t *kept; /* the disk as the snapshot inside has it; NULL: there is none */
     uint32_t seed;
     unsigned failures; /* calls that failed and were tried again */
 } Scribble;
@@ -78,6 +79,51 @@ static int again(Scribble *s, int error)
     return error;
 }
 
+/* What fails on the way leaves the image as it was, or one whose count tables are repaired when it
+ * is opened again, as the mark in it says. */
+static void after_failure(Scribble *s)
+{
+    block_close(s->block);
+    open_block(s);
+}
+
+/* Makes a snapshot inside the image, goes back to it, or deletes it. */
+static void change_snapshot(Scribble *s)
+{
+    Qcow2Snapshot info = {.name = "kept"};
+    int index = qcow2_snapshot_find(s->block, "kept"), error;
+    bool back = index >= 0 && noise(s) % 2;
+    if (index < 0) {
+        error = qcow2_snapshot_create(s->block, &info);
+    } else {
+        error = back ? qcow2_snapshot_apply(s->block, (unsigned)index)
+                     : qcow2_snapshot_delete(s->block, (unsigned)index);
+    }
+    if (error == EOVERFLOW) { /* counts of one bit cannot share clusters */
+        return;
+    }
+    if (error) {
+        again(s, error);
+        after_failure(s);
+    }
+    bool there = qcow2_snapshot_find(s->block, "kept") >= 0;
+    if (index < 0 && there) {
+        s->kept = malloc(DISK_BYTES);
+        memcpy(s->kept, s->model, DISK_BYTES);
+    } else if (back && !error) {
+        memcpy(s->model, s->kept, DISK_BYTES);
+    } else if (back) { /* half way: one or the other */
+        while (again(s, block_read(s->block, 0, s->got, DISK_BYTES))) {
+        }
+        bool old = memcmp(s->got, s->model, DISK_BYTES) == 0;
+        assert_true(old || memcmp(s->got, s->kept, DISK_BYTES) == 0);
+        memcpy(s->model, s->got, DISK_BYTES);
+    } else if (!there) {
+        free(s->kept);
+        s->kept = NULL;
+    }
+}
+
 static void one_operation(Scribble *s)
 {
     uint32_t pick = noise(s) % 100, sectors = DISK_BYTES / 512;
@@ -108,6 +154,8 @@ static void one_operation(Scribble *s)
             }
             memcpy(s->model + offset, s->got, (size_t)length);
         }
+    } else if (pick == 92 && qcow2_is(s->block)) {
+        change_snapshot(s);
     } else if (pick < 99 || s->kind->snapshot) {
         while (again(s, block_flush(s->block))) {
         }
@@ -171,6 +219,7 @@ static unsigned run(const ImageKind *kind, unsigned operations, uint32_t seed, u
     unlink(other);
     free(s.model);
     free(s.got);
+    free(s.kept);
     return calls;
 }
 
@@ -219,5 +268,6 @@ int main(void)
             count++;
         }
     }
+    cmocka_set_test_filter(getenv("ONLY"));
     return _cmocka_run_group_tests("scribble", tests, count, NULL, NULL);
 }
