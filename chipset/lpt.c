@@ -3,7 +3,12 @@
  * Sources: IBM PS/2 Hardware Interface Technical Reference; the Centronics timing of the Epson FX
  * series. The printer takes a byte at the strobe's rising edge, is busy, and acknowledges; the
  * interrupt is latched at the end of the acknowledge, as on the PS/2 and later. Wired by pc_build:
- * IRQ7 and a CharPort. Not modelled: EPP and ECP modes.
+ * IRQ7 and a CharPort.
+ *
+ * QUIRK: an acknowledge that nobody saw is shown to the next read of the status too: SeaBIOS polls
+ * for the pulse of some microseconds and may take longer between two looks.
+ *
+ * Not modelled: EPP and ECP modes.
  */
 #include "chipset/lpt.h"
 
@@ -24,7 +29,7 @@ enum {
     CONTROL_IRQ = 0x10,
     CONTROL_INPUT = 0x20,
     CONTROL_UNUSED = 0xc0,
-    STATUS_LOW = 0x03,
+    STATUS_LOW = 0x02,    /* bit 0 is low: SeaBIOS passes it on, where DOS finds "time-out" */
     STATUS_NO_IRQ = 0x04, /* goes low with the interrupt, until status is read */
     STATUS_NO_ERROR = 0x08,
     STATUS_SELECTED = 0x10,
@@ -44,6 +49,7 @@ struct Lpt {
         uint8_t data, control;
         unsigned phase; /* Phase */
         bool irq;
+        bool unseen; /* an acknowledge that no read of the status has shown */
     } g;
     Timer timer;
 };
@@ -74,11 +80,12 @@ static void timer_fire(void *self, int64_t due)
 static void strobe(Lpt *l)
 {
     const CharPort *port = &l->config.port;
-    if (!port->ops || l->g.phase != READY || !(l->g.control & CONTROL_INIT)) {
+    if (!port->ops || l->g.phase == BUSY || !(l->g.control & CONTROL_INIT)) {
         return; /* nobody looks */
     }
     port->ops->write(port->backend, &l->g.data, 1);
     l->g.phase = BUSY;
+    l->g.unseen = true;
     timer_arm(&l->timer, now_of(l) + BUSY_NS);
 }
 
@@ -89,7 +96,9 @@ static uint8_t status(Lpt *l)
         value |= STATUS_NO_ERROR | STATUS_SELECTED | STATUS_PAPER_OUT | STATUS_NO_ACK;
     } else {
         value |= STATUS_NO_ERROR | STATUS_SELECTED;
-        value |= l->g.phase == ACKNOWLEDGING ? 0 : STATUS_NO_ACK;
+        bool acknowledged = l->g.phase == ACKNOWLEDGING || (l->g.phase == READY && l->g.unseen);
+        value |= acknowledged ? 0 : STATUS_NO_ACK;
+        l->g.unseen &= !acknowledged;
         value |= l->g.phase == READY && l->g.control & CONTROL_INIT ? STATUS_NOT_BUSY : 0;
     }
     l->g.irq = false;
@@ -117,7 +126,7 @@ static void write_control(Lpt *l, uint8_t value)
     l->g.control = value & (uint8_t)~CONTROL_UNUSED;
     if (!(value & CONTROL_INIT)) {
         l->g.phase = READY;
-        l->g.irq = false;
+        l->g.irq = l->g.unseen = false;
         timer_disarm(&l->timer);
     }
     if (!(value & CONTROL_IRQ)) {
@@ -158,6 +167,11 @@ static void lpt_state(Device *d, StateIo *io)
     state_enum(io, "phase", &l->g.phase, PHASE_COUNT);
     state_bool(io, "irq", &l->g.irq);
     state_timer(io, "timer", &l->timer);
+    if (state_since(io, 2)) {
+        state_bool(io, "unseen", &l->g.unseen);
+    } else {
+        l->g.unseen = false;
+    }
 }
 
 static void lpt_restored(Device *d)
@@ -168,7 +182,7 @@ static void lpt_restored(Device *d)
 
 static const DeviceType lpt_type = {
     .name = "lpt",
-    .version = 1,
+    .version = 2,
     .reset = lpt_reset,
     .state = lpt_state,
     .restored = lpt_restored,

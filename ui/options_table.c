@@ -90,7 +90,7 @@ const OptionDef option_table[] = {
     HEADING("Ports, sound and network"),
     OPTION("serial", "PORT", serial, "stdio, file:PATH, unix:PATH[,server[,nowait]], tcp:HOST:PORT[,server[,nowait]],\n"
         "pty, none; again for the second port"),
-    OPTION("parallel", "PORT", parallel, "the same for LPT1"),
+    OPTION("parallel", "PORT", parallel, "the same for LPT1, or pdf:PATH[,pins=9|24][,paper=letter|a4]: a printer (ESC/P)"),
     OPTION("debugcon", "PORT", debugcon, "the same for the firmware's debug port 402h"),
     OPTION("chardev", "KIND,id=ID[,KEY=VALUE]...", chardev, "names such a port for -serial chardev:ID"),
     OPTION("nic", "BACKEND[,model=CARD][,KEY=VALUE]...", nic, "a network card and where its cable goes: user, none ..."),

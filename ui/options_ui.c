@@ -95,7 +95,7 @@ static bool has_prefix(const char *text, const char *prefix)
 bool option_char_check(const char *option, const char *spec, Err *err)
 {
     static const char *const whole[] = {"stdio", "none", "null", "pty", "vc", "mon:stdio"};
-    static const char *const prefixes[] = {"file:", "unix:", "tcp:", "chardev:", "/dev/"};
+    static const char *const prefixes[] = {"file:", "unix:", "tcp:", "chardev:", "/"};
     /* Other kinds belong to the machine: a mouse, a modem, a printer. */
     static const char *const devices[] = {"msmouse", "mousesystems", "modem",
                                           "printer", "pdf",          "null-modem"};
@@ -118,10 +118,11 @@ bool option_char_check(const char *option, const char *spec, Err *err)
             return true;
         }
     }
-    return err_set(err,
-                   "-%s: '%s' leads nowhere; use stdio, file:PATH, unix:PATH[,server,nowait], "
-                   "tcp:HOST:PORT[,server,nowait], pty or none",
-                   option, spec);
+    return err_set(
+        err,
+        "-%s: '%s' leads nowhere; use stdio, file:PATH, unix:PATH[,server,nowait], "
+        "tcp:HOST:PORT[,server,nowait], pty, pdf:PATH (a printer), modem, /dev/PORT or none",
+        option, spec);
 }
 
 /* "none" and the text console of other programs become no port. */

@@ -375,6 +375,7 @@ static void backend_free(CharBackend *b)
             }
         }
     }
+    char_close_printer(b->printer);
     if (b->listen_fd >= 0) {
         close(b->listen_fd);
         socket_remove(&b->socket);

@@ -15,6 +15,8 @@ enum {
     CHAR_ESCAPE = 1,         /* Ctrl-A on mon:stdio */
 };
 
+typedef struct CharPrinter CharPrinter;
+
 typedef struct CharBackend {
     CharHost *host;
     char name[8]; /* of its event port */
@@ -27,6 +29,7 @@ typedef struct CharBackend {
     struct termios saved; /* of the terminal; restored when saved_valid */
     bool saved_valid;
     SocketSpec socket;
+    CharPrinter *printer; /* reads the other end of a pipe; else NULL */
     int slave; /* pty: kept open, so that no reader is no hang-up; else -1 */
 
     /* machine's thread */
@@ -59,6 +62,10 @@ struct CharHost {
 
 /* Fills the file descriptors and flags of b. */
 bool char_open_kind(CharBackend *b, const char *option, const char *spec, Err *err);
+/* "PATH[,pins=][,paper=]". */
+bool char_open_printer(CharBackend *b, const char *option, const char *spec, Err *err);
+/* After the pipe to it was closed: waits until all is on paper. NULL is allowed. */
+void char_close_printer(CharPrinter *p);
 /* Line settings of a host port; machine's thread. */
 void char_tty_parameters(CharBackend *b, unsigned baud, unsigned data_bits, char parity,
                          unsigned stop_bits);

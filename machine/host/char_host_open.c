@@ -138,6 +138,9 @@ bool char_open_kind(CharBackend *b, const char *option, const char *spec, Err *e
     if (strncmp(spec, "file:", 5) == 0) {
         return open_file(b, option, spec + 5, err);
     }
+    if (strncmp(spec, "pdf:", 4) == 0) {
+        return char_open_printer(b, option, spec + 4, err);
+    }
     if (strncmp(spec, "unix:", 5) == 0 || strncmp(spec, "tcp:", 4) == 0) {
         return open_socket(b, option, spec, err);
     }
@@ -147,10 +150,11 @@ bool char_open_kind(CharBackend *b, const char *option, const char *spec, Err *e
     if (spec[0] == '/') {
         return open_host_port(b, option, spec, err);
     }
-    return err_set(err,
-                   "-%s: '%s' leads nowhere; use stdio, file:PATH, unix:PATH[,server,nowait], "
-                   "tcp:HOST:PORT[,server,nowait], pty, /dev/PORT, /FIFO or none",
-                   option, spec);
+    return err_set(
+        err,
+        "-%s: '%s' leads nowhere; use stdio, file:PATH, pdf:PATH, unix:PATH[,server,nowait], "
+        "tcp:HOST:PORT[,server,nowait], pty, /dev/PORT, /FIFO or none",
+        option, spec);
 }
 
 static speed_t tty_speed(unsigned baud)
