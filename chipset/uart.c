@@ -71,7 +71,7 @@ enum {
 struct Uart {
     Device dev;
     UartConfig config;
-    bool carrier;    /* the host's end is connected */
+    uint8_t remote;  /* MSR_CTS.. as the far end drives them */
     bool host_waits; /* room was 0: the back end wants to hear of more */
     struct {
         uint8_t ier, lcr, mcr, msr, scratch;
@@ -182,8 +182,8 @@ static void update_modem(Uart *u)
         lines |= u->g.mcr & MCR_DTR ? MSR_DSR : 0;
         lines |= u->g.mcr & MCR_OUT1 ? MSR_RI : 0;
         lines |= u->g.mcr & MCR_OUT2 ? MSR_DCD : 0;
-    } else if (u->carrier) {
-        lines = MSR_CTS | MSR_DSR | MSR_DCD;
+    } else {
+        lines = u->remote;
     }
     uint8_t changed = (u->g.msr ^ lines) & (uint8_t)~MSR_DELTAS;
     if (lines & MSR_RI) {
@@ -522,7 +522,15 @@ static size_t sink_room(void *self)
 static void sink_connected(void *self, bool up)
 {
     Uart *u = self;
-    u->carrier = up;
+    u->remote = up ? MSR_CTS | MSR_DSR | MSR_DCD : 0;
+    update_modem(u);
+}
+
+static void sink_lines(void *self, unsigned lines)
+{
+    Uart *u = self;
+    u->remote = (lines & CHAR_CTS ? MSR_CTS : 0) | (lines & CHAR_DSR ? MSR_DSR : 0) |
+                (lines & CHAR_RI ? MSR_RI : 0) | (lines & CHAR_DCD ? MSR_DCD : 0);
     update_modem(u);
 }
 
@@ -616,8 +624,11 @@ Uart *uart_new(Board *b, const UartConfig *config, const char *id)
     bus_claim(b->ports, config->base, 8, &uart_ops, u, "uart");
     device_add(b, &u->dev, &uart_type, id);
     if (config->port.ops && config->port.ops->attach) {
-        config->port.ops->attach(config->port.backend,
-                                 &(CharSink){sink_receive, sink_room, sink_connected, u});
+        config->port.ops->attach(config->port.backend, &(CharSink){.receive = sink_receive,
+                                                                   .room = sink_room,
+                                                                   .connected = sink_connected,
+                                                                   .lines = sink_lines,
+                                                                   .self = u});
     }
     return u;
 }

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "chipset/cards/gameport.h"
+#include "chipset/cards/modem.h"
 #include "chipset/cards/serial_mouse.h"
 #include "chipset/cards/speaker.h"
 #include "chipset/cards/vmware_port.h"
@@ -39,6 +40,7 @@
 #include "machine/host/char_host.h"
 #include "machine/host/host_time.h"
 #include "machine/host/mixer.h"
+#include "machine/host/phone_host.h"
 #include "machine/pc_cards.h"
 #include "machine/pc_drives.h"
 #include "machine/pc_fw.h"
@@ -69,6 +71,7 @@ struct Pc {
     Vga *vga;
     Screen *screen;
     CharHost *chars;
+    PhoneHost *phone[MACHINE_MAX_SERIAL]; /* of modems */
     Mixer *mixer;
     NetHost *net;
     Drives drives;
@@ -179,6 +182,25 @@ static Line card_irq(void *piix, unsigned irq)
 static bool open_char(Pc *pc, const char *option, const char *spec, CharPort *port, Err *err)
 {
     return char_host_open(pc->chars, option, spec, port, err);
+}
+
+/* "modem", and its line's settings after a colon or comma. */
+static bool is_modem(const char *spec)
+{
+    return spec && strncmp(spec, "modem", 5) == 0 && (!spec[5] || spec[5] == ':' || spec[5] == ',');
+}
+
+static bool plug_modem(Pc *pc, unsigned n, const char *spec, CharPort *port, Err *err)
+{
+    static const char *const line[] = {"phone0", "phone1", "phone2", "phone3"};
+    static const char *const id[] = {"modem0", "modem1", "modem2", "modem3"};
+    pc->phone[n] = phone_host_new(pc->b->events, line[n], spec[5] ? spec + 6 : "", err);
+    if (!pc->phone[n]) {
+        return false;
+    }
+    *port =
+        modem_plug(modem_new(pc->b, &(ModemConfig){.line = phone_host_port(pc->phone[n])}, id[n]));
+    return true;
 }
 
 /* What set-up would have left in the CMOS. */
@@ -361,6 +383,10 @@ bool pc_build(Pc *pc, Board *b, const MachineConfig *c, const PcHost *host, Err 
             SerialMouse *serial_mouse = serial_mouse_new(b, &mouse, serial_mouse_id[i]);
             uart.port = serial_mouse_plug(serial_mouse);
             pc->serial_mouse = serial_mouse_events(serial_mouse);
+        } else if (is_modem(c->serial[i])) {
+            if (!plug_modem(pc, i, c->serial[i], &uart.port, err)) {
+                return false;
+            }
         } else if (!open_char(pc, "serial", c->serial[i], &uart.port, err)) {
             return false;
         }
@@ -412,6 +438,10 @@ Pc *pc_new(void)
 void pc_unplug(Pc *pc)
 {
     if (pc) {
+        for (unsigned i = 0; i < MACHINE_MAX_SERIAL; i++) {
+            phone_host_free(pc->phone[i]);
+            pc->phone[i] = NULL;
+        }
         char_host_free(pc->chars);
         net_host_free(pc->net);
         pc->chars = NULL;

@@ -12,11 +12,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Lines towards a serial port's device. */
+enum { CHAR_CTS = 1, CHAR_DSR = 2, CHAR_RI = 4, CHAR_DCD = 8 };
+
 typedef struct CharSink {
     void (*receive)(void *self, const uint8_t *data,
                     size_t size);           /* at most what `room` said since the last call */
     size_t (*room)(void *self);             /* bytes the device can take now */
     void (*connected)(void *self, bool up); /* carrier, down until told; may be NULL */
+    /* All lines as they are now, in the place of `connected`, from those who tell them apart; may be
+     * NULL. */
+    void (*lines)(void *self, unsigned lines);
     void *self;
 } CharSink;
 

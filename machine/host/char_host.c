@@ -15,7 +15,7 @@
 
 LOG_TAG("char");
 
-enum { MESSAGE_DATA, MESSAGE_UP, MESSAGE_DOWN };
+enum { MESSAGE_DATA, MESSAGE_UP, MESSAGE_DOWN, MESSAGE_ROOM };
 enum { WRITE_CHUNK = 4096, TERMINAL_CHUNK = 256, FLUSH_MS = 1000 };
 
 static void wake(CharHost *host)
@@ -56,6 +56,16 @@ static void pump(CharBackend *b)
     }
 }
 
+static void tell_lines(CharBackend *b, unsigned lines)
+{
+    pthread_mutex_lock(&b->host->lock);
+    bool up = b->up;
+    pthread_mutex_unlock(&b->host->lock);
+    if (up && b->attached && b->sink.lines) {
+        b->sink.lines(b->sink.self, lines);
+    }
+}
+
 static void deliver(void *self, const void *data, size_t size)
 {
     CharBackend *b = self;
@@ -69,6 +79,8 @@ static void deliver(void *self, const void *data, size_t size)
         b->in_at = 0;
         b->in_count = n;
         pump(b);
+    } else if (bytes[0] == MESSAGE_ROOM) {
+        tell_lines(b, CHAR_CTS | CHAR_DSR | CHAR_DCD);
     } else if (b->attached && b->sink.connected) {
         b->sink.connected(b->sink.self, bytes[0] == MESSAGE_UP);
     }
@@ -94,9 +106,14 @@ static void port_write(void *backend, const uint8_t *data, size_t size)
         b->out_count++;
     }
     bool begin = was_empty && b->out_count > 0;
+    bool hold = !b->held && b->out_count > CHAR_OUT_HIGH;
+    b->held |= hold;
     pthread_mutex_unlock(&b->host->lock);
     if (begin) {
         wake(b->host);
+    }
+    if (hold) { /* a guest that minds its lines waits now */
+        tell_lines(b, CHAR_DSR | CHAR_DCD);
     }
     if (first_loss) {
         log_warn("%s: the reader is too slow; the oldest output is dropped", b->name);
@@ -172,6 +189,7 @@ static void set_up(CharBackend *b, bool up)
     pthread_mutex_lock(&b->host->lock);
     b->up = up;
     b->out_count = 0;
+    b->held = false;
     pthread_mutex_unlock(&b->host->lock);
     post(b, up ? MESSAGE_UP : MESSAGE_DOWN, NULL, 0);
 }
@@ -232,6 +250,17 @@ static void take_input(CharBackend *b)
     }
 }
 
+static void tell_of_room(CharBackend *b)
+{
+    pthread_mutex_lock(&b->host->lock);
+    bool room = b->held && b->out_count < CHAR_OUT_LOW;
+    b->held = b->held && !room;
+    pthread_mutex_unlock(&b->host->lock);
+    if (room) {
+        post(b, MESSAGE_ROOM, NULL, 0);
+    }
+}
+
 static void give_output(CharBackend *b)
 {
     uint8_t data[WRITE_CHUNK];
@@ -265,6 +294,7 @@ static void give_output(CharBackend *b)
         }
         pthread_mutex_unlock(&b->host->lock);
     }
+    tell_of_room(b);
 }
 
 static void take_client(CharBackend *b)

@@ -11,6 +11,8 @@
 enum {
     CHAR_MAX = 8,            /* back ends of one machine */
     CHAR_OUT_ROOM = 1 << 20, /* bytes that wait for a slow reader */
+    CHAR_OUT_HIGH = CHAR_OUT_ROOM / 2, /* CTS falls above it, and rises below the other */
+    CHAR_OUT_LOW = CHAR_OUT_ROOM / 8,
     CHAR_IN_ROOM = 4096,     /* bytes read ahead of the device */
     CHAR_ESCAPE = 1,         /* Ctrl-A on mon:stdio */
 };
@@ -48,6 +50,7 @@ typedef struct CharBackend {
     bool in_flight; /* input is on its way to the device: read no more */
     bool up;        /* somebody is at the other end */
     bool dropped;   /* some output was lost; said once */
+    bool held;      /* CTS is low: the buffer is nearly full */
 } CharBackend;
 
 struct CharHost {

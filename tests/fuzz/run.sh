@@ -1,19 +1,20 @@
 #!/bin/sh
-# make fuzz FUZZ=cpu|ne2000|rtl8029|pcnet|kbc|serialmouse|qcow2|vmdk|vdi|vhd|cue|imd|td0|raw|fat|snapshot|state [FUZZ_TIME=seconds] [FUZZ_SEED=n], under ASan
+# make fuzz FUZZ=cpu|gus|sb16|opl3|mpu401|es1370|ac97|speaker|gameport|lpt|uart|modem|ne2000|rtl8029|pcnet|kbc|serialmouse|qcow2|vmdk|vdi|vhd|cue|imd|td0|raw|fat|snapshot|state [FUZZ_TIME=seconds] [FUZZ_SEED=n], under ASan
 # and UBSan. cpu: random bytes as code, into the decoder and each engine. fat: hostile folders as a FAT disk. snapshot:
-# snapshot files. ne2000 to serialmouse: port accesses, frames and keys for a device. The others: image files, beginning with some made by our own code. With clang's libFuzzer where it is
+# snapshot files. gus to modem: ports, DMA and what comes from outside for a device. ne2000 to serialmouse: port accesses, frames and keys for a device. The others: image files, beginning with some made by our own code. With clang's libFuzzer where it is
 # installed (Debian: libclang-rt-14-dev), else with the harness's own inputs. What is found is left in out/fuzz.
 set -e
 what=${1:-cpu}
 seconds=${FUZZ_TIME:-600}
 folder=out/fuzz
 case $what in
+    gus | sb16 | opl3 | mpu401 | es1370 | ac97 | speaker | gameport | lpt | uart | modem) kind=device ;;
     ne2000 | rtl8029 | pcnet | kbc | serialmouse) kind=board ;;
     qcow2 | vmdk | vdi | vhd | cue | imd | td0 | raw) kind=image ;;
     *) kind=$what ;;
 esac
 if [ ! -f "tests/fuzz/fuzz_$kind.c" ]; then
-    echo "FUZZ=$what: there is no tests/fuzz/fuzz_$kind.c; take cpu, ne2000, rtl8029, pcnet, kbc, serialmouse, qcow2, vmdk, vdi, vhd, cue, imd, td0, raw, fat or snapshot" >&2
+    echo "FUZZ=$what: there is no tests/fuzz/fuzz_$kind.c; take cpu, gus, sb16, opl3, mpu401, es1370, ac97, speaker, gameport, lpt, uart, modem, ne2000, rtl8029, pcnet, kbc, serialmouse, qcow2, vmdk, vdi, vhd, cue, imd, td0, raw, fat or snapshot" >&2
     exit 1
 fi
 mkdir -p "$folder/corpus-$what"
@@ -33,6 +34,11 @@ if [ "$kind" = cpu ]; then
     libs="-lcmocka -lm -lrt"
     limits="-max_len=256"
     export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=0:allow_user_segv_handler=1:use_sigaltstack=0}"
+elif [ "$kind" = device ]; then
+    sources="tests/fuzz/fuzz_device.c $(ls chipset/*.c chipset/cards/*.c | tr "\n" " ")"
+    libs="-lz -lm"
+    limits="-max_len=4096 -timeout=20 -rss_limit_mb=2048"
+    flags="$flags -DFUZZ_DEVICE=\"$what\""
 elif [ "$kind" = board ]; then
     sources="tests/fuzz/fuzz_board.c chipset/cards/ne2000.c chipset/cards/dp8390.c chipset/cards/rtl8029.c chipset/cards/pcnet*.c"
     sources="$sources chipset/cards/serial_mouse.c chipset/kbc.c chipset/ps2_*.c chipset/pci.c chipset/uart.c"
@@ -50,7 +56,7 @@ sources="$sources machine/core/*.c"
 binary="$folder/fuzz_$what"
 try='extern int LLVMFuzzerTestOneInput(const unsigned char *d, unsigned long n); int LLVMFuzzerTestOneInput(const unsigned char *d, unsigned long n) { (void)d; return n == 99; }'
 seeds() {
-    if [ "$kind" != cpu ] && [ "$kind" != board ]; then
+    if [ "$kind" != cpu ] && [ "$kind" != board ] && [ "$kind" != device ]; then
         FUZZ_SEEDS="$folder/corpus-$what" "$binary"
     fi
 }

@@ -61,7 +61,8 @@ static Plug *plug_new(const char *spec)
         fail_msg("%s: %s", spec, err.text);
     }
     if (p->port.ops) {
-        CharSink sink = {plug_receive, plug_room, plug_connected, p};
+        CharSink sink = {
+            .receive = plug_receive, .room = plug_room, .connected = plug_connected, .self = p};
         p->port.ops->attach(p->port.backend, &sink);
     }
     return p;

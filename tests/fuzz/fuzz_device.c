@@ -1,0 +1,584 @@
+/* Fuzzing of sound cards and ports: bytes of input are port accesses, DMA programming, guest
+ * memory, what comes in from outside, and time.
+ *
+ * FUZZ_DEVICE names a row of the table below; a device more needs a row and, where it has more than
+ * one chip, a function that builds it. With clang's -fsanitize=fuzzer it is a libFuzzer target;
+ * with -DFUZZ_STANDALONE it makes its inputs itself: fuzz_device [seconds [seed]], or runs the
+ * files named. FUZZ_LAST=FILE keeps the input that runs. What must hold: no crash, no hang, sound
+ * in sane pieces, and a board loaded from the state at any moment has the same state and does the
+ * same from there on.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "chipset/cards/ac97.h"
+#include "chipset/cards/es1370.h"
+#include "chipset/cards/gameport.h"
+#include "chipset/cards/gus.h"
+#include "chipset/cards/modem.h"
+#include "chipset/cards/mpu401.h"
+#include "chipset/cards/opl3.h"
+#include "chipset/cards/sb16.h"
+#include "chipset/cards/speaker.h"
+#include "chipset/dma.h"
+#include "chipset/lpt.h"
+#include "chipset/pci.h"
+#include "chipset/pit.h"
+#include "chipset/uart.h"
+#include "machine/core/bytes.h"
+#include "machine/core/log.h"
+
+#ifndef FUZZ_DEVICE
+#define FUZZ_DEVICE "gus"
+#endif
+
+enum {
+    RAM_SIZE = 0x20000,
+    PCI_PORT = 0xc000,
+    INPUT_MAX = 1 << 14,
+    STEP_LIMIT = 24, /* 1 << so many ns at most pass in a step */
+};
+
+typedef struct Rig {
+    Board *b;
+    uint8_t *ram;
+    Dma *dma;
+    PciBus *pci;
+    CharSink in[2]; /* what the world can send to */
+    PhoneSink phone;
+    EventPort *events;
+    uint32_t levels;
+} Rig;
+
+typedef struct Row {
+    const char *name;
+    void (*build)(Rig *r, uint8_t style);
+    struct {
+        uint16_t base, count;
+    } ports[4];
+} Row;
+
+/* --- the world around a device --- */
+
+static void line_driven(void *sink, unsigned pin, bool level)
+{
+    Rig *r = sink;
+    r->levels = level ? r->levels | 1u << pin : r->levels & ~(1u << pin);
+}
+
+static Line irq(Rig *r, unsigned n)
+{
+    return (Line){line_driven, r, n};
+}
+
+static void *voice_open(void *mixer, const char *name)
+{
+    (void)name;
+    return mixer;
+}
+
+static void voice_close(void *mixer, void *voice)
+{
+    (void)mixer, (void)voice;
+}
+
+static void voice_push(void *mixer, void *voice, int64_t start_ns, uint32_t hz,
+                       const int16_t *pairs, size_t frames)
+{
+    Rig *r = mixer;
+    int64_t now = clock_now(&r->b->clock);
+    volatile int16_t last = pairs[frames * 2 - 1];
+    (void)voice, (void)last;
+    if (frames == 0 || frames > 1 << 16 || hz == 0 || hz > 10000000 ||
+        start_ns > now + CLOCK_NS_PER_S || start_ns < now - 3 * CLOCK_NS_PER_S) {
+        fprintf(stderr, "%zu frames of %u Hz for %lld at %lld\n", frames, hz, (long long)start_ns,
+                (long long)now);
+        abort();
+    }
+}
+
+static const AudioOps voice_ops = {voice_open, voice_close, voice_push};
+
+static void world_write(void *backend, const uint8_t *data, size_t size)
+{
+    (void)backend, (void)data, (void)size;
+}
+
+static void world_attach(void *backend, const CharSink *sink)
+{
+    Rig *r = backend;
+    r->in[r->in[0].receive != NULL] = *sink;
+}
+
+static void world_ready(void *backend)
+{
+    (void)backend;
+}
+
+static const CharOps world_ops = {
+    .write = world_write, .attach = world_attach, .ready = world_ready};
+
+static void phone_attach(void *line, const PhoneSink *sink)
+{
+    ((Rig *)line)->phone = *sink;
+}
+
+static void phone_dial(void *line, const char *number)
+{
+    (void)line;
+    if (strlen(number) > 200) {
+        abort();
+    }
+}
+
+static void phone_nothing(void *line)
+{
+    (void)line;
+}
+
+static size_t phone_room(void *line)
+{
+    (void)line;
+    return 1000;
+}
+
+static const PhoneOps phone_ops = {phone_attach, phone_dial,  phone_nothing, phone_nothing,
+                                   phone_room,   world_write, phone_nothing};
+
+/* --- the devices --- */
+
+static AudioPort audio(Rig *r)
+{
+    return (AudioPort){&voice_ops, r};
+}
+
+static CharPort world(Rig *r)
+{
+    return (CharPort){&world_ops, r};
+}
+
+static void build_gus(Rig *r, uint8_t style)
+{
+    Err err = {""};
+    GusConfig c = {.base = 0x240,
+                   .irq_choice = 7,
+                   .dma_choice = 1,
+                   .memory_kib = 256u * ((style & 3) + 1),
+                   .audio = audio(r),
+                   .midi = world(r)};
+    for (unsigned i = 0; i < 16; i++) {
+        c.irq[i] = irq(r, i);
+        if (i < 8 && gus_has_dma(i)) {
+            c.dma[i] = dma_line(r->dma, i);
+        }
+    }
+    if (!gus_new(r->b, &c, "gus", &err)) {
+        exit(1);
+    }
+}
+
+static void build_sb16(Rig *r, uint8_t style)
+{
+    Opl3 *fm = opl3_new(
+        r->b,
+        &(Opl3Config){
+            .audio = audio(r), .opl2 = (style & 3) < SB_PRO, .base = 0x388, .blaster_base = 0x220},
+        "opl3");
+    Sb16Config c = {.model = (SbModel)(style & 3),
+                    .audio = audio(r),
+                    .midi = world(r),
+                    .base = 0x220,
+                    .irq = {irq(r, 9), irq(r, 5), irq(r, 7), irq(r, 10)},
+                    .irq_choice = 1,
+                    .dma8 = 1,
+                    .dma16 = 5,
+                    .fm_volume = opl3_volume,
+                    .fm = fm};
+    for (unsigned i = 0; i < 8; i++) {
+        if (i != 2 && i != 4) {
+            c.dma[i] = dma_line(r->dma, i);
+        }
+    }
+    sb16_new(r->b, &c, "sb16");
+}
+
+static void build_opl3(Rig *r, uint8_t style)
+{
+    opl3_new(r->b, &(Opl3Config){.audio = audio(r), .opl2 = style & 1, .base = 0x388}, "opl3");
+}
+
+static void build_mpu401(Rig *r, uint8_t style)
+{
+    (void)style;
+    mpu401_new(r->b, &(Mpu401Config){.base = 0x330, .irq = irq(r, 9), .midi = world(r)}, "mpu401");
+}
+
+static void build_es1370(Rig *r, uint8_t style)
+{
+    (void)style;
+    es1370_new(r->b, &(Es1370Config){.bus = r->pci, .device = 5, .audio = audio(r)}, "es1370");
+}
+
+static void build_ac97(Rig *r, uint8_t style)
+{
+    (void)style;
+    ac97_new(r->b, &(Ac97Config){.bus = r->pci, .device = 5, .audio = audio(r)}, "ac97");
+}
+
+static bool timer2_wave(void *pit, uint64_t tick, uint64_t *change)
+{
+    return pit_wave(pit, 2, tick, change);
+}
+
+static void build_speaker(Rig *r, uint8_t style)
+{
+    Pit *pit = pit_new(r->b, &(PitConfig){.base = 0x40, .out = {irq(r, 0)}}, "pit");
+    Speaker *speaker = speaker_new(
+        r->b,
+        &(SpeakerConfig){.audio = audio(r), .wave = timer2_wave, .timer = pit, .timer_hz = PIT_HZ},
+        "speaker");
+    pit_watch(pit, 2, speaker_before_change, speaker);
+    Line gate = speaker_gate(speaker);
+    line_set(&gate, style & 1);
+}
+
+static void build_gameport(Rig *r, uint8_t style)
+{
+    r->events = gameport_events(
+        gameport_new(r->b, &(GameportConfig){.base = 0x200, .ports = style & 1 ? 8 : 1}, "game"));
+}
+
+static void build_lpt(Rig *r, uint8_t style)
+{
+    lpt_new(
+        r->b,
+        &(LptConfig){.base = 0x378, .irq = irq(r, 7), .port = style & 1 ? world(r) : (CharPort){0}},
+        "lpt");
+}
+
+static void build_uart(Rig *r, uint8_t style)
+{
+    (void)style;
+    uart_new(r->b, &(UartConfig){.base = 0x3f8, .irq = irq(r, 4), .port = world(r)}, "com1");
+}
+
+static void build_modem(Rig *r, uint8_t style)
+{
+    (void)style;
+    Modem *m = modem_new(r->b, &(ModemConfig){.line = {&phone_ops, r}}, "modem0");
+    uart_new(r->b, &(UartConfig){.base = 0x3f8, .irq = irq(r, 4), .port = modem_plug(m)}, "com1");
+}
+
+static const Row rows[] = {
+    {"gus", build_gus, {{0x240, 16}, {0x340, 8}, {0x342, 4}, {0x342, 4}}},
+    {"sb16", build_sb16, {{0x220, 16}, {0x224, 2}, {0x22a, 6}, {0x22c, 1}}},
+    {"opl3", build_opl3, {{0x388, 4}}},
+    {"mpu401", build_mpu401, {{0x330, 2}}},
+    {"es1370", build_es1370, {{PCI_PORT, 64}, {PCI_PORT + 0x20, 32}}},
+    {"ac97", build_ac97, {{PCI_PORT, 256}, {PCI_PORT + 0x400, 64}}},
+    {"speaker", build_speaker, {{0x40, 4}, {0x42, 2}}},
+    {"gameport", build_gameport, {{0x200, 8}}},
+    {"lpt", build_lpt, {{0x378, 4}}},
+    {"uart", build_uart, {{0x3f8, 8}}},
+    {"modem", build_modem, {{0x3f8, 8}, {0x3f8, 1}}},
+};
+
+static const Row *row(void)
+{
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        if (strcmp(rows[i].name, FUZZ_DEVICE) == 0) {
+            return &rows[i];
+        }
+    }
+    fprintf(stderr, "there is no device " FUZZ_DEVICE "\n");
+    exit(1);
+}
+
+static void config_write(Rig *r, unsigned offset, uint32_t value)
+{
+    bus_write(r->b->ports, 0xcf8, 0x80000000u | 5u << 11 | offset, 4);
+    bus_write(r->b->ports, 0xcfc, value, 4);
+}
+
+static void build(Rig *r, uint8_t style)
+{
+    Err err = {""};
+    memset(r, 0, sizeof(*r));
+    r->b = board_new(&err);
+    RamBlock *block = r->b ? ram_add(&r->b->ram, "ram", RAM_SIZE, &err) : NULL;
+    if (!block) {
+        fprintf(stderr, "%s\n", err.text);
+        exit(1);
+    }
+    bus_claim_ram(r->b->memory, 0, RAM_SIZE, &(RamView){true, true, block->at, block->at}, "ram");
+    r->ram = ram_at(&r->b->ram, block->at);
+    r->pci = pci_new(r->b, "pci");
+    r->dma = dma_new(r->b, "dma");
+    pci_connect(r->pci, 0, irq(r, 11));
+    row()->build(r, style);
+    board_reset(r->b, RESET_POWER);
+    bus_write(r->b->ports, 0xd6, 0xc0, 1); /* the cascade */
+    bus_write(r->b->ports, 0xd4, 0, 1);
+    config_write(r, 0x10, PCI_PORT);
+    config_write(r, 0x14, PCI_PORT + 0x400);
+    config_write(r, 0x04, 5);
+    for (unsigned i = 0; i < 2; i++) {
+        if (r->in[i].connected) {
+            r->in[i].connected(r->in[i].self, true);
+        }
+    }
+}
+
+/* --- the input --- */
+
+typedef struct Input {
+    const uint8_t *at, *end;
+} Input;
+
+static uint8_t take(Input *in)
+{
+    return in->at < in->end ? *in->at++ : 0;
+}
+
+static uint32_t take_value(Input *in, unsigned bytes)
+{
+    uint32_t value = 0;
+    for (unsigned i = 0; i < bytes; i++) {
+        value |= (uint32_t)take(in) << 8 * i;
+    }
+    return value;
+}
+
+/* A channel as a driver programs it. */
+static void program_dma(Rig *r, Input *in)
+{
+    static const uint8_t pages[8] = {0x87, 0x83, 0x81, 0x82, 0x8f, 0x8b, 0x89, 0x8a};
+    unsigned channel = take(in) & 7, n = channel & 3, scale = channel > 3 ? 2 : 1;
+    unsigned base = channel > 3 ? 0xc0 : 0;
+    uint32_t address = take_value(in, 2), count = take_value(in, 2);
+    const uint32_t writes[][2] = {{0xc, 0},
+                                  {2 * n, address},
+                                  {2 * n, address >> 8},
+                                  {2 * n + 1, count},
+                                  {2 * n + 1, count >> 8}};
+    for (unsigned i = 0; i < 5; i++) {
+        bus_write(r->b->ports, base + writes[i][0] * scale, writes[i][1] & 0xff, 1);
+    }
+    bus_write(r->b->ports, pages[channel], take(in) & 1, 1);
+    bus_write(r->b->ports, base + 0xb * scale, (take(in) & 0x3c) | 0x40 | n, 1);
+    if (channel != 4) {
+        bus_write(r->b->ports, base + 0xa * scale, (take(in) & 4) | n, 1);
+    }
+}
+
+/* Bytes, pad movements, calls. */
+static void from_outside(Rig *r, Input *in)
+{
+    uint8_t what = take(in), data[16];
+    CharSink *sink = &r->in[what & 1];
+    for (unsigned i = 0; i < sizeof(data); i++) {
+        data[i] = take(in);
+    }
+    if (r->events) {
+        event_post(r->events, data, sizeof(GameportEvent));
+        event_deliver(r->b->events);
+    } else if (r->phone.ringing) {
+        size_t room = r->phone.room(r->phone.self);
+        switch (what & 3) {
+        case 0:
+            r->phone.ringing(r->phone.self);
+            break;
+        case 1:
+            r->phone.connected(r->phone.self);
+            break;
+        case 2:
+            r->phone.ended(r->phone.self, (PhoneEnd)(what >> 2) % PHONE_ENDS);
+            break;
+        default:
+            r->phone.receive(r->phone.self, data, room < sizeof(data) ? room : sizeof(data));
+            break;
+        }
+    } else if (sink->receive && sink->room) {
+        size_t room = sink->room(sink->self), size = what >> 4;
+        sink->receive(sink->self, data, room < size ? room : size);
+    }
+}
+
+static uint32_t one_step(Rig *r, Input *in)
+{
+    uint8_t op = take(in), where = take(in);
+    unsigned range = where >> 6, bytes = op >> 3 & 7;
+    range = row()->ports[range].count ? range : 0;
+    uint16_t port = (uint16_t)(row()->ports[range].base + where % row()->ports[range].count);
+    bytes = bytes == 0 ? 4 : bytes < 3 ? 2 : 1;
+    switch (op & 7) {
+    case 0:
+    case 1:
+    case 2:
+        bus_write(r->b->ports, port, take_value(in, bytes), bytes);
+        return 0;
+    case 3:
+        return (uint32_t)bus_read(r->b->ports, port, bytes);
+    case 4:
+        clock_step(&r->b->clock, (int64_t)1 << where % STEP_LIMIT);
+        return 0;
+    case 5: {
+        uint32_t sum = 0;
+        for (unsigned i = where & 15; i; i--) { /* bursts to data ports */
+            bus_write(r->b->ports, port, take(in), 1);
+            sum = sum * 31 + (uint32_t)bus_read(r->b->ports, port, bytes);
+        }
+        return sum;
+    }
+    case 6:
+        if (where & 1) {
+            program_dma(r, in);
+        } else {
+            bytes_put_le32(r->ram + take_value(in, 2) % (RAM_SIZE - 4), take_value(in, 4));
+        }
+        return 0;
+    default:
+        from_outside(r, in);
+        return 0;
+    }
+}
+
+/* --- the state --- */
+
+static StateIo *saved(Board *b, const uint8_t **bytes, size_t *size)
+{
+    StateIo *io = state_saver_new();
+    board_state(b, io);
+    if (!state_ok(io)) {
+        fprintf(stderr, "%s\n", state_error(io));
+        abort();
+    }
+    *bytes = state_finish(io, size);
+    return io;
+}
+
+static void copy_board(Rig *from, Rig *to)
+{
+    const uint8_t *bytes, *again;
+    size_t size, again_size;
+    Err err = {""};
+    StateIo *first = saved(from->b, &bytes, &size);
+    StateIo *loader = state_loader_new(bytes, size, &err);
+    board_state(to->b, loader);
+    if (!state_ok(loader)) {
+        fprintf(stderr, "refused: %s\n", state_error(loader));
+        abort();
+    }
+    memcpy(to->b->ram.host, from->b->ram.host, from->b->ram.used); /* a card's memory too */
+    board_restored(to->b);
+    StateIo *second = saved(to->b, &again, &again_size);
+    /* a modem's call ends there */
+    if (!from->phone.ringing && (size != again_size || memcmp(bytes, again, size) != 0)) {
+        fprintf(stderr, "the state is another after loading\n");
+        abort();
+    }
+    state_free(second);
+    state_free(loader);
+    state_free(first);
+}
+
+static void no_line(void *self, LogLevel level, const char *tag, const char *text)
+{
+    (void)self, (void)level, (void)tag, (void)text;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+    (void)argc, (void)argv;
+    log_to_sink(no_line, NULL);
+    return 0;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (size < 4 || size > INPUT_MAX) {
+        return 0;
+    }
+    Rig one, two;
+    Input in = {data + 2, data + size};
+    const uint8_t *middle = data + 2 + data[1] * (size - 2) / 256;
+    build(&one, data[0]);
+    while (in.at < middle) {
+        one_step(&one, &in);
+    }
+    build(&two, data[0]);
+    copy_board(&one, &two);
+    Input in_two = in;
+    while (in.at < in.end) {
+        uint32_t a = one_step(&one, &in), b = one_step(&two, &in_two);
+        if (!one.phone.ringing && (a != b || memcmp(one.ram, two.ram, RAM_SIZE) != 0)) {
+            fprintf(stderr, "a loaded board goes another way\n");
+            abort();
+        }
+    }
+    board_free(one.b);
+    board_free(two.b);
+    return 0;
+}
+
+#ifdef FUZZ_STANDALONE
+
+static uint32_t noise(uint32_t *seed)
+{
+    *seed = *seed * 1664525u + 1013904223u;
+    return *seed >> 8;
+}
+
+static int run_file(const char *path)
+{
+    static uint8_t data[INPUT_MAX];
+    FILE *file = fopen(path, "rb");
+    if (!file) {
+        perror(path);
+        return 1;
+    }
+    LLVMFuzzerTestOneInput(data, fread(data, 1, sizeof(data), file));
+    fclose(file);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    static uint8_t data[INPUT_MAX];
+    char *end = NULL;
+    long seconds = argc > 1 ? strtol(argv[1], &end, 10) : 60;
+    LLVMFuzzerInitialize(&argc, &argv);
+    if (end && *end) {
+        int failed = 0;
+        for (int i = 1; i < argc; i++) {
+            failed |= run_file(argv[i]);
+        }
+        return failed;
+    }
+    uint32_t seed = argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 0) : (uint32_t)time(NULL);
+    unsigned long count = 0;
+    const char *keep = getenv("FUZZ_LAST");
+    printf("seed 0x%x\n", seed);
+    fflush(stdout);
+    for (time_t stop = time(NULL) + seconds; time(NULL) < stop; count++) {
+        size_t size = 4 + noise(&seed) % 2000;
+        for (size_t i = 0; i < size; i++) {
+            data[i] = (uint8_t)noise(&seed);
+        }
+        FILE *file = keep ? fopen(keep, "wb") : NULL;
+        if (file) {
+            fwrite(data, 1, size, file);
+            fclose(file);
+        }
+        LLVMFuzzerTestOneInput(data, size);
+    }
+    printf("%lu inputs\n", count);
+    return 0;
+}
+
+#endif
