@@ -564,6 +564,11 @@ void machine_input(Machine *m, const InputEvent *event)
     pc_input(m->pc, event);
 }
 
+void machine_pads(Machine *m, const PadState *pads)
+{
+    pc_pads(m->pc, pads);
+}
+
 bool machine_wants_absolute(const Machine *m)
 {
     return pc_wants_absolute(m->pc);

@@ -131,6 +131,13 @@ int machine_wait(Machine *m);
 
 /* Input. Never waits. */
 void machine_input(Machine *m, const InputEvent *event);
+/* The sticks on the game port as they stand now, from any thread. */
+typedef struct PadState {
+    uint8_t connected; /* a bit for each axis: 0 x and 1 y of stick A, 2 and 3 of stick B */
+    uint8_t buttons;   /* a bit for each of the four that is held: two of A, two of B */
+    uint16_t axis[4];  /* 0 left or up .. 65535 */
+} PadState;
+void machine_pads(Machine *m, const PadState *pads);
 /* Has the guest asked for a relative (PS/2, serial) or an absolute pointer? */
 bool machine_wants_absolute(const Machine *m);
 uint8_t machine_keyboard_leds(const Machine *m); /* bit 0 scroll, 1 num, 2 caps */

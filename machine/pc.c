@@ -65,6 +65,7 @@ struct Pc {
     Ps2Keyboard *keyboard;
     Ps2Mouse *mouse;
     VmwarePort *pointer;
+    EventPort *sticks;       /* on the game port */
     EventPort *serial_mouse; /* takes the mouse's events; NULL: the PS/2 mouse does */
     int64_t power_on_us;     /* UTC at guest time 0, since 1970 */
     int32_t utc_offset_minutes;
@@ -345,7 +346,8 @@ bool pc_build(Pc *pc, Board *b, const MachineConfig *c, const PcHost *host, Err 
                                                       .nudge = ps2_mouse_nudge,
                                                       .mouse = pc->mouse},
                                   "vmware");
-    gameport_new(b, &(GameportConfig){.base = 0x201, .ports = 1}, "gameport");
+    pc->sticks =
+        gameport_events(gameport_new(b, &(GameportConfig){.base = 0x201, .ports = 1}, "gameport"));
 
     /* Drives. */
     if (!drives_build(&pc->drives, b, c,
@@ -544,6 +546,13 @@ void pc_input(Pc *pc, const InputEvent *event)
         port = pc->serial_mouse;
     }
     event_post(port, event, sizeof(*event));
+}
+
+void pc_pads(Pc *pc, const PadState *pads)
+{
+    GameportEvent event = {.connected = pads->connected, .buttons = pads->buttons};
+    memcpy(event.axis, pads->axis, sizeof(event.axis));
+    event_post(pc->sticks, &event, sizeof(event));
 }
 
 uint8_t pc_keyboard_leds(const Pc *pc)

@@ -49,6 +49,7 @@ void pc_drain(Pc *pc);
 void pc_retry(Pc *pc);
 /* From any thread. */
 void pc_input(Pc *pc, const InputEvent *event);
+void pc_pads(Pc *pc, const PadState *pads);
 uint8_t pc_keyboard_leds(const Pc *pc);
 bool pc_wants_absolute(const Pc *pc);
 

@@ -176,7 +176,7 @@ static void take_event(Window *w, SDL_Event *e)
         menu_event(w->menu, e);
         w->redraw = true;
     }
-    if (window_input(w, e)) {
+    if (window_input(w, e) || pads_event(w->pads, e)) {
         return;
     }
     if (e->type == SDL_WINDOWEVENT) {
@@ -249,10 +249,13 @@ bool window_run(Window *w, Err *err)
     if (!w->waiting) {
         return err_set(err, "no thread for the window");
     }
+    w->pads = pads_open(w->machine);
     w->redraw = true;
     while (!w->ended) {
         run_once(w);
     }
+    pads_close(w->pads);
+    w->pads = NULL;
     pthread_join(w->waiter, NULL);
     w->waiting = false;
     return true;

@@ -7,6 +7,7 @@
 
 #include "ui/clip.h"
 #include "ui/menu.h"
+#include "ui/pads.h"
 #include "ui/typist.h"
 #include "ui/window.h"
 
@@ -71,6 +72,7 @@ struct Window {
     bool captured;
     bool held[256]; /* keys that the guest believes to be down */
     uint8_t buttons;
+    Pads *pads; /* NULL: none to be had */
 
     WindowClip clip;
     Typist *typist;

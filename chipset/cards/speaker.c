@@ -22,8 +22,8 @@ enum {
     BATCH_NS = 5000000,
     LOUDNESS = 12000, /* of a full swing */
     INAUDIBLE = 16,
-    DC_SHIFT = 11,            /* the coupling capacitor: a high-pass at 7.5 Hz */
-    REST_FRAMES = FRAME_HZ,   /* so long without a sound, and the timer is not watched any more */
+    DC_SHIFT = 11,              /* the coupling capacitor: a high-pass at 7.5 Hz */
+    REST_FRAMES = FRAME_HZ,     /* so long without a sound, and the timer is not watched any more */
     MAX_BEHIND_NS = 1000000000, /* far more than a batch: the clock was set */
 };
 
@@ -195,11 +195,11 @@ static void speaker_state(Device *d, StateIo *io)
                 "frames of the future");
 }
 
-/* The machine that saved it may have had no ears. */
+/* The machine that saved it may have had no ears; one that had them and rests goes on resting. */
 static void speaker_restored(Device *d)
 {
     Speaker *s = (Speaker *)d;
-    if (s->g.gate) {
+    if (s->g.gate && !s->g.awake && s->g.rest < REST_FRAMES) {
         wake(s);
     }
 }

@@ -31,6 +31,7 @@ struct Machine {
     unsigned listeners;
     InputEvent input[FAKE_MAX_INPUT];
     unsigned inputs;
+    PadState pads;
     char *text; /* set by fake_show; else input is shown */
     bool graphics;
     atomic_bool accel; /* the translator runs, as far as one is told */
@@ -183,6 +184,21 @@ int machine_wait(Machine *m)
     }
     pthread_mutex_unlock(&m->lock);
     return m->exit_status;
+}
+
+void machine_pads(Machine *m, const PadState *pads)
+{
+    pthread_mutex_lock(&m->lock);
+    m->pads = *pads;
+    pthread_mutex_unlock(&m->lock);
+}
+
+PadState fake_pads(Machine *m)
+{
+    pthread_mutex_lock(&m->lock);
+    PadState now = m->pads;
+    pthread_mutex_unlock(&m->lock);
+    return now;
 }
 
 void machine_input(Machine *m, const InputEvent *event)

@@ -8,6 +8,8 @@ enum { FAKE_MAX_INPUT = 1024 };
 
 /* Copies the input events that came so far. Returns how many. */
 unsigned fake_input(Machine *m, InputEvent *events, unsigned room);
+/* What was last told of pads. */
+PadState fake_pads(Machine *m);
 /* What the text screen shows; NULL: a graphics mode. */
 void fake_show(Machine *m, const char *text);
 /* The guest does something of its own. */
