@@ -24,8 +24,9 @@ typedef struct PcCards {
     void (*cd_volume)(void *cd, uint32_t left, uint32_t right);
     void *cd;
     NetHost *net;
-    unsigned nics; /* network cards so far */
-    bool sound;    /* one of the devices was a sound card, or "none" */
+    unsigned nics;                   /* network cards so far */
+    uint16_t blaster_base, gus_base; /* 0: not plugged in */
+    bool sound;                      /* one of the devices was a sound card, or "none" */
     /* A new driver of an interrupt request of the board's. */
     Line (*irq)(void *board, unsigned irq);
     void *board;

@@ -49,6 +49,18 @@ typedef struct Blaster {
     Cable cable;
 } Blaster;
 
+/* An UltraSound answers 100h above its base too, where an MPU-401 may stand. */
+static bool bases_apart(const PcCards *cards, Err *err)
+{
+    uint16_t gus = cards->gus_base;
+    if (gus && gus == cards->blaster_base) {
+        return err_set(err, "-device gus,iobase=0x%x: the Sound Blaster is there; move one of them",
+                       gus);
+    }
+    return gus != MPU_BASE - 0x100 || !device_find(cards->b, "mpu401") ||
+           err_set(err, "-device gus,iobase=0x%x: the MPU-401 is at 0x330; take another base", gus);
+}
+
 static bool check_blaster(const Blaster *c, unsigned *irq_choice, Err *err)
 {
     for (*irq_choice = 0; *irq_choice < SB_IRQS; ++*irq_choice) {
@@ -75,6 +87,7 @@ static bool plug_blaster(PcCards *cards, const Blaster *c, Err *err)
     if (!only_one(cards, "sb16", err) || !check_blaster(c, &irq_choice, err)) {
         return false;
     }
+    cards->blaster_base = (uint16_t)c->base;
     AudioPort audio = mixer_port(cards->mixer);
     CharPort midi;
     if (!plug_cable(cards, &c->cable, &midi, err)) {
@@ -112,7 +125,7 @@ static bool plug_blaster(PcCards *cards, const Blaster *c, Err *err)
         blaster.midi = midi;
         sb16_new(cards->b, &blaster, "sb16");
     }
-    return true;
+    return bases_apart(cards, err);
 }
 
 static const Blaster usual_blaster = {
@@ -218,7 +231,8 @@ bool sound_plug_gus(PcCards *cards, KeyValues *kv, Err *err)
     for (unsigned i = 0; i < sizeof(channels); i++) {
         config.dma[channels[i]] = dma_line(cards->dma, channels[i]);
     }
-    return plug_cable(cards, &cable, &config.midi, err) &&
+    cards->gus_base = (uint16_t)base;
+    return bases_apart(cards, err) && plug_cable(cards, &cable, &config.midi, err) &&
            gus_new(cards->b, &config, "gus", err) != NULL;
 }
 

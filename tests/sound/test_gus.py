@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """A guest plays through the UltraSound: poked and transferred waves, its interrupts; with and without a Sound Blaster."""
 import functools
+import subprocess
 
 import listen
 from tests.lib import tap
@@ -42,6 +43,14 @@ def the_timer_says_how_long_the_third_is():
     assert abs((end - start) / sound.hz - 12 * 0.04) < 0.006, stretches[2]
 
 
+def two_cards_at_one_place_are_refused():
+    for cards in (['sb16', 'gus,iobase=0x220'], ['gus', 'sb16,iobase=0x240'], ['sb16', 'gus,iobase=0x230']):
+        options = [word for card in cards for word in ('-device', card)]
+        done = subprocess.run([listen.OUT + '/vitrine', 'run', '-display', 'none', *options], timeout=60, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT)
+        assert done.returncode != 0 and b'gus,iobase' in done.stdout, done.stdout
+
+
 def beside_a_sound_blaster_too():
     sound = listen.play('gus', '-device', 'sb16', '-device', 'gus')
     stretches = sound.stretches()[-3:]
@@ -50,4 +59,4 @@ def beside_a_sound_blaster_too():
 
 
 tap.run(three_tones_of_half_a_second, each_has_its_pitch, without_a_gap, the_timer_says_how_long_the_third_is,
-        beside_a_sound_blaster_too)
+        two_cards_at_one_place_are_refused, beside_a_sound_blaster_too)

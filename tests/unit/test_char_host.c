@@ -27,6 +27,7 @@ typedef struct Plug {
     uint8_t got[65536];
     size_t count, room;
     int up;
+    unsigned lines; /* CHAR_CTS.. as they were last told */
 } Plug;
 
 static void plug_receive(void *self, const uint8_t *data, size_t size)
@@ -49,6 +50,11 @@ static void plug_connected(void *self, bool up)
     ((Plug *)self)->up = up;
 }
 
+static void plug_lines(void *self, unsigned lines)
+{
+    ((Plug *)self)->lines = lines;
+}
+
 static Plug *plug_new(const char *spec)
 {
     Plug *p = calloc(1, sizeof(*p));
@@ -61,8 +67,11 @@ static Plug *plug_new(const char *spec)
         fail_msg("%s: %s", spec, err.text);
     }
     if (p->port.ops) {
-        CharSink sink = {
-            .receive = plug_receive, .room = plug_room, .connected = plug_connected, .self = p};
+        CharSink sink = {.receive = plug_receive,
+                         .room = plug_room,
+                         .connected = plug_connected,
+                         .lines = plug_lines,
+                         .self = p};
         p->port.ops->attach(p->port.backend, &sink);
     }
     return p;
@@ -226,6 +235,86 @@ static void stalled_reader_never_blocks(void **state)
     plug_free(p);
 }
 
+/* A guest that minds CTS loses nothing to a reader who stalls. */
+static void cts_holds_the_guest_back(void **state)
+{
+    (void)state;
+    char spec[140];
+    static uint8_t piece[4096], back[4096];
+    snprintf(spec, sizeof(spec), "unix:%s,server,nowait", in_folder("cts"));
+    Plug *p = plug_new(spec);
+    int fd = client_of(in_folder("cts"));
+    plug_until_up(p, 1);
+    p->lines = CHAR_CTS;
+    size_t sent = 0, read_back = 0;
+    while (p->lines & CHAR_CTS && sent < 1 << 22) {
+        for (size_t i = 0; i < sizeof(piece); i++) {
+            piece[i] = (uint8_t)((sent + i) * 7 >> 3);
+        }
+        p->port.ops->write(p->port.backend, piece, sizeof(piece));
+        sent += sizeof(piece);
+        event_deliver(p->events);
+    }
+    assert_int_equal(p->lines & CHAR_CTS, 0);
+    assert_int_equal(p->lines & CHAR_DCD, CHAR_DCD);
+    while (read_back < sent) {
+        read_exactly(fd, (char *)back, sizeof(back));
+        for (size_t i = 0; i < sizeof(back); i++) {
+            assert_int_equal(back[i], (uint8_t)((read_back + i) * 7 >> 3));
+        }
+        read_back += sizeof(back);
+    }
+    for (int i = 0; i < PATIENCE && !(p->lines & CHAR_CTS); i++) {
+        event_deliver(p->events);
+        usleep(1000);
+    }
+    assert_int_equal(p->lines & CHAR_CTS, CHAR_CTS);
+    close(fd);
+    plug_free(p);
+}
+
+static void a_fifo_keeps_what_was_written(void **state)
+{
+    (void)state;
+    char text[16];
+    assert_int_equal(mkfifo(in_folder("fifo"), 0600), 0);
+    Plug *p = plug_new(in_folder("fifo"));
+    plug_write(p, "nobody reads yet");
+    int fd = open(in_folder("fifo"), O_RDONLY | O_NONBLOCK);
+    read_exactly(fd, text, sizeof(text));
+    assert_memory_equal(text, "nobody reads yet", sizeof(text));
+    close(fd);
+    plug_free(p);
+    unlink(in_folder("fifo"));
+}
+
+/* Two machines over TCP on this computer: the null modem's both ends. */
+static void tcp_joins_two_machines(void **state)
+{
+    (void)state;
+    char server[64], client[64];
+    Plug *a = NULL;
+    int port = 20000 + getpid() % 20000;
+    snprintf(server, sizeof(server), "tcp:127.0.0.1:%d,server,nowait", port);
+    snprintf(client, sizeof(client), "tcp:127.0.0.1:%d", port);
+    a = plug_new(server);
+    for (unsigned again = 0; again < 2; again++) { /* a second one after the first has gone */
+        Plug *b = plug_new(client);
+        plug_until_up(a, 1);
+        assert_int_equal(b->up, 1);
+        a->count = b->count = 0;
+        plug_write(a, "from the server");
+        plug_write(b, "from the client");
+        plug_until(a, 15);
+        plug_until(b, 15);
+        assert_memory_equal(a->got, "from the client", 15);
+        assert_memory_equal(b->got, "from the server", 15);
+        plug_free(b);
+        plug_until_up(a, 0);
+    }
+    plug_free(a);
+}
+
 static void client_side(void **state)
 {
     (void)state;
@@ -334,6 +423,9 @@ int main(void)
         cmocka_unit_test(socket_server_talks_and_survives_clients),
         cmocka_unit_test(input_waits_for_room),
         cmocka_unit_test(stalled_reader_never_blocks),
+        cmocka_unit_test(cts_holds_the_guest_back),
+        cmocka_unit_test(a_fifo_keeps_what_was_written),
+        cmocka_unit_test(tcp_joins_two_machines),
         cmocka_unit_test(client_side),
         cmocka_unit_test(pty_is_raw_both_ways),
         cmocka_unit_test(refusals),

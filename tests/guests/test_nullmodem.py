@@ -1,0 +1,43 @@
+#!/usr/bin/env python3
+"""Two machines joined by a null modem: Linux's own tools move a file at 115200 with RTS/CTS, and the sums are equal."""
+import os
+
+import debian
+import guest
+import linux
+
+SIZE = 150000
+folder = guest.temporary()
+
+
+def ramdisk():
+    path = os.path.join(folder.name, 'null.gz')
+    if not os.path.exists(path):
+        debian.noise(os.path.join(folder.name, 'noise'), SIZE)
+        with open(os.path.join(folder.name, 'noise'), 'rb') as file:
+            debian.initrd(path, modules=[], files={'noise': file.read()})
+    return path
+
+
+def a_file_goes_both_ways(engine):
+    ramdisk()
+    wire = os.path.join(folder.name, 'wire')
+    with linux.direct(engine, ramdisk(), '-serial', f'unix:{wire},server,nowait', '-nodefaults') as one, \
+            linux.direct(engine, ramdisk(), '-serial', f'unix:{wire}', '-nodefaults') as two:
+        shells = one.shell(), two.shell()
+        for shell in shells:
+            shell.run('stty -F /dev/ttyS1 115200 raw -echo crtscts clocal')
+        wanted = shells[0].run('md5sum </noise').split()[0]
+        for source, sink in (shells, shells[::-1]):
+            # the descriptor stays open meanwhile: the last close would set the line's modes back
+            sink.begin(f'head -c {SIZE} </dev/ttyS1 >/tmp/got; md5sum </tmp/got')
+            source.run('sleep 1; cat /noise >/dev/ttyS1', 120)
+            assert wanted in sink.end(120), 'the file has changed on its way'
+            errors = sink.run("grep -o 'oe:[0-9]*' /proc/tty/driver/serial || true")
+            assert not errors.strip(), errors
+
+
+try:
+    guest.cases(a_file_goes_both_ways)
+finally:
+    folder.cleanup()
