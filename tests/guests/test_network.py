@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Debian's kernel on each network card: an address by DHCP, and 200 MB each way over TCP with equal checksums (8 without --long)."""
+"""Debian's kernel on each network card: an address by DHCP, and 200 MB each way over TCP with equal checksums (8 without --long); and the
+same kernel booted over TFTP."""
 import atexit
 import hashlib
 import os
@@ -150,5 +151,38 @@ def pcnet(engine):
     network(engine, 'pcnet32')
 
 
+IPXE = '/usr/lib/ipxe/qemu/pxe-{}.rom'
+BOOT = f'''#!ipxe
+kernel linux {linux.APPEND} || shell
+initrd initrd.gz || shell
+boot
+'''
+
+
+def boots_from_the_network(engine, driver):
+    """iPXE on the card's own ROM fetches kernel and initial RAM disk over TFTP; the kernel then finds the card as it was left."""
+    card, load = CARDS[driver]
+    if not os.path.exists(IPXE.format(card)):
+        raise guest.tap.Skip('Debian package ipxe-qemu is not installed')
+    with tempfile.TemporaryDirectory() as tftp:
+        shutil.copyfile(debian.linux(), os.path.join(tftp, 'linux'))
+        shutil.copyfile(ramdisk(), os.path.join(tftp, 'initrd.gz'))
+        with open(os.path.join(tftp, 'boot.ipxe'), 'w') as script:
+            script.write(BOOT)
+        with linux.Linux(engine, '-boot', 'n', '-netdev', f'user,id=n0,tftp={tftp},bootfile=boot.ipxe', '-device', f'{card},netdev=n0') as vm:
+            shell = vm.shell()
+            shell.run(f'{load} && ip link set lo up && ip link set eth0 up')
+            assert 'lease 10.0.2.15' in shell.run('udhcpc -q -n -f -i eth0 -s /etc/dhcp 2>/dev/null', 60)
+            no_complaints(shell)
+
+
+def network_boot_ne2000(engine):
+    boots_from_the_network(engine, 'ne2k-pci')
+
+
+def network_boot_pcnet(engine):
+    boots_from_the_network(engine, 'pcnet32')
+
+
 if __name__ == '__main__':
-    guest.cases(ne2000_isa, ne2000_pci, pcnet)
+    guest.cases(ne2000_isa, ne2000_pci, pcnet, network_boot_ne2000, network_boot_pcnet)

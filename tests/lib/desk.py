@@ -46,9 +46,9 @@ class Shown(Vm):
     def __init__(self, *arguments, binary=None):
         Desk.open()
         fake = program('tests/ui/tool_fake')
-        binary = binary or fake
-        if not os.path.exists(binary):
-            raise tap.Skip(f'{binary} is not built')
+        binary = binary or [fake]
+        if not os.path.exists(binary[0]):
+            raise tap.Skip(f'{binary[0]} is not built')
         self.here = tempfile.mkdtemp(prefix='vitrine-window-')
         super().__init__('-screenshots', self.here, *arguments, binary=binary, display=Desk.display,
                          env={'SDL_RENDER_DRIVER': 'software', 'SDL_VIDEODRIVER': 'x11', 'SDL_AUDIODRIVER': 'dummy'})

@@ -34,14 +34,14 @@ class Gone(Exception):
 
 
 class Vm:
-    """arguments: those of `vitrine run`. binary: another program that takes them; display: None for no window."""
+    """arguments: those of `vitrine run`. binary: another program that takes them, or its first words; display: None for no window."""
 
     def __init__(self, *arguments, binary=None, display=None, env=None, start_timeout=20):
         self.folder = tempfile.mkdtemp(prefix='vitrine-vm-')
         self.events, self.socket, self.buffer, self.count = [], None, b'', 0
         self.log_path = os.path.join(self.folder, 'log')
         path = os.path.join(self.folder, 'qmp')
-        command = [binary] if binary else [program(), 'run']
+        command = [binary] if isinstance(binary, str) else list(binary or [program(), 'run'])
         command += [] if display else ['-display', 'none']
         command += ['-qmp', f'unix:{path},server,nowait', *map(str, arguments)]
         environment = dict(os.environ, **(env or {}))
