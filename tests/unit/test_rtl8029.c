@@ -1,0 +1,191 @@
+/* RTL8029AS: identity, page 3, the data port of 32 bits, ring and interrupt through PCI, state in
+ * the middle of a transfer. The DP8390 in it is tested by test_dp8390.c. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "chipset/cards/rtl8029.h"
+#include "tests/unit/chip.h"
+#include "tests/unit/wire.h"
+
+enum { BASE = 0xc000, DATA = BASE + 0x10, RESET = BASE + 0x1f, PSTART = 0x46, PSTOP = 0x80 };
+
+static const uint8_t mac[6] = {0x52, 0x54, 0x00, 0x12, 0x34, 0x56};
+
+typedef struct Fixture {
+    Board *b;
+    Wire *wire;
+    Probe irq;
+} Fixture;
+
+static void config_write(Fixture *f, unsigned offset, uint32_t value)
+{
+    bus_write(f->b->ports, 0xcf8, 0x80000000u | 5u << 11 | offset, 4);
+    bus_write(f->b->ports, 0xcfc, value, 4);
+}
+
+static uint32_t config_read(Fixture *f, unsigned offset)
+{
+    bus_write(f->b->ports, 0xcf8, 0x80000000u | 5u << 11 | offset, 4);
+    return (uint32_t)bus_read(f->b->ports, 0xcfc, 4);
+}
+
+static void set_up(Fixture *f)
+{
+    f->b = chip_board();
+    f->wire = calloc(1, sizeof(*f->wire));
+    PciBus *bus = pci_new(f->b, "pci");
+    Rtl8029Config c = {.bus = bus, .device = 5, .port = wire_port(f->wire)};
+    memcpy(c.mac, mac, 6);
+    rtl8029_new(f->b, &c, "net0");
+    pci_connect(bus, 0, chip_probe(f->b, &f->irq)); /* where INTA# of device 5 leads */
+    board_reset(f->b, RESET_POWER);
+    config_write(f, 0x10, BASE);
+    config_write(f, 0x04, 1);
+}
+
+static void tear_down(Fixture *f)
+{
+    board_free(f->b);
+    free(f->wire);
+}
+
+static uint8_t in(Fixture *f, unsigned reg)
+{
+    return chip_in(f->b, (uint16_t)(BASE + reg));
+}
+
+static void out(Fixture *f, unsigned reg, uint8_t value)
+{
+    chip_out(f->b, (uint16_t)(BASE + reg), value);
+}
+
+static void remote(Fixture *f, uint16_t address, uint16_t count, uint8_t command)
+{
+    out(f, 0x8, (uint8_t)address);
+    out(f, 0x9, (uint8_t)(address >> 8));
+    out(f, 0xa, (uint8_t)count);
+    out(f, 0xb, (uint8_t)(count >> 8));
+    out(f, 0x0, command);
+}
+
+static void start(Fixture *f)
+{
+    static const uint8_t steps[][2] = {{0x0, 0x21},   {0xe, 0x49},  {0xc, 0x04},   {0xd, 0x00},
+                                       {0x1, PSTART}, {0x2, PSTOP}, {0x3, PSTART}, {0x4, 0x40},
+                                       {0x7, 0xff},   {0xf, 0x7f},  {0x0, 0x61}};
+    for (unsigned i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+        out(f, steps[i][0], steps[i][1]);
+    }
+    for (unsigned i = 0; i < 6; i++) {
+        out(f, 1 + i, mac[i]);
+    }
+    out(f, 0x7, PSTART + 1);
+    out(f, 0x0, 0x22);
+}
+
+static void identity_and_page_3(void **state)
+{
+    (void)state;
+    Fixture f;
+    set_up(&f);
+    assert_int_equal(config_read(&f, 0), 0x802910ec);
+    assert_int_equal(config_read(&f, 8) >> 8, 0x020000);
+    assert_int_equal(config_read(&f, 0x3c) >> 8 & 0xff, 1); /* INTA# */
+    assert_int_equal(in(&f, 0xa), 0x50);                    /* "8029ID0" */
+    assert_int_equal(in(&f, 0xb), 0x70);
+    out(&f, 0, 0xe1);
+    out(&f, 5, 0xff); /* not without CONFIG_WRITE */
+    assert_int_equal(in(&f, 5), 0);
+    out(&f, 1, 0xc0);
+    out(&f, 5, 0xff);
+    out(&f, 6, 0xff);
+    assert_int_equal(in(&f, 5), 0xe0);
+    assert_int_equal(in(&f, 6), 0x46);
+    assert_int_equal(in(&f, 1), 0xc0);
+    assert_int_equal(in(&f, 0xf), 0xff);
+    chip_in(f.b, RESET);
+    assert_int_equal(in(&f, 0), 0x21);
+    tear_down(&f);
+}
+
+static void data_port_of_32_bits(void **state)
+{
+    (void)state;
+    Fixture f;
+    set_up(&f);
+    start(&f);
+    remote(&f, 0, 32, 0x0a); /* a PROM byte shows in both halves of a word */
+    assert_int_equal(bus_read(f.b->ports, DATA, 4), 0x54545252);
+    remote(&f, 0x4000, 64, 0x12);
+    for (uint32_t i = 0; i < 16; i++) {
+        bus_write(f.b->ports, DATA, 0x03020100 + i * 0x04040404, 4);
+    }
+    assert_int_equal(in(&f, 7) & 0x40, 0x40);
+    out(&f, 5, 60);
+    out(&f, 6, 0);
+    out(&f, 0, 0x26);
+    assert_int_equal(f.wire->frames, 1);
+    assert_int_equal(f.wire->size, 60);
+    for (unsigned i = 0; i < 60; i++) {
+        assert_int_equal(f.wire->sent[i], i);
+    }
+    assert_true(f.irq.level);
+    out(&f, 7, 0xff);
+    assert_false(f.irq.level);
+    tear_down(&f);
+}
+
+static void closed_while_decoding_is_off(void **state)
+{
+    (void)state;
+    Fixture f;
+    set_up(&f);
+    start(&f);
+    config_write(&f, 0x04, 0);
+    assert_int_equal(in(&f, 0), 0xff);
+    assert_true(wire_arrives(f.wire, mac, 60, 1)); /* the wire has no part in that */
+    config_write(&f, 0x04, 1);
+    assert_int_equal(in(&f, 7) & 1, 1);
+    tear_down(&f);
+}
+
+static void state_in_the_middle_of_a_transfer(void **state)
+{
+    (void)state;
+    Fixture f, other;
+    set_up(&f);
+    set_up(&other);
+    start(&f);
+    for (unsigned i = 0; i < 5; i++) {
+        assert_true(wire_arrives(f.wire, mac, 600, (uint8_t)i));
+    }
+    out(&f, 0, 0xe2);
+    out(&f, 1, 0xc0);
+    out(&f, 6, 0x40);
+    out(&f, 0, 0x22);
+    remote(&f, (PSTART + 1) << 8, 604, 0x0a);
+    for (unsigned i = 0; i < 40; i++) {
+        bus_read(f.b->ports, DATA, 4);
+    }
+    chip_state_round_trip(f.b, other.b);
+    assert_true(other.irq.level);
+    for (unsigned i = 40; i < 151; i++) {
+        assert_int_equal(bus_read(f.b->ports, DATA, 4), bus_read(other.b->ports, DATA, 4));
+    }
+    assert_int_equal(in(&other, 7), in(&f, 7));
+    out(&other, 0, 0xe2);
+    assert_int_equal(in(&other, 6), 0x40);
+    tear_down(&f);
+    tear_down(&other);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(identity_and_page_3),
+        cmocka_unit_test(data_port_of_32_bits),
+        cmocka_unit_test(closed_while_decoding_is_off),
+        cmocka_unit_test(state_in_the_middle_of_a_transfer),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
