@@ -243,9 +243,11 @@ static bool send_now(NetBackend *b, const uint8_t *frame, size_t size)
     if (sent != NET_LATER) {
         dump(b, frame, size);
         post_backlog(b);
+        h->sent_now++;
     }
+    bool wakes = sent == NET_WATCH && !h->brisk;
     pthread_mutex_unlock(&h->work);
-    if (sent == NET_WATCH) {
+    if (wakes) {
         wake(h);
     }
     return sent != NET_LATER;
@@ -316,6 +318,10 @@ static void one_round(NetHost *h)
         watch_stuck(h->backend[i], &timeout);
         h->backend[i]->kind->fill(h->backend[i], &timeout);
     }
+    /* While the machine sends by itself, its sockets are looked at every ms without being told. */
+    h->brisk = h->sent_now != 0;
+    h->sent_now = 0;
+    timeout = h->brisk && timeout > NET_BRISK_MS ? NET_BRISK_MS : timeout;
     pthread_mutex_unlock(&h->work);
     if (poll(h->fds, h->fd_count, (int)(timeout < NET_IDLE_MS ? timeout : NET_IDLE_MS)) < 0) {
         for (unsigned i = 0; i < h->fd_count; i++) {

@@ -23,6 +23,7 @@ enum {
     NET_BATCH = 32 << 10,    /* bytes posted at once */
     NET_FDS = 4096,
     NET_IDLE_MS = 60000,
+    NET_BRISK_MS = 1,
     NET_STUCK_MS = 1000, /* a machine that takes nothing for so long stops no sender */
 };
 
@@ -88,6 +89,8 @@ struct NetHost {
     pthread_mutex_t lock;
     pthread_mutex_t work; /* held by who works on the networks; taken before lock */
     int wake_fd;
+    unsigned sent_now;  /* under work: frames that the machine's thread sent since the last round */
+    bool brisk;         /* under work: the I/O thread comes round within NET_BRISK_MS */
     atomic_bool waking; /* wake_fd has been written and not yet read */
     bool quit;          /* under lock */
     NetBackend *backend[NET_MAX_BACKENDS];
