@@ -94,7 +94,7 @@ def measure(command, load, megabytes, folder, limit):
             shell.begin(text.format(*(() if name == 'to' else (megabytes << 20,)), transfer.port))
             rates[name] = transfer.rate(limit)
             if not rates[name][1]:
-                shell.socket.sendall(b'\x03')  # what hangs is broken off
+                break  # what hangs is not waited for; the other way is not measured
             shell.wait('@666@', 30)
             shell.wait('@', 30)
         return rates
@@ -132,10 +132,11 @@ def main():
                     device = (theirs if name == 'qemu' else ours) + ',netdev=n0'
                     taken[name].append(measure([*command, '-device', device], load, args.megabytes, folder, args.limit))
             for way in ('to', 'from'):
-                median = {name: statistics.median(rates[way][0] for rates in runs) for name, runs in taken.items()}
-                star = {name: '' if all(rates[way][1] for rates in runs) else '*' for name, runs in taken.items()}
-                ratio = f'{median["vitrine"] / max(median["qemu"], 0.01):.1f}' if 'qemu' in median else '-'
-                cells = ' | '.join(f'{median[name]:.1f}{star[name]}' for name in systems)
+                found = {name: [rates[way] for rates in runs if way in rates] for name, runs in taken.items()}
+                median = {name: statistics.median(rate for rate, _ in runs) for name, runs in found.items() if runs}
+                star = {name: '' if all(done for _, done in runs) else '*' for name, runs in found.items()}
+                ratio = f'{median["vitrine"] / max(median["qemu"], 0.01):.1f}' if len(median) == len(systems) == 2 else '-'
+                cells = ' | '.join(f'{median[name]:.1f}{star[name]}' if name in median else '-' for name in systems)
                 print(f'| {card}, {way} the guest | {cells} | {ratio} |', flush=True)
 
 
