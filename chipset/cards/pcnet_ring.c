@@ -248,6 +248,7 @@ bool pcnet_receive(void *self, const uint8_t *frame, size_t size)
         missed(p);
         return true;
     }
+    pcnet_update_irq(p); /* the descriptor may have met no memory */
     /* Memory is the guest's to change without a word: it is looked at again with the poll timer. */
     p->waiting = true;
     if (!p->waited.armed) {

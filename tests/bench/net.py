@@ -29,6 +29,7 @@ CARDS = {  # vitrine's and QEMU's device, how the guest loads its driver
     'ne2k-pci': ('ne2k_pci', 'ne2k_pci', 'insmod /modules/ne2k-pci.ko'),
     'pcnet32': ('pcnet', 'pcnet', 'insmod /modules/pcnet32.ko'),
 }
+BOOT_LIMIT = 300
 BLOCK = b'0123456789abcdef' * 65536
 
 
@@ -86,8 +87,8 @@ def measure(command, load, megabytes, folder, limit):
                 break
             time.sleep(0.05)
         shell = Console(serial)
-        shell.wait(debian.SHELL_READY, limit)
-        shell.run(f'{load}; ip link set eth0 up; ip addr add 10.0.2.15/24 dev eth0; ping -c 1 -W 5 10.0.2.2 >/dev/null', limit)
+        shell.wait(debian.SHELL_READY, BOOT_LIMIT)
+        shell.run(f'{load}; ip link set eth0 up; ip addr add 10.0.2.15/24 dev eth0; ping -c 1 -W 5 10.0.2.2 >/dev/null', BOOT_LIMIT)
         rates = {}
         for name, text in (('to', 'nc 10.0.2.2 {} </dev/null >/dev/null'), ('from', 'head -c {} /dev/zero | nc 10.0.2.2 {}')):
             transfer = Transfer(megabytes << 20, name == 'to')

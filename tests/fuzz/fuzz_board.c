@@ -363,7 +363,7 @@ static void copy_board(Rig *from, Rig *to)
     state_free(loader);
     state_free(first);
     to->sent = from->sent;
-    to->waiting = from->waiting; /* the same frame is offered again */
+    to->waiting = from->waiting = false; /* back ends try again with what waits */
     to->lines = from->lines;
 }
 

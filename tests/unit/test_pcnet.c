@@ -684,6 +684,21 @@ static void a_frame_waits_for_a_descriptor(void **state)
     tear_down(&f);
 }
 
+static void a_ring_without_memory_interrupts(void **state)
+{
+    (void)state;
+    Fixture f;
+    started(&f, 2, 10000000, 0);
+    set_csr(&f, 0, STOP);
+    set_csr(&f, 25, 0x4000); /* nothing lives there */
+    set_csr(&f, 0, STRT | IENA);
+    assert_false(f.irq.level);
+    assert_false(arrives(&f, mac, 60, 0));
+    assert_true(f.irq.level);
+    assert_int_equal(csr(&f, 0) & (MERR | ERR | INTR), MERR | ERR | INTR);
+    tear_down(&f);
+}
+
 static void stopped_and_suspended(void **state)
 {
     (void)state;
@@ -914,6 +929,7 @@ int main(void)
         cmocka_unit_test(pads_are_stripped),
         cmocka_unit_test(missed_frames),
         cmocka_unit_test(a_frame_waits_for_a_descriptor),
+        cmocka_unit_test(a_ring_without_memory_interrupts),
         cmocka_unit_test(stopped_and_suspended),
         cmocka_unit_test(receiver_or_transmitter_off),
         cmocka_unit_test(loopback),
