@@ -52,6 +52,8 @@ struct Accel {
     Cpu *cpu;
     Board *board;
     void *self;
+    uint64_t budget;   /* instructions after which run returns RUN_DUE; 0: it need not. For engines
+                        * that count in Cpu.executed */
     char failure[256]; /* after RUN_FAILED */
     bool replaceable;  /* whoever runs it goes on with another engine after RUN_FAILED, so that it
                         * may also give up where another would only be faster */

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "machine/machine.h"
+#include "machine/pace.h"
 
 static char *copy(const char *text)
 {
@@ -21,9 +22,10 @@ void machine_config_init(MachineConfig *c)
 /* Calls f on every string slot of a config. */
 static void each_string(MachineConfig *c, void (*f)(char **slot))
 {
-    char **single[] = {&c->name,   &c->cpu,      &c->accel,    &c->boot_order, &c->boot_once,
-                       &c->kernel, &c->initrd,   &c->append,   &c->bios,       &c->vgabios,
-                       &c->vga,    &c->parallel, &c->debugcon, &c->audiodev,   &c->rtc_base};
+    char **single[] = {&c->name,      &c->cpu,      &c->accel,    &c->boot_order,
+                       &c->boot_once, &c->kernel,   &c->initrd,   &c->append,
+                       &c->bios,      &c->vgabios,  &c->vga,      &c->parallel,
+                       &c->debugcon,  &c->audiodev, &c->rtc_base, &c->speed};
     struct {
         char **slots;
         unsigned count;
@@ -46,6 +48,17 @@ static void each_string(MachineConfig *c, void (*f)(char **slot))
         f(&c->drive[i].format);
         f(&c->drive[i].id);
     }
+}
+
+bool machine_speed_known(const char *speed, Err *err)
+{
+    uint32_t kips;
+    return pace_parse(speed, &kips, err);
+}
+
+const char *machine_speed_help(void)
+{
+    return pace_help();
 }
 
 static void own(char **slot)

@@ -1,6 +1,7 @@
 /* A machine's thread: the loop that runs the processor, fires timers, delivers events, and answers
  * other threads. */
 #include "machine/machine.h"
+#include "machine/pace.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -63,7 +64,9 @@ struct Machine {
     SnapshotLazy *lazy;      /* memory that is still to come from a snapshot; NULL: none */
     atomic_bool settled;     /* it has come, or is damaged */
     bool memory_lost;        /* some never came: the guest must not run on */
-    int64_t lead; /* counted clock: host time minus guest time when it last began to run */
+    Pace pace;
+    atomic_uint kips; /* of the pace, for other threads */
+    int64_t lead;     /* counted clock: host time minus guest time when it last began to run */
 };
 
 static void tell(Machine *m, const MachineEvent *event)
@@ -163,6 +166,28 @@ static void io_failed(void *self, const char *device)
     atomic_store(&pc_cpu(m->pc)->attention, true);
 }
 
+static const char no_count[] = "KVM does not count instructions, so it knows no speed but max";
+
+typedef struct SpeedCall {
+    uint32_t kips;
+    Err *err;
+    bool done;
+} SpeedCall;
+
+static void do_set_speed(Machine *m, void *argument)
+{
+    SpeedCall *call = argument;
+    if (call->kips && m->accel.ops == &accel_kvm) {
+        err_set(call->err, "%s; choose another engine first", no_count);
+    } else if (call->kips && m->config.icount_shift >= 0) {
+        err_set(call->err, "-icount says itself how long an instruction takes: leave -speed away");
+    } else {
+        pace_set(&m->pace, call->kips, clock_now(&m->board->clock), pc_cpu(m->pc)->executed);
+        atomic_store(&m->kips, call->kips);
+        call->done = true;
+    }
+}
+
 Machine *machine_new(const MachineConfig *config, Err *err)
 {
     Machine *m = calloc(1, sizeof(*m));
@@ -196,7 +221,21 @@ Machine *machine_new(const MachineConfig *config, Err *err)
     } else {
         clock_use_host(&m->board->clock, host_time_ns);
     }
-    if (!engine_open(&m->accel, m->config.accel, pc_cpu(m->pc), m->board, err)) {
+    SpeedCall speed = {.err = err};
+    if (m->config.speed && !pace_parse(m->config.speed, &speed.kips, err)) {
+        machine_free(m);
+        return NULL;
+    }
+    const char *engine = m->config.accel;
+    if (speed.kips && (!engine || strcmp(engine, "auto") == 0)) {
+        engine = "tcg"; /* KVM does not count */
+    }
+    if (!engine_open(&m->accel, engine, pc_cpu(m->pc), m->board, err)) {
+        machine_free(m);
+        return NULL;
+    }
+    do_set_speed(m, &speed);
+    if (!speed.done) {
         machine_free(m);
         return NULL;
     }
@@ -324,10 +363,26 @@ static void idle(Machine *m, int64_t most)
     }
 }
 
+/* Gives the engine what a slower processor would have executed by now. False: nothing yet; the
+ * machine has slept. */
+static bool paced(Machine *m)
+{
+    int64_t when, now = clock_now(&m->board->clock);
+    uint64_t budget = pace_budget(&m->pace, now, pc_cpu(m->pc)->executed, &when);
+    m->accel.budget = budget == UINT64_MAX ? 0 : budget;
+    if (budget == 0) {
+        idle(m, when - now);
+    }
+    return budget != 0;
+}
+
 static void run_guest(Machine *m)
 {
     Clock *clock = &m->board->clock;
     clock_fire_due(clock);
+    if (!paced(m)) {
+        return;
+    }
     RunExit exit = m->accel.ops->run(&m->accel, clock_next_due(clock));
     int64_t nap = idle_take(pc_cpu(m->pc));
     if (exit == RUN_HALTED) {
@@ -767,6 +822,10 @@ typedef struct AccelCall {
 static void do_set_accel(Machine *m, void *argument)
 {
     AccelCall *call = argument;
+    if (m->pace.kips && strncmp(call->name, "kvm", 3) == 0) {
+        call->done = err_set(call->err, "%s", no_count);
+        return;
+    }
     set_changing_engine(m, true);
     call->done = engine_change(&m->accel, call->name, call->err);
     set_changing_engine(m, false);
@@ -777,6 +836,21 @@ bool machine_set_accel(Machine *m, const char *name, Err *err)
     AccelCall call = {.name = name, .err = err};
     machine_call(m, do_set_accel, &call);
     return call.done;
+}
+
+bool machine_set_speed(Machine *m, const char *speed, Err *err)
+{
+    SpeedCall call = {.err = err};
+    if (!pace_parse(speed, &call.kips, err)) {
+        return false;
+    }
+    machine_call(m, do_set_speed, &call);
+    return call.done;
+}
+
+void machine_speed(const Machine *m, char name[MACHINE_SPEED])
+{
+    pace_name(atomic_load(&m->kips), name);
 }
 
 typedef struct InfoCall {

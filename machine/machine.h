@@ -71,6 +71,7 @@ typedef struct MachineConfig {
     bool unattended;   /* nobody looks: an engine that cannot go on ends it all with status 1 */
     bool start_paused; /* -S */
     char *rtc_base;    /* "utc", "localtime", "2001-02-03T04:05:06" */
+    char *speed;       /* "max", "486-66", "12.5" ...: see machine_speed_known; NULL: max */
     int icount_shift;  /* -1: host time; 0..10: deterministic, an instruction is 1 << shift ns */
     bool icount_hurry; /* counted time does not wait for the host's while the guest is idle */
 } MachineConfig;
@@ -120,6 +121,14 @@ const char *machine_accel(const Machine *m); /* the engine now running */
 /* Moves the running machine to another engine, between two instructions: a name as in the
  * configuration. On failure the old one goes on. */
 bool machine_set_accel(Machine *m, const char *name, Err *err);
+/* As fast as that processor, or so many million instructions a second; "max": as fast as it goes.
+ * On failure the old speed stays. */
+bool machine_set_speed(Machine *m, const char *speed, Err *err);
+enum { MACHINE_SPEED = 24 };
+void machine_speed(const Machine *m, char name[MACHINE_SPEED]); /* "max" ... */
+/* Is there such a speed? */
+bool machine_speed_known(const char *speed, Err *err);
+const char *machine_speed_help(void); /* a line a name */
 void machine_pause(Machine *m);
 void machine_resume(Machine *m);
 void machine_reset(Machine *m);

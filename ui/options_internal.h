@@ -35,6 +35,7 @@ OPTION_TAKE(memory);
 OPTION_TAKE(cpu);
 OPTION_TAKE(accel);
 OPTION_TAKE(machine);
+OPTION_TAKE(speed);
 OPTION_TAKE(boot);
 OPTION_TAKE(vga);
 OPTION_TAKE(rtc);

@@ -129,6 +129,21 @@ OPTION_TAKE(accel)
     return ok;
 }
 
+OPTION_TAKE(speed)
+{
+    if (strcmp(value, "help") == 0) {
+        o->help = true;
+        o->topic = machine_speed_help();
+        return true;
+    }
+    Err why = {""};
+    if (!machine_speed_known(value, &why)) {
+        return err_set(err, "-%s: %s", def->name, why.text);
+    }
+    option_store(&o->machine.speed, value);
+    return true;
+}
+
 OPTION_TAKE(machine)
 {
     static const char *const fixed[] = {"usb",

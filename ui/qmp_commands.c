@@ -103,6 +103,24 @@ COMMAND(set_accel)
     return json_object();
 }
 
+COMMAND(query_speed)
+{
+    (void)arguments, (void)e;
+    char name[MACHINE_SPEED];
+    machine_speed(q->machine, name);
+    return json_pack("{s:s}", "speed", name);
+}
+
+COMMAND(set_speed)
+{
+    Err err = {""};
+    const char *speed = json_string_value(json_object_get(arguments, "speed"));
+    if (!machine_set_speed(q->machine, speed, &err)) {
+        return qmp_fail(e, "GenericError", "%s", err.text);
+    }
+    return json_object();
+}
+
 COMMAND(stop)
 {
     (void)arguments, (void)e;
@@ -179,6 +197,8 @@ const QmpCommand qmp_commands[] = {
     {"x-query-accel", "", query_accel},
     {"x-query-input", "", query_input},
     {"x-set-accel", "accel:s", set_accel},
+    {"x-query-speed", "", query_speed},
+    {"x-set-speed", "speed:s", set_speed},
     {"x-screen-text", "", qmp_x_screen_text},
     {"x-wait-text", "text:s timeout:n? optional:b?", qmp_x_wait_text},
     {"x-type", "text:s delay:i?", qmp_x_type},

@@ -229,6 +229,18 @@ static void command_cont(Hmp *h)
     machine_resume(h->q->machine);
 }
 
+static void command_speed(Hmp *h)
+{
+    Err err = {""};
+    char name[MACHINE_SPEED];
+    if (h->words > 1 && !machine_set_speed(h->q->machine, h->word[1], &err)) {
+        say(h, err.text);
+        return;
+    }
+    machine_speed(h->q->machine, name);
+    say(h, name);
+}
+
 static void command_quit(Hmp *h)
 {
     qmp_quit(h->q);
@@ -258,6 +270,8 @@ static const struct {
     {"stop", "pause the machine", command_stop},
     {"cont", "go on", command_cont},
     {"c", NULL, command_cont},
+    {"speed", "[SPEED]: as fast as a 386-33, 486-66, p100 ..., so many MIPS, or max",
+     command_speed},
     {"quit", "end the program", command_quit},
     {"q", NULL, command_quit},
     {"system_reset", "press the reset button", command_reset},

@@ -223,8 +223,10 @@ static void run_once(Window *w)
         w->notice_at = 0;
         window_title(w);
     }
-    if (w->recording != recorder_running(w->recorder)) { /* the control socket, or a full disk */
-        window_title(w);
+    char speed[MACHINE_SPEED];
+    machine_speed(w->machine, speed);
+    if (w->recording != recorder_running(w->recorder) || strcmp(speed, w->speed) != 0) {
+        window_title(w); /* the control socket, or a full disk */
     }
     if (window_picture_update(w)) {
         w->changed_at = SDL_GetTicks();

@@ -38,7 +38,7 @@ static const char *state_text(const Window *w)
 
 void window_title(Window *w)
 {
-    char title[800];
+    char title[800], at[MACHINE_SPEED + 8] = "";
     const char *name = machine_name(w->machine);
     bool named = strcmp(name, "Vitrine") != 0;
     char hint[160] = "";
@@ -51,10 +51,14 @@ void window_title(Window *w)
     } else {
         snprintf(hint, sizeof(hint), " - %s+M: menu", window_host_key(w));
     }
+    machine_speed(w->machine, w->speed);
+    if (strcmp(w->speed, "max") != 0) {
+        snprintf(at, sizeof(at), " [%s]", w->speed);
+    }
     w->recording = recorder_running(w->recorder);
     const char *recording = w->recording ? " [recording]" : "";
-    snprintf(title, sizeof(title), "%.300s%s%s%s%s", name, named ? " - Vitrine" : "", state_text(w),
-             recording, hint);
+    snprintf(title, sizeof(title), "%.300s%s%s%s%s%s", name, named ? " - Vitrine" : "",
+             state_text(w), at, recording, hint);
     SDL_SetWindowTitle(w->sdl, title);
 }
 

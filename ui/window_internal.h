@@ -57,7 +57,7 @@ struct Window {
     ScalingMode scaling;
     bool scanlines;
     bool full_screen, redraw, ended;
-    bool settling; /* drawn again and again, see SETTLE_MS */
+    bool settling;             /* drawn again and again, see SETTLE_MS */
     SDL_Rect before;           /* the window before full screen, where no window manager keeps it */
     int set_width, set_height; /* the size we gave the window; another one is the user's choice */
     Uint32 changed_at;         /* SDL ticks when the picture last changed */
@@ -76,8 +76,9 @@ struct Window {
 
     WindowClip clip;
     Typist *typist;
-    Recorder *recorder; /* the session's */
-    bool recording;     /* as the title says */
+    Recorder *recorder;        /* the session's */
+    bool recording;            /* as the title says */
+    char speed[MACHINE_SPEED]; /* as the title shows it */
     const KeyLayout *layout;
 
     char notice[300];

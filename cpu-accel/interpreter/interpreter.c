@@ -27,6 +27,7 @@ struct Interpreter {
     BlockCache *cache;
     uint64_t generation;         /* of the cache, when the jumps were last emptied */
     uint64_t stop_at;            /* cpu->executed at which to look at the clock */
+    uint64_t budget_end;         /* cpu->executed at which run returns */
     bool host_clock;             /* which time does not follow from the count */
     Block *jump[1 << JUMP_BITS]; /* blocks by key, in front of the cache's own look-up */
     Block nowhere;               /* has no key; the last member: blocks end in an open array */
@@ -283,14 +284,16 @@ static bool slice(Interpreter *e, const Clock *clock, int64_t until_ns)
     uint64_t most = HOST_CLOCK_SLICE;
 
     e->host_clock = clock->source != CLOCK_COUNTED;
-    if (now >= until_ns) {
+    if (now >= until_ns || e->cpu->executed >= e->budget_end) {
         return false;
     }
     if (clock->source == CLOCK_COUNTED) {
         uint64_t left = (uint64_t)until_ns - (uint64_t)now;
         most = (left >> clock->shift) + !!(left & ((UINT64_C(1) << clock->shift) - 1));
     }
-    e->stop_at = e->cpu->executed + (most < MAX_SLICE ? most : MAX_SLICE);
+    uint64_t left = e->budget_end - e->cpu->executed;
+    most = most < MAX_SLICE ? most : MAX_SLICE;
+    e->stop_at = e->cpu->executed + (most < left ? most : left);
     return true;
 }
 
@@ -300,6 +303,7 @@ static RunExit interpreter_run(Accel *a, int64_t until_ns)
     Cpu *cpu = e->cpu;
 
     e->stop_at = cpu->executed;
+    e->budget_end = a->budget ? cpu->executed + a->budget : UINT64_MAX;
     fpu_host_release();
     for (;;) {
         if (cpu->executed >= e->stop_at && !slice(e, &a->board->clock, until_ns)) {

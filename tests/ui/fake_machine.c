@@ -34,6 +34,7 @@ struct Machine {
     PadState pads;
     char *text; /* set by fake_show; else input is shown */
     bool graphics;
+    char speed[MACHINE_SPEED];
     atomic_bool accel; /* the translator runs, as far as one is told */
     bool tray_open[MACHINE_MAX_DRIVES];
 };
@@ -128,6 +129,20 @@ const char *machine_name(const Machine *m)
 const char *machine_accel(const Machine *m)
 {
     return m->accel ? "translator" : "interpreter";
+}
+
+void machine_speed(const Machine *m, char name[MACHINE_SPEED])
+{
+    snprintf(name, MACHINE_SPEED, "%s", m->speed[0] ? m->speed : "max");
+}
+
+bool machine_set_speed(Machine *m, const char *speed, Err *err)
+{
+    if (!machine_speed_known(speed, err)) {
+        return false;
+    }
+    snprintf(m->speed, sizeof(m->speed), "%s", speed);
+    return true;
 }
 
 bool machine_set_accel(Machine *m, const char *name, Err *err)
