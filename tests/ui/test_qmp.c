@@ -560,6 +560,15 @@ static void monitor_lines(void **state)
     expect_hmp(f, "info weather", "there is no 'weather'");
     expect_hmp(f, "frob", "unknown command: 'frob'");
     expect_hmp(f, "", "unknown command");
+    expect_hmp(f, "speed", "max\r\n");
+    expect_hmp(f, "speed 486-33", "486-33\r\n");
+    expect_hmp(f, "speed warp", "speed 'warp': say max");
+    ask_ok(f, "{\"execute\": \"x-set-speed\", \"arguments\": {\"speed\": \"7\"}}");
+    json_t *speed = ask(f, "{\"execute\": \"x-query-speed\"}");
+    assert_string_equal(text_of(speed, "speed"), "7");
+    json_decref(speed);
+    expect_error(f, "{\"execute\": \"x-set-speed\", \"arguments\": {\"speed\": \"0\"}}",
+                 "GenericError", "say max");
     expect_hmp(f, "stop", "");
     expect_hmp(f, "info status", "VM status: paused (paused)");
     expect_hmp(f, "eject floppy9", "'floppy9' not found");

@@ -189,6 +189,16 @@ def menu_changes_the_engine():
         assert vm.qmp('x-query-accel')['name'] == 'translator'
 
 
+def title_shows_the_speed():
+    with Shown('-fda', '') as vm:
+        vm.until(lambda: vm.geometry() == (640, 400), 'the size of the picture')
+        assert '486' not in vm.title()
+        vm.qmp('x-set-speed', speed='486-66')
+        vm.until(lambda: '[486-66]' in vm.title(), 'the speed')
+        vm.qmp('x-set-speed', speed='max')
+        vm.until(lambda: '486' not in vm.title(), 'no speed')
+
+
 def closing_the_window_ends_the_program():
     Desk.open()
     tool = subprocess.run(['xdotool', 'help'], env=dict(os.environ, DISPLAY=Desk.display), stdout=subprocess.PIPE, text=True)
@@ -227,7 +237,7 @@ try:
     tap.run(opens_with_the_picture_and_a_title, keys_reach_the_machine, held_keys_are_released_when_the_focus_goes,
             mouse_is_grabbed_by_a_click_and_let_go_by_the_host_key, absolute_pointer_needs_no_grab,
             resizing_scales_crisply_or_in_the_shape_of_the_tube, scan_lines_darken_every_other_line, full_screen_fills_the_display,
-            host_keys_command_the_machine, screenshot_has_the_guests_pixels, menu_opens_acts_and_closes, menu_changes_the_engine,
+            host_keys_command_the_machine, screenshot_has_the_guests_pixels, menu_opens_acts_and_closes, menu_changes_the_engine, title_shows_the_speed,
             closing_the_window_ends_the_program, idle_window_costs_next_to_nothing, no_display_is_said_in_one_line)
 finally:
     Desk.close()

@@ -117,6 +117,23 @@ static void engines(void **state)
     }
 }
 
+static void speeds(void **state)
+{
+    (void)state;
+    static const char *const good[] = {"386-33", "486-66", "p100", "max", "12.5"};
+    for (unsigned i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        char line[32];
+        snprintf(line, sizeof(line), "-speed %s", good[i]);
+        Options o = parsed(line);
+        assert_string_equal(o.machine.speed, good[i]);
+        options_free(&o);
+    }
+    Options o = parsed("-speed help");
+    assert_true(o.help);
+    assert_non_null(strstr(o.topic, "486-66\n"));
+    options_free(&o);
+}
+
 static void drives_by_letter(void **state)
 {
     (void)state;
@@ -297,6 +314,8 @@ static void refusals(void **state)
         {"-m nan", "no size"},
         {"-cpu z80", "no model 'z80'"},
         {"-accel warp", "no engine 'warp'"},
+        {"-speed warp", "speed 'warp': say max"},
+        {"-speed -1", "speed '-1': say max"},
         {"-machine q35", "no machine 'q35'"},
         {"-vga voodoo", "no card 'voodoo'"},
         {"-smp 4", "one processor"},
@@ -463,6 +482,7 @@ int main(void)
         cmocka_unit_test(memory_sizes),
         cmocka_unit_test(one_dash_or_two_and_equals),
         cmocka_unit_test(engines),
+        cmocka_unit_test(speeds),
         cmocka_unit_test(drives_by_letter),
         cmocka_unit_test(drive_settings),
         cmocka_unit_test(drives_through_device),
