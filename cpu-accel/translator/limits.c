@@ -45,12 +45,17 @@ void limits_close(Limits *l)
     }
 }
 
-void limits_set(const Limits *l, Cpu *cpu, int mode)
+void limits_set(Limits *l, Cpu *cpu, int mode)
 {
     const uintptr_t first = (uintptr_t)l->claim + READABLE_GIB * GIB,
                     end = first + READABLE_GIB * GIB;
     for (unsigned i = ES; i < SEG_COUNT; i++) {
         const SegReg *s = &cpu->seg[i];
+        bool plain = mode_segment(mode, i) <= MODE_SEG_BASED;
+        if (plain && l->plain >> i & 1) {
+            continue;
+        }
+        l->plain = (l->plain & ~(1u << i)) | (unsigned)plain << i;
         bool code = s->access & SEG_CODE, usable = !(s->access & SEG_UNUSABLE);
         bool read = usable && (!code || s->access & SEG_WRITABLE);
         bool write = usable && !code && s->access & SEG_WRITABLE;
@@ -63,6 +68,7 @@ void limits_set(const Limits *l, Cpu *cpu, int mode)
         cpu->scratch[SCRATCH_WRITE + i] = write ? end - room : end;
         cpu->scratch[SCRATCH_LOW + i] = first - below;
     }
-    cpu->scratch[SCRATCH_CODE] = end - ((uint64_t)cpu->seg[CS].limit + 1);
-    (void)mode;
+    if (mode & MODE_CS_BASED) {
+        cpu->scratch[SCRATCH_CODE] = end - ((uint64_t)cpu->seg[CS].limit + 1);
+    }
 }

@@ -15,8 +15,9 @@ static void clear(Translator *t, Space *s)
 
 Space *space_find(Translator *t, const Window *w, int mode)
 {
-    uintptr_t window = (uintptr_t)(w - t->windows.window);
-    Space **recent = &t->recent[(window * 5 + (uintptr_t)mode * 0x9e3779b1u) % MAX_SPACES];
+    uint32_t window = (uint32_t)(w - t->windows.window);
+    uint32_t hash = ((uint32_t)mode ^ window << 26) * 0x9e3779b1u;
+    Space **recent = &t->recent[hash >> 16 & (MAX_SPACES - 1)];
     if (*recent && (*recent)->window == w && (*recent)->mode == mode) {
         (*recent)->last_use = ++t->tick;
         return *recent;

@@ -153,6 +153,9 @@ static bool real_data(const Cpu *cpu, const SegReg *s)
 static unsigned segment_kind(const Cpu *cpu, const SegReg *s, bool real)
 {
     const uint32_t data = SEG_WRITABLE | SEG_S, wrong = SEG_UNUSABLE | SEG_EXPAND_DOWN | SEG_CODE;
+    if (!real && s->limit == UINT32_MAX && (s->access & (wrong | data)) == data) {
+        return s->base ? MODE_SEG_BASED : MODE_SEG_FLAT;
+    }
     if (real && real_data(cpu, s)) {
         return s->limit == 0xffff       ? MODE_SEG_64K
                : s->limit == UINT32_MAX ? MODE_SEG_BASED
@@ -161,10 +164,7 @@ static unsigned segment_kind(const Cpu *cpu, const SegReg *s, bool real)
     if ((s->access & (SEG_EXPAND_DOWN | SEG_CODE | SEG_UNUSABLE)) == SEG_EXPAND_DOWN) {
         return MODE_SEG_DOWN;
     }
-    if ((s->access & (wrong | data)) != data || s->limit != UINT32_MAX || real) {
-        return MODE_SEG_LIMITED;
-    }
-    return s->base ? MODE_SEG_BASED : MODE_SEG_FLAT;
+    return MODE_SEG_LIMITED;
 }
 
 /* MODE_NONE for code that only the interpreter runs. */

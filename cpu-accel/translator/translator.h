@@ -189,6 +189,7 @@ typedef struct Counts {
 /* Host addresses that a byte may be read from, between such as none may: see limits.c. */
 typedef struct Limits {
     uint8_t *claim;
+    unsigned plain; /* a bit a segment: limits_set has it that any access passes */
 } Limits;
 
 /* What one piece of a run was, for engine check. */
@@ -316,7 +317,7 @@ const uint8_t *translator_turn(Translator *t, Outcome outcome);
 bool limits_open(Limits *l, Err *err);
 void limits_close(Limits *l);
 /* What code of this mode checks offsets with, from the segments as they are now. */
-void limits_set(const Limits *l, Cpu *cpu, int mode);
+void limits_set(Limits *l, Cpu *cpu, int mode);
 
 /* signal.c */
 bool signals_open(Translator *t, Err *err);
