@@ -22,6 +22,7 @@ typedef struct Accel Accel;
 
 typedef struct AccelOps {
     const char *name; /* "kvm", "translator", "interpreter", "check" */
+    bool paced;       /* run counts in Cpu.executed and keeps to Accel.budget */
     /* Makes a->self; the Cpu and its board exist. On failure says in err what failed and which
      * engine to use. */
     bool (*open)(Accel *a, Err *err);
@@ -37,8 +38,8 @@ typedef struct AccelOps {
     void (*code_changed)(Accel *a, uint32_t at, uint32_t length);
     /* These pages got flags in Ram: direct write access must go. */
     void (*flags_set)(Accel *a, uint32_t first_page, uint32_t pages);
-    /* Every write to memory but those that translated code makes directly; NULL, and they cost less:
-     * not wanted. */
+    /* Every write to memory but those that translated code makes directly; NULL, and they cost
+     * less: not wanted. */
     void (*written)(Accel *a, uint32_t at, uint32_t length);
     /* The memory map, the A20 gate or SMRAM changed: drop everything learnt from physical
      * addresses. */
@@ -52,8 +53,7 @@ struct Accel {
     Cpu *cpu;
     Board *board;
     void *self;
-    uint64_t budget;   /* instructions after which run returns RUN_DUE; 0: it need not. For engines
-                        * that count in Cpu.executed */
+    uint64_t budget;   /* instructions after which run returns RUN_DUE; 0: it need not */
     char failure[256]; /* after RUN_FAILED */
     bool replaceable;  /* whoever runs it goes on with another engine after RUN_FAILED, so that it
                         * may also give up where another would only be faster */

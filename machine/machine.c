@@ -166,8 +166,6 @@ static void io_failed(void *self, const char *device)
     atomic_store(&pc_cpu(m->pc)->attention, true);
 }
 
-static const char no_count[] = "KVM does not count instructions, so it knows no speed but max";
-
 typedef struct SpeedCall {
     uint32_t kips;
     Err *err;
@@ -177,8 +175,9 @@ typedef struct SpeedCall {
 static void do_set_speed(Machine *m, void *argument)
 {
     SpeedCall *call = argument;
-    if (call->kips && m->accel.ops == &accel_kvm) {
-        err_set(call->err, "%s; choose another engine first", no_count);
+    if (call->kips && !m->accel.ops->paced) {
+        err_set(call->err, "the %s knows no speed but max; use -accel interpreter with -speed",
+                m->accel.ops->name);
     } else if (call->kips && m->config.icount_shift >= 0) {
         err_set(call->err, "-icount says itself how long an instruction takes: leave -speed away");
     } else {
@@ -228,7 +227,7 @@ Machine *machine_new(const MachineConfig *config, Err *err)
     }
     const char *engine = m->config.accel;
     if (speed.kips && (!engine || strcmp(engine, "auto") == 0)) {
-        engine = "tcg"; /* KVM does not count */
+        engine = accel_interpreter.name;
     }
     if (!engine_open(&m->accel, engine, pc_cpu(m->pc), m->board, err)) {
         machine_free(m);
@@ -822,8 +821,8 @@ typedef struct AccelCall {
 static void do_set_accel(Machine *m, void *argument)
 {
     AccelCall *call = argument;
-    if (m->pace.kips && strncmp(call->name, "kvm", 3) == 0) {
-        call->done = err_set(call->err, "%s", no_count);
+    if (m->pace.kips && strcmp(call->name, accel_interpreter.name) != 0) {
+        call->done = err_set(call->err, "the machine has a speed: x-set-speed max first");
         return;
     }
     set_changing_engine(m, true);
