@@ -107,12 +107,18 @@ static bool handle_fault(Translator *t, siginfo_t *info, ucontext_t *u)
         return true;
     }
     Window *w = window_of(&t->windows, info->si_addr, &linear);
-    if (w && window_fill(&t->windows, w, linear, u->uc_mcontext.gregs[REG_ERR] & ERROR_WRITE)) {
+    bool write = u->uc_mcontext.gregs[REG_ERR] & ERROR_WRITE;
+    if (w && window_fill(&t->windows, w, linear, write)) {
         t->count.fills++;
         if (window_changes(w, linear)) {
             note_slow_at(t, host);
         }
         return true;
+    }
+    if (w && window_forbids(&t->windows, w, linear, write)) {
+        t->count
+            .faults++; /* a page fault of the guest's, which will see to it: no reason to call */
+        return step_instead(t, u, host);
     }
     return stepped_for_good(t, u, host);
 }

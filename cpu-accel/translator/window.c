@@ -544,6 +544,13 @@ bool window_fill(Windows *ws, Window *w, uint32_t linear, bool write)
     return show(ws, w, number, ram, count, &like);
 }
 
+bool window_forbids(const Windows *ws, const Window *w, uint32_t linear, bool write)
+{
+    MmuPeek peek;
+    return !mmu_peek(ws->cpu, linear, &peek) || (w->user && !peek.user) ||
+           (write && !peek.writable);
+}
+
 bool window_guard(Windows *ws, Window *w, uint32_t linear, uint32_t ram_page)
 {
     uint32_t number = linear >> RAM_PAGE_SHIFT;

@@ -103,6 +103,9 @@ Window *window_choose(Windows *ws, bool array);
 Window *window_of(Windows *ws, const void *host, uint32_t *linear);
 /* Maps the page for an access that missed. False: this access cannot be made directly. */
 bool window_fill(Windows *ws, Window *w, uint32_t linear, bool write);
+/* An access that could not be made directly: because the guest's page tables do not permit it now?
+ */
+bool window_forbids(const Windows *ws, const Window *w, uint32_t linear, bool write);
 /* Notes that code from `ram_page` runs at this linear page (and keeps watch over its translation).
  * False: it cannot be kept watch over. */
 bool window_guard(Windows *ws, Window *w, uint32_t linear, uint32_t ram_page);

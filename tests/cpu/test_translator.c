@@ -428,6 +428,30 @@ static void test_user_pages_change(void **state)
     }
 }
 
+static void pages_come_on_demand(Guest *g)
+{
+    kernel(g);
+    for (uint32_t page = 0x50; page < 0x80; page++) {
+        guest_write32(g, TABLE + 4 * page, page << 12); /* the handler makes it present */
+    }
+}
+
+/* Nor is an instruction left to its handler for good because it touches many new pages. */
+static void test_demand_paging_keeps_code_native(void **state)
+{
+    (void)state;
+    /* mov ecx, 48; mov edi, 0x50000; l: mov [edi+4], ecx; add edx, [edi+4]; add edi, 0x1000; loop
+     * l; hlt */
+    static const char code[] = "\xb9\x30\x00\x00\x00\xbf\x00\x00\x05\x00\x89\x4f\x04\x03\x57\x04"
+                               "\x81\xc7\x00\x10\x00\x00\xe2\xf2\xf4";
+    compare(BY_WINDOW, code, sizeof(code) - 1, pages_come_on_demand);
+    compare(BY_ARRAY, code, sizeof(code) - 1, pages_come_on_demand);
+    Guest *g = run_form(&accel_translator, BY_WINDOW, code, sizeof(code) - 1, pages_come_on_demand);
+    assert_false(unit_is_slow(g->accel.self, GUEST_CODE + 10));
+    assert_int_equal(guest_read32(g, 0xa804), 48);
+    guest_free(g);
+}
+
 static void code_changes_its_page(Guest *g)
 {
     kernel(g);
@@ -479,6 +503,7 @@ int main(void)
         cmocka_unit_test(test_paging_changes_are_seen),
         cmocka_unit_test(test_interrupts_behind_sti_and_popf),
         cmocka_unit_test(test_user_pages_change),
+        cmocka_unit_test(test_demand_paging_keeps_code_native),
         cmocka_unit_test(test_user_code_is_remapped),
         cmocka_unit_test(test_user_code_is_interrupted),
     };
