@@ -133,7 +133,7 @@ static bool run_piece(Check *c, uint64_t most)
     record_begin(c);
     translator_piece(c->translator, most < PIECE_MOST ? most : PIECE_MOST, &piece);
     record_replay(c);
-    shadow_run(c, piece.count, piece.one_step);
+    shadow_run(c, &piece);
     record_done(c);
     c->count.pieces++;
     c->count.units += piece.unit != NULL;

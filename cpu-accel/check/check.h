@@ -126,10 +126,8 @@ void shadow_follow(Check *c);
 /* A device wrote to memory between two pieces. */
 void shadow_written(Check *c, uint32_t at, uint32_t length);
 void shadow_map(Check *c);
-/* Runs the shadow for `count` instructions, or for one step when that is what the first did. */
-void shadow_run(Check *c, uint64_t count, bool one_step);
-/* Lets the shadow take what int_poll took in the first. */
-void shadow_poll(Check *c);
+/* Runs the shadow as far as the first went. */
+void shadow_run(Check *c, const Piece *piece);
 
 /* record.c: the taps */
 void record_open(Check *c);

@@ -373,8 +373,8 @@ static void shadow_apic_base(void *self, uint64_t value)
 
 void record_open(Check *c)
 {
-    c->tap = (CpuTap){tap_read, tap_write, tap_now, tap_marking, c};
-    c->shadow_tap = (CpuTap){shadow_read, shadow_write, shadow_now, shadow_marking, c};
+    c->tap = (CpuTap){tap_read, tap_write, tap_now, tap_marking, c, 0};
+    c->shadow_tap = (CpuTap){shadow_read, shadow_write, shadow_now, shadow_marking, c, 0};
     c->tapped = (CpuPins){
         .acknowledge = pin_acknowledge,
         .self = c,

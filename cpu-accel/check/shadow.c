@@ -10,6 +10,8 @@
 #include "cpu-accel/x86/fpu.h"
 #include "cpu-accel/x86/mem.h"
 
+enum { ITERATIONS = 4096 };
+
 /* All pages of the shadow's memory bear RAM_TRANSLATED: so every write is reported here. */
 static void written(void *self, uint32_t at, uint32_t length)
 {
@@ -105,11 +107,26 @@ void shadow_written(Check *c, uint32_t at, uint32_t length)
     }
 }
 
-void shadow_run(Check *c, uint64_t count, bool one_step)
+/* The first stands between two iterations of a repeated instruction: so does the shadow then. */
+static void repeat(Check *c)
 {
     Cpu *s = c->shadow;
+    while (s->reg[ECX] != c->cpu->reg[ECX] && !c->difference[0]) {
+        uint32_t left = s->reg[ECX] - c->cpu->reg[ECX];
+        c->shadow_tap.iterations = left < ITERATIONS ? left : ITERATIONS;
+        if (interpreter_step(s) != X_REPEAT) {
+            break;
+        }
+    }
+    c->shadow_tap.iterations = 0;
+}
+
+void shadow_run(Check *c, const Piece *piece)
+{
+    Cpu *s = c->shadow;
+    uint64_t count = piece->count;
     fpu_host_release();
-    if (one_step) {
+    if (piece->one_step) {
         interpreter_step(s);
         return;
     }
@@ -121,9 +138,7 @@ void shadow_run(Check *c, uint64_t count, bool one_step)
                               : interpreter_blocks(c->shadow_interpreter, count - done);
         done += s->executed - before - (outcome == X_REPEAT); /* a pause is no instruction */
     }
-}
-
-void shadow_poll(Check *c)
-{
-    (void)int_poll(c->shadow);
+    if (piece->paused) {
+        repeat(c);
+    }
 }

@@ -15,8 +15,9 @@
 #include "cpu-accel/x86/fpu.h"
 #include "cpu-accel/x86/ops.h"
 
-/* The high halves of SCRATCH_NOTE and SCRATCH_DATA, whose low halves are EIP and operand offset. */
-enum { NOTE_OPCODE = 0x7ff, NOTE_SEG = 7, NOTE_VALID = 1 << 21 };
+/* NOTE_SAVED: the selector is beside it, as segment registers change without us in real mode. The
+ * high halves of SCRATCH_NOTE and SCRATCH_DATA, whose low halves are EIP and operand offset. */
+enum { NOTE_OPCODE = 0x7ff, NOTE_SEG = 7, NOTE_VALID = 1 << 21, NOTE_SAVED = 1 << 22 };
 
 int resident_mode(const Cpu *cpu)
 {
@@ -60,12 +61,14 @@ static void take_note(Cpu *cpu)
     Fpu *f = &cpu->fpu;
     if (note >> 32 & NOTE_VALID) {
         f->ip = (uint32_t)note;
-        f->ip_selector = cpu->seg[CS].selector;
+        f->ip_selector = note >> 32 & NOTE_SAVED ? (uint16_t)cpu->scratch[SCRATCH_FCS]
+                                                 : cpu->seg[CS].selector;
         f->opcode = note >> 32 & NOTE_OPCODE;
     }
     if (data >> 32 & NOTE_VALID) {
         f->data = (uint32_t)data;
-        f->data_selector = cpu->seg[data >> 32 & NOTE_SEG].selector;
+        f->data_selector = data >> 32 & NOTE_SAVED ? (uint16_t)cpu->scratch[SCRATCH_FDS]
+                                                   : cpu->seg[data >> 32 & NOTE_SEG].selector;
     }
 }
 
@@ -91,14 +94,19 @@ void resident_settle(Translator *t)
     __asm__ volatile("fninit"); /* the handlers want it empty and masked */
 }
 
-uint64_t resident_note(const Insn *in, uint32_t eip)
+static uint32_t saved(int mode)
 {
-    return (uint64_t)(NOTE_VALID | (in->opcode & 7u) << 8 | in->modrm) << 32 | eip;
+    return NOTE_VALID | (mode & MODE_REAL ? (uint32_t)NOTE_SAVED : 0);
 }
 
-uint32_t resident_note_data(const Insn *in)
+uint64_t resident_note(const Insn *in, uint32_t eip, int mode)
 {
-    return NOTE_VALID | in->seg;
+    return (uint64_t)(saved(mode) | (in->opcode & 7u) << 8 | in->modrm) << 32 | eip;
+}
+
+uint32_t resident_note_data(const Insn *in, int mode)
+{
+    return saved(mode) | in->seg;
 }
 
 void resident_note_up_to(Cpu *cpu, const Unit *u, unsigned insn)
@@ -107,7 +115,7 @@ void resident_note_up_to(Cpu *cpu, const Unit *u, unsigned insn)
     uint32_t eip = u->eip, last_eip = 0;
     for (unsigned i = 0; i < insn; eip += u->insn[i++].length) {
         const Insn *in = &u->insn[i];
-        if (u->host[i].called) {
+        if (u->host[i].called || select_loads_segment(in)) { /* noted then */
             last = memory = NULL;
         } else if (select_on_fpu(in, u->mode) && select_notes(in)) {
             last = in;
@@ -116,11 +124,13 @@ void resident_note_up_to(Cpu *cpu, const Unit *u, unsigned insn)
         }
     }
     if (last) {
-        cpu->scratch[SCRATCH_NOTE] = resident_note(last, last_eip);
+        cpu->scratch[SCRATCH_NOTE] = resident_note(last, last_eip, u->mode);
+        cpu->scratch[SCRATCH_FCS] = cpu->seg[CS].selector;
     }
     if (memory) {
         cpu->scratch[SCRATCH_DATA] =
-            (uint32_t)cpu->scratch[SCRATCH_DATA] | (uint64_t)resident_note_data(memory) << 32;
+            (uint32_t)cpu->scratch[SCRATCH_DATA] | (uint64_t)resident_note_data(memory, u->mode) << 32;
+        cpu->scratch[SCRATCH_FDS] = cpu->seg[memory->seg].selector;
     }
 }
 

@@ -154,7 +154,8 @@ static bool select_pass(Code *c, const Insn *in, int mode)
     Opcode op = {
         .byte = in->opcode, .map_0f = row->map == MAP_0F, .lock = in->prefix & PREFIX_LOCK};
     op.operand_16 = in->opsize == 2 && !(row->traits & (T_X87 | T_MMX | T_SSE)) &&
-                    (select_has_operand_size(row->operands) || row->operands[0] == '\0');
+                    (select_has_operand_size(row->operands) ||
+                     (row->operands[0] == '\0' && row->map == MAP_1)); /* CBW, CWD */
     op.mandatory = row->prefix < sizeof(mandatory) ? mandatory[row->prefix] : 0;
     if (row->operands[0] == 'O' || strstr(row->operands, ",O")) {
         return select_moffs(c, in, mode);
@@ -214,6 +215,11 @@ static bool is_control(const Insn *in)
     default:
         return false;
     }
+}
+
+bool select_loads_segment(const Insn *in)
+{
+    return transfer[in->op] == TR_TO_SEG;
 }
 
 bool select_on_fpu(const Insn *in, int mode)

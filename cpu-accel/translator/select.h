@@ -56,6 +56,8 @@ SelectEnd select_end(const Insn *in, int mode);
 bool select_insn(Code *c, const Insn *in, int mode);
 /* Does the host's own unit run it in this mode? */
 bool select_on_fpu(const Insn *in, int mode);
+/* Does it load a segment register, which it may do on the host? */
+bool select_loads_segment(const Insn *in);
 /* Has it left its mark in FIP and FOP, and in FDP, when it is done? */
 bool select_notes(const Insn *in);
 /* Does the row's operand list name something of operand size? */

@@ -167,12 +167,13 @@ void select_check(Code *c, const Access *a, int mode)
 
 void select_check_run(Code *c, const Access *a, int mode)
 {
-    if (mode_segment(mode, a->seg) == MODE_SEG_64K && a->narrow) {
+    if (a->narrow) { /* the offset wraps at 64 KiB, whatever the limit */
         emit_touch_below_window(c, -WINDOW_LIMIT_BELOW);
-        return;
     }
-    emit_load(c, R9, R15, scratch_at((a->write ? SCRATCH_WRITE : SCRATCH_READ) + a->seg), 8);
-    emit_touch(c, R9, 0);
+    if (!a->narrow || mode_segment(mode, a->seg) != MODE_SEG_64K) {
+        emit_load(c, R9, R15, scratch_at((a->write ? SCRATCH_WRITE : SCRATCH_READ) + a->seg), 8);
+        emit_touch(c, R9, 0);
+    }
 }
 
 void select_base(Code *c, unsigned to, unsigned seg)

@@ -453,11 +453,8 @@ void translator_piece(Translator *t, uint64_t most, Piece *piece)
     t->paused = false;
     t->piece = (Piece){.one_step = debug_stepping(cpu)};
     turn(t, most);
-    while (t->paused && !t->piece.one_step) {
-        cpu->executed--; /* the pause was counted */
-        step(t);
-    }
-    t->piece.count = cpu->executed - before;
+    t->piece.paused = t->paused && !t->piece.one_step;
+    t->piece.count = cpu->executed - before - t->piece.paused; /* the pause was counted */
     *piece = t->piece;
 }
 

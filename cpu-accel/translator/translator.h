@@ -145,6 +145,8 @@ enum {
     SCRATCH_WRITE = SCRATCH_READ + SEG_COUNT,
     SCRATCH_LOW = SCRATCH_WRITE + SEG_COUNT,
     SCRATCH_CODE = SCRATCH_LOW + SEG_COUNT, /* the same for jumps */
+    SCRATCH_FCS, /* real mode: selectors that belong to NOTE and DATA */
+    SCRATCH_FDS,
     SCRATCH_END,
 };
 _Static_assert(SCRATCH_END <= sizeof(((Cpu *)0)->scratch) / sizeof(uintptr_t), "no room");
@@ -196,6 +198,7 @@ typedef struct Limits {
 typedef struct Piece {
     const Unit *unit; /* that was entered; NULL: none */
     uint64_t count;   /* instructions completed */
+    bool paused;      /* and behind them part of a repeated one */
     bool one_step;    /* instead: one step of the interpreter, with all that surrounds it */
 } Piece;
 
@@ -293,8 +296,8 @@ void resident_settle(Translator *t);
 void resident_prepare(Translator *t);
 /* What SCRATCH_NOTE is when `in` is the last x87 instruction, and the high half of SCRATCH_DATA
  * when it is the last one with a memory operand. */
-uint64_t resident_note(const Insn *in, uint32_t eip);
-uint32_t resident_note_data(const Insn *in);
+uint64_t resident_note(const Insn *in, uint32_t eip, int mode);
+uint32_t resident_note_data(const Insn *in, int mode);
 /* The notes that a unit has not made yet when it is left before instruction `insn`. */
 void resident_note_up_to(Cpu *cpu, const Unit *u, unsigned insn);
 /* The handler to call for it in this mode: one that settles, and leaves when the mode changes,
@@ -306,8 +309,8 @@ bool resident_goes_on(const Insn *in);
 /* translator.c */
 int mode_of(const Cpu *cpu);
 /* For engine check: at the beginning of a run, and then piece by piece, which is a unit of code or
- * what the interpreter does in its place, of `most` instructions at most; repeated ones are
- * completed. They are counted in Cpu.executed. */
+ * what the interpreter does in its place, of `most` instructions at most. They are counted
+ * in Cpu.executed. */
 void translator_begin(Translator *t);
 void translator_piece(Translator *t, uint64_t most, Piece *piece);
 /* After a called handler has ended like this: where to go on in translated code, NULL: leave it. */

@@ -234,15 +234,26 @@ typedef struct FpuNotes {
     uint32_t eip;              /* of the last */
 } FpuNotes;
 
-static void emit_note(Translator *t, FpuNotes *notes)
+static void emit_note_selector(Code *c, unsigned seg, unsigned scratch, int mode)
+{
+    if (mode & MODE_REAL) {
+        select_selector(c, R8, seg);
+        emit_store(c, R8, R15, scratch_at(scratch), 4);
+    }
+}
+
+static void emit_note(Translator *t, const Unit *u, FpuNotes *notes)
 {
     Code *c = &t->code;
     if (notes->last) {
-        emit_mov_imm64(c, R8, resident_note(notes->last, notes->eip));
+        emit_mov_imm64(c, R8, resident_note(notes->last, notes->eip, u->mode));
         emit_store(c, R8, R15, scratch_at(SCRATCH_NOTE), 8);
+        emit_note_selector(c, CS, SCRATCH_FCS, u->mode);
     }
     if (notes->memory) {
-        emit_store_imm(c, R15, scratch_at(SCRATCH_DATA) + 4, resident_note_data(notes->memory));
+        emit_store_imm(c, R15, scratch_at(SCRATCH_DATA) + 4,
+                       resident_note_data(notes->memory, u->mode));
+        emit_note_selector(c, notes->memory->seg, SCRATCH_FDS, u->mode);
     }
     notes->last = notes->memory = NULL;
 }
@@ -485,8 +496,8 @@ static void emit_unit(Translator *t, Unit *u, SelectEnd end)
     for (unsigned i = 0; i < u->count; i++) {
         Insn *in = &u->insn[i];
         bool last = end != END_NONE && i == u->count - 1U;
-        if (last || in->op == OP_FLDCW) { /* which may leave, and show what was noted */
-            emit_note(t, &notes);
+        if (last || in->op == OP_FLDCW || select_loads_segment(in)) { /* which may show what was noted */
+            emit_note(t, u, &notes);
         }
         size_t start = c->at;
         u->host[i].at = (uint32_t)(code_here(c) - u->code);
@@ -497,7 +508,7 @@ static void emit_unit(Translator *t, Unit *u, SelectEnd end)
             !slow && (last ? emit_end(t, u, in, eip, end) : emit_native(t, u, in, eip, &notes));
         if (!done) {
             c->at = start;
-            emit_note(t, &notes);
+            emit_note(t, u, &notes);
             notes = (FpuNotes){0};
             u->host[i].called = true;
             in->handler = resident_handler(in, u->mode);
@@ -515,7 +526,7 @@ static void emit_unit(Translator *t, Unit *u, SelectEnd end)
         eip += in->length;
     }
     if (end == END_NONE) {
-        emit_note(t, &notes);
+        emit_note(t, u, &notes);
         emit_link(t, u, &u->link[0], eip);
     }
     for (unsigned i = 0; i < missings; i++) {

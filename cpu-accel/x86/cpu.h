@@ -219,6 +219,7 @@ typedef struct CpuTap {
     int64_t (*now)(void *self);                  /* guest ns */
     void (*marking)(void *self, bool begins);    /* around writes of accessed and dirty bits */
     void *self;
+    uint32_t iterations; /* of a repeated instruction at a time, at most; 0: as without a tap */
 } CpuTap;
 
 typedef struct Cpu {

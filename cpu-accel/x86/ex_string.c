@@ -114,7 +114,10 @@ static inline bool repeated(const Insn *in)
 /* How many iterations this call may do: one at a time when each is to be followed by a trap. */
 static inline uint32_t budget(const Cpu *cpu)
 {
-    return cpu->eflags & FL_TF || cpu->dr7 & 0xff ? 1 : PAUSE_AFTER;
+    if (cpu->eflags & FL_TF || cpu->dr7 & 0xff) {
+        return 1;
+    }
+    return cpu->tap && cpu->tap->iterations ? cpu->tap->iterations : PAUSE_AFTER;
 }
 
 static inline uint32_t least(uint32_t a, uint32_t b)

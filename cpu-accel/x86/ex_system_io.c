@@ -165,9 +165,10 @@ static Outcome string_io(Cpu *cpu, const Insn *in, unsigned bytes,
         return one(cpu, in, bytes) ? finish(cpu, in) : X_FAULT;
     }
     uint32_t mask = in->address_mask;
+    unsigned most = cpu->tap && cpu->tap->iterations ? cpu->tap->iterations : PAUSE_AFTER;
     for (unsigned i = 0; cpu->reg[ECX] & mask; i++) {
         /* between iterations: debug traps and interrupts, then again from here */
-        if (i == PAUSE_AFTER || (i > 0 && (int_waiting(cpu) || cpu->eflags & FL_TF))) {
+        if (i == most || (i > 0 && (int_waiting(cpu) || cpu->eflags & FL_TF))) {
             return X_REPEAT;
         }
         if (!one(cpu, in, bytes)) {

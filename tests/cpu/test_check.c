@@ -24,10 +24,10 @@ static void hear(void *self, LogLevel level, const char *tag, const char *text)
     h->count += (size_t)(more < room ? more : room - 1);
 }
 
-static Guest *checked(const void *code, size_t size)
+static Guest *checked_in(const void *code, size_t size, void (*mode)(Guest *g))
 {
     Guest *g = guest_new(CPU_PENTIUM4, &accel_check);
-    guest_flat(g);
+    mode(g);
     g->cpu->cr4 |= CR4_OSFXSR;
     g->cpu->cr0 |= CR0_NE;
     for (unsigned i = 0; i < 256; i++) {
@@ -35,6 +35,11 @@ static Guest *checked(const void *code, size_t size)
     }
     guest_code(g, code, size);
     return g;
+}
+
+static Guest *checked(const void *code, size_t size)
+{
+    return checked_in(code, size, guest_flat);
 }
 
 /* Runs to HLT, a difference, or the end of patience. */
@@ -178,6 +183,53 @@ static void test_stray_writes_are_found(void **state)
     guest_free(g);
 }
 
+/* What tests/fuzz/fuzz_check.c has found in real mode; each ends in HLT. */
+static void test_finds_in_real_mode(void **state)
+{
+    static const struct {
+        const char *what, *code;
+        size_t size;
+    } find[] = {
+        /* operand size is no part of 0F AE /5 */
+        {"lfence", "\x0f\xae\xe8\x90\xf4", 5},
+        /* fninit; fld1; jmp 0ffeh:0029h: FCS is that of FLD1; hlt */
+        {"x87 pointers before a far jump", "\xdb\xe3\xd9\xe8\xea\x29\x00\xfe\x0f\xf4\xf4", 11},
+        /* fninit; fld dword [100h]; mov ax, 2000h; mov ds, ax; hlt: FDS is the old one */
+        {"x87 pointers before a load of DS", "\xdb\xe3\xd9\x06\x00\x01\xb8\x00\x20\x8e\xd8\xf4",
+         12},
+    };
+    (void)state;
+    for (unsigned i = 0; i < sizeof(find) / sizeof(find[0]); i++) {
+        Guest *g = checked_in(find[i].code, find[i].size, guest_real);
+        RunExit exit = run(g);
+        if (exit != RUN_HALTED) {
+            fail_msg("%s: ended with %d: %s", find[i].what, exit, g->accel.failure);
+        }
+        guest_free(g);
+    }
+}
+
+/* A repeated string instruction with 16-bit addresses in a segment of 4 GiB wraps at 64 KiB. */
+static void test_strings_wrap_in_large_segments(void **state)
+{
+    (void)state;
+    /* cld; mov ecx, 12h; mov esi, 100h; mov edi, fffah; rep movsw with 16-bit addresses; hlt */
+    guest_free(AGREED("\xfc\xb9\x12\x00\x00\x00\xbe\x00\x01\x00\x00\xbf\xfa\xff\x00\x00"
+                      "\x67\x66\xf3\xa5\xf4"));
+}
+
+/* A repeated instruction that writes to nobody for as long as the guest likes: in pieces. */
+static void test_endless_repetition_is_interrupted(void **state)
+{
+    (void)state;
+    /* cld; mov edi, 800000h; mov ecx, 20000000h; rep stosb; hlt */
+    Guest *g = checked("\xfc\xbf\x00\x00\x80\x00\xb9\x00\x00\x00\x20\xf3\xaa\xf4", 14);
+    int64_t until = clock_now(&g->board->clock) + 20;
+    assert_int_equal(g->accel.ops->run(&g->accel, until), RUN_DUE);
+    assert_in_range(g->cpu->reg[ECX], 0x1ff00000, 0x20000000 - 5000);
+    guest_free(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -186,6 +238,9 @@ int main(void)
         cmocka_unit_test(test_interrupts_come_to_both),
         cmocka_unit_test(test_a_difference_is_found_and_shown),
         cmocka_unit_test(test_stray_writes_are_found),
+        cmocka_unit_test(test_finds_in_real_mode),
+        cmocka_unit_test(test_strings_wrap_in_large_segments),
+        cmocka_unit_test(test_endless_repetition_is_interrupted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,6 @@
 #!/bin/sh
-# make fuzz FUZZ=cpu|gus|sb16|opl3|mpu401|es1370|ac97|speaker|gameport|lpt|uart|modem|ne2000|rtl8029|pcnet|kbc|serialmouse|qcow2|vmdk|vdi|vhd|cue|imd|td0|raw|fat|snapshot|state [FUZZ_TIME=seconds] [FUZZ_SEED=n], under ASan
-# and UBSan. cpu: random bytes as code, into the decoder and each engine. fat: hostile folders as a FAT disk. snapshot:
+# make fuzz FUZZ=cpu|check|gus|sb16|opl3|mpu401|es1370|ac97|speaker|gameport|lpt|uart|modem|ne2000|rtl8029|pcnet|kbc|serialmouse|qcow2|vmdk|vdi|vhd|cue|imd|td0|raw|fat|snapshot|state [FUZZ_TIME=seconds] [FUZZ_SEED=n], under ASan
+# and UBSan. cpu: random bytes as code, into the decoder and each engine; check: under engine check. fat: hostile folders as a FAT disk. snapshot:
 # snapshot files. gus to modem: ports, DMA and what comes from outside for a device. ne2000 to serialmouse: port accesses, frames and keys for a device. The others: image files, beginning with some made by our own code. With clang's libFuzzer where it is
 # installed (Debian: libclang-rt-14-dev), else with the harness's own inputs. What is found is left in out/fuzz.
 set -e
@@ -14,7 +14,7 @@ case $what in
     *) kind=$what ;;
 esac
 if [ ! -f "tests/fuzz/fuzz_$kind.c" ]; then
-    echo "FUZZ=$what: there is no tests/fuzz/fuzz_$kind.c; take cpu, gus, sb16, opl3, mpu401, es1370, ac97, speaker, gameport, lpt, uart, modem, ne2000, rtl8029, pcnet, kbc, serialmouse, qcow2, vmdk, vdi, vhd, cue, imd, td0, raw, fat or snapshot" >&2
+    echo "FUZZ=$what: there is no tests/fuzz/fuzz_$kind.c; take cpu, check, gus, sb16, opl3, mpu401, es1370, ac97, speaker, gameport, lpt, uart, modem, ne2000, rtl8029, pcnet, kbc, serialmouse, qcow2, vmdk, vdi, vhd, cue, imd, td0, raw, fat or snapshot" >&2
     exit 1
 fi
 mkdir -p "$folder/corpus-$what"
@@ -29,10 +29,10 @@ if [ "$kind" = state ]; then # a whole machine: with what MODE=asan builds
     # shellcheck disable=SC2086
     exec nice "$folder/fuzz_state" "$seconds" $FUZZ_SEED
 fi
-if [ "$kind" = cpu ]; then
-    sources="tests/fuzz/fuzz_cpu.c tests/cpu/guest.c cpu-accel/x86/*.c cpu-accel/interpreter/*.c cpu-accel/translator/*.c cpu-accel/check/*.c"
+if [ "$kind" = cpu ] || [ "$kind" = check ]; then
+    sources="tests/fuzz/fuzz_$kind.c tests/cpu/guest.c cpu-accel/x86/*.c cpu-accel/interpreter/*.c cpu-accel/translator/*.c cpu-accel/check/*.c"
     libs="-lcmocka -lm -lrt"
-    limits="-max_len=256"
+    limits="-max_len=500"
     export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=0:allow_user_segv_handler=1:use_sigaltstack=0}"
 elif [ "$kind" = device ]; then
     sources="tests/fuzz/fuzz_device.c $(ls chipset/*.c chipset/cards/*.c | tr "\n" " ")"
@@ -56,7 +56,7 @@ sources="$sources machine/core/*.c"
 binary="$folder/fuzz_$what"
 try='extern int LLVMFuzzerTestOneInput(const unsigned char *d, unsigned long n); int LLVMFuzzerTestOneInput(const unsigned char *d, unsigned long n) { (void)d; return n == 99; }'
 seeds() {
-    if [ "$kind" != cpu ] && [ "$kind" != board ] && [ "$kind" != device ]; then
+    if [ "$kind" != cpu ] && [ "$kind" != check ] && [ "$kind" != board ] && [ "$kind" != device ]; then
         FUZZ_SEEDS="$folder/corpus-$what" "$binary"
     fi
 }
