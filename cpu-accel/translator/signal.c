@@ -6,6 +6,7 @@
  * the first leave translated code at exactly that instruction, which the interpreter then runs.
  */
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -123,10 +124,21 @@ static bool handle_fault(Translator *t, siginfo_t *info, ucontext_t *u)
     return stepped_for_good(t, u, host);
 }
 
+/* What stood there before us, once for the process: handlers belong to all its machines. */
+static struct sigaction before_segv, before_fpe;
+static pthread_mutex_t handlers_lock = PTHREAD_MUTEX_INITIALIZER;
+
 /* Not ours: what would have happened without us. */
-static void pass_on(int number)
+static void pass_on(int number, siginfo_t *info, void *context)
 {
-    signal(number, SIG_DFL);
+    const struct sigaction *before = number == SIGSEGV ? &before_segv : &before_fpe;
+    if (before->sa_flags & SA_SIGINFO) {
+        before->sa_sigaction(number, info, context);
+    } else if (before->sa_handler != SIG_DFL && before->sa_handler != SIG_IGN) {
+        before->sa_handler(number);
+    } else {
+        signal(number, SIG_DFL); /* and the instruction faults again */
+    }
 }
 
 static void on_fault(int number, siginfo_t *info, void *context)
@@ -141,7 +153,8 @@ static void on_fault(int number, siginfo_t *info, void *context)
         handled = stepped_for_good(t, u, (const uint8_t *)(uintptr_t)u->uc_mcontext.gregs[REG_RIP]);
     }
     if (!handled) {
-        pass_on(number);
+        errno = saved_errno;
+        pass_on(number, info, context);
     }
     errno = saved_errno;
 }
@@ -169,15 +182,29 @@ static int alarm_signal(void)
     return SIGRTMIN + 5;
 }
 
+/* Takes the signal, and remembers whom it was taken from. */
+static bool take(int number, struct sigaction *before)
+{
+    struct sigaction ours = {.sa_sigaction = on_fault,
+                             .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
+    struct sigaction now;
+    bool done = sigaction(number, NULL, &now) == 0;
+    if (done && (!(now.sa_flags & SA_SIGINFO) || now.sa_sigaction != on_fault)) {
+        *before = now;
+        done = sigaction(number, &ours, NULL) == 0;
+    }
+    return done;
+}
+
 bool signals_open(Translator *t, Err *err)
 {
-    struct sigaction fault = {.sa_sigaction = on_fault,
-                              .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
     struct sigaction alarm = {.sa_sigaction = on_alarm,
                               .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART};
     t->signal_stack = malloc(SIGNAL_STACK_SIZE);
-    if (!t->signal_stack || sigaction(SIGSEGV, &fault, NULL) < 0 ||
-        sigaction(SIGFPE, &fault, NULL) < 0 || sigaction(alarm_signal(), &alarm, NULL) < 0) {
+    pthread_mutex_lock(&handlers_lock);
+    bool taken = take(SIGSEGV, &before_segv) && take(SIGFPE, &before_fpe);
+    pthread_mutex_unlock(&handlers_lock);
+    if (!t->signal_stack || !taken || sigaction(alarm_signal(), &alarm, NULL) < 0) {
         return err_set(err, "translator: signals cannot be handled: %s", strerror(errno));
     }
     return true;
