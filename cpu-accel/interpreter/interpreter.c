@@ -198,9 +198,10 @@ static inline Outcome run_block(Cpu *cpu, const Block *b)
     uint64_t executed = cpu->executed;
 
     do {
-        Outcome outcome = in->handler(cpu, in);
+        InsnHandler handler = in->handler; /* which may be replaced while it runs */
+        Outcome outcome = handler(cpu, in);
         if (__builtin_expect(outcome != X_NEXT, 0)) {
-            if (in->handler == block_stale) {
+            if (handler == block_stale) {
                 return X_BRANCH; /* go on at EIP, with what stands there now */
             }
             cpu->executed++;

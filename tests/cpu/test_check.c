@@ -191,6 +191,12 @@ static void test_finds_in_real_mode(void **state)
         size_t size;
     } find[] = {
         /* operand size is no part of 0F AE /5 */
+        /* mov sp, 4; mov bx, 20h; call [bx], with SS = CS: the return address replaces itself; hlt
+         */
+        {"a call that overwrites itself",
+         "\xb8\x00\x10\x8e\xd0\xbb\x20\x00\x8e\xd8\xbc\x0f\x00\xff\x17\x90\xf4\x90\x90\x90"
+         "\x90\x90\x90\x90\x90\x90\x90\x90\x90\x90\x90\x90\x10\x00\x90\x90\xf4",
+         37},
         {"lfence", "\x0f\xae\xe8\x90\xf4", 5},
         /* fninit; fld1; jmp 0ffeh:0029h: FCS is that of FLD1; hlt */
         {"x87 pointers before a far jump", "\xdb\xe3\xd9\xe8\xea\x29\x00\xfe\x0f\xf4\xf4", 11},
