@@ -9,7 +9,7 @@
 extern "C" {
 #endif
 
-enum { MENU_MAX_DRIVES = 8, MENU_PATH = 1024 };
+enum { MENU_MAX_DRIVES = 8, MENU_MAX_SNAPSHOTS = 64, MENU_PATH = 1024 };
 
 typedef enum MenuAction {
     MENU_NONE,
@@ -27,9 +27,13 @@ typedef enum MenuAction {
     MENU_FIND,        /* opens the search field */
     MENU_FIND_EDITED, /* find */
     MENU_FIND_NEXT,
-    MENU_ENGINE, /* engine_chosen */
-    MENU_INSERT, /* drive, path, read_only */
-    MENU_EJECT,  /* drive */
+    MENU_ENGINE,          /* engine_chosen */
+    MENU_INSERT,          /* drive, path, read_only */
+    MENU_EJECT,           /* drive */
+    MENU_SNAPSHOT_SAVE,   /* snapshot_name; empty: a new one */
+    MENU_SNAPSHOT_CHOSEN, /* snapshot_chosen */
+    MENU_SNAPSHOT_LOAD,
+    MENU_SNAPSHOT_DELETE,
     MENU_CLOSE,
     MENU_QUIT
 } MenuAction;
@@ -40,6 +44,10 @@ typedef struct MenuDrive {
     char path[MENU_PATH]; /* what the user has typed */
     bool read_only;
 } MenuDrive;
+
+typedef struct MenuSnapshot {
+    char name[64], when[32];
+} MenuSnapshot;
 
 /* What the menu shows, and what the user has chosen. */
 typedef struct MenuModel {
@@ -54,7 +62,11 @@ typedef struct MenuModel {
     char notice[300]; /* the last outcome */
     MenuDrive drive[MENU_MAX_DRIVES];
     unsigned drives;
-    unsigned chosen; /* of MENU_INSERT and MENU_EJECT */
+    MenuSnapshot snapshot[MENU_MAX_SNAPSHOTS]; /* the newest first */
+    unsigned snapshots, snapshot_chosen;
+    char snapshot_name[64]; /* what the user has typed */
+    SDL_Texture *thumb;     /* of the one that is chosen; NULL: none */
+    unsigned chosen;        /* of MENU_INSERT and MENU_EJECT */
 } MenuModel;
 
 typedef struct Menu Menu;

@@ -7,6 +7,7 @@
 
 #include <backends/imgui_impl_sdl.h>
 #include <cstddef>
+#include <cstdio>
 #include <cstring>
 #include <imgui.h>
 #include <new>
@@ -154,6 +155,60 @@ static MenuAction draw_drive(MenuDrive *drive)
     return action;
 }
 
+static MenuAction draw_list(MenuModel *model)
+{
+    MenuAction action = MENU_NONE;
+    const MenuSnapshot *now = &model->snapshot[model->snapshot_chosen];
+    char text[128];
+    snprintf(text, sizeof(text), "%s   %s", now->name, now->when);
+    ImGui::SetNextItemWidth(-170);
+    if (ImGui::BeginCombo("##snapshots", text)) {
+        for (unsigned i = 0; i < model->snapshots; i++) {
+            const MenuSnapshot *s = &model->snapshot[i];
+            snprintf(text, sizeof(text), "%s   %s##%u", s->name, s->when, i);
+            if (ImGui::Selectable(text, i == model->snapshot_chosen)) {
+                model->snapshot_chosen = i;
+                action = MENU_SNAPSHOT_CHOSEN;
+            }
+        }
+        ImGui::EndCombo();
+    }
+    if (ImGui::Button("Load snapshot")) {
+        action = MENU_SNAPSHOT_LOAD;
+    }
+    ImGui::SameLine();
+    if (ImGui::Button("Delete")) {
+        action = MENU_SNAPSHOT_DELETE;
+    }
+    return action;
+}
+
+static MenuAction draw_snapshots(MenuModel *model)
+{
+    MenuAction action = MENU_NONE;
+    ImGui::Separator();
+    ImGui::BeginGroup();
+    ImGui::SetNextItemWidth(-170);
+    const bool entered = ImGui::InputTextWithHint(
+        "##snapshot", "a new snapshot's name", model->snapshot_name, sizeof(model->snapshot_name),
+        ImGuiInputTextFlags_EnterReturnsTrue);
+    if (ImGui::Button("Save snapshot") || entered) {
+        action = MENU_SNAPSHOT_SAVE;
+    }
+    if (model->snapshots) {
+        const MenuAction other = draw_list(model);
+        action = other != MENU_NONE ? other : action;
+    }
+    ImGui::EndGroup();
+    if (model->thumb) {
+        int width = 0, height = 0;
+        SDL_QueryTexture(model->thumb, nullptr, nullptr, &width, &height);
+        ImGui::SameLine();
+        ImGui::Image(model->thumb, ImVec2((float)width * 0.75F, (float)height * 0.75F));
+    }
+    return action;
+}
+
 static MenuAction draw_engines(MenuModel *model)
 {
     static const char *const engines[] = {"interpreter", "translator", "kvm"};
@@ -256,7 +311,7 @@ static MenuAction draw_menu(MenuModel *model)
         ImGui::PopID();
     }
     const MenuAction others[] = {draw_engines(model), draw_look(model), draw_take(model),
-                                 draw_end()};
+                                 draw_snapshots(model), draw_end()};
     draw_keys(model);
     for (const MenuAction other : others) {
         action = other != MENU_NONE ? other : action;

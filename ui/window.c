@@ -67,7 +67,7 @@ Window *window_new(const Options *options, Err *err)
     return w;
 }
 
-static void push(Window *w, int code)
+void window_push(Window *w, int code)
 {
     SDL_Event e;
     memset(&e, 0, sizeof(e));
@@ -79,7 +79,7 @@ static void push(Window *w, int code)
 /* Machine's thread. */
 static void heard(void *self, const MachineEvent *event)
 {
-    push(self, event->kind == MACHINE_IO_ERROR ? WINDOW_IO_ERROR : WINDOW_STATE_CHANGED);
+    window_push(self, event->kind == MACHINE_IO_ERROR ? WINDOW_IO_ERROR : WINDOW_STATE_CHANGED);
 }
 
 bool window_attach(Window *w, Machine *m, Recorder *recorder, Err *err)
@@ -98,7 +98,7 @@ static void *wait_for_end(void *self)
 {
     Window *w = self;
     machine_wait(w->machine);
-    push(w, WINDOW_MACHINE_ENDED);
+    window_push(w, WINDOW_MACHINE_ENDED);
     return NULL;
 }
 
@@ -160,6 +160,9 @@ static void take_user_event(Window *w, int code)
     if (code == WINDOW_MACHINE_ENDED) {
         w->ended = true;
         return;
+    }
+    if (code == WINDOW_SNAPSHOT_SAVED) {
+        window_snapshots_saved(w);
     }
     if (code == WINDOW_IO_ERROR) {
         window_notice(w, "a disk image cannot be read or written; mend it, then resume");
@@ -268,6 +271,7 @@ void window_free(Window *w)
     if (!w) {
         return;
     }
+    window_snapshots_free(w);
     if (w->renderer) {
         menu_free(w->menu);
         window_draw_free(w);

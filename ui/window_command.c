@@ -174,6 +174,9 @@ void window_menu_open(Window *w, bool finding)
     w->model.finding = finding;
     w->model.notice[0] = '\0';
     window_menu_refresh(w);
+    if (!finding) {
+        window_snapshots_refresh(w);
+    }
 }
 
 static void toggle_menu(Window *w)
@@ -326,7 +329,9 @@ void window_menu_act(Window *w, MenuAction action)
         window_find_act(w, action);
         return;
     }
-    if (action == MENU_ENGINE) {
+    if (action >= MENU_SNAPSHOT_SAVE && action <= MENU_SNAPSHOT_DELETE) {
+        window_snapshots_act(w, action);
+    } else if (action == MENU_ENGINE) {
         if (machine_set_accel(w->machine, w->model.engine_chosen, &err)) {
             window_notice(w, "engine: %s", machine_accel(w->machine));
         } else {

@@ -30,7 +30,7 @@ typedef enum WindowCommand {
 } WindowCommand;
 
 /* Codes of the SDL user events that other threads push. */
-enum { WINDOW_STATE_CHANGED, WINDOW_MACHINE_ENDED, WINDOW_IO_ERROR };
+enum { WINDOW_STATE_CHANGED, WINDOW_MACHINE_ENDED, WINDOW_IO_ERROR, WINDOW_SNAPSHOT_SAVED };
 
 /* The selected text. */
 typedef struct WindowClip {
@@ -85,6 +85,11 @@ struct Window {
     Uint32 notice_at; /* SDL ticks with bit 0 set, so it may lie 1 ms ahead; 0: none */
 
     Menu *menu;
+    bool saving; /* a snapshot, on a thread of its own, which sets save_done and save_err */
+    pthread_t saver;
+    char save_name[64];
+    bool save_done;
+    Err save_err;
     bool menu_open, menu_opened; /* opened: not drawn yet */
     MenuModel model;
 };
@@ -112,6 +117,17 @@ void window_paste(Window *w);
 /* Opens the search field, or goes to the next match. */
 void window_find(Window *w);
 void window_find_act(Window *w, MenuAction action);
+
+/* window_snapshots.c */
+/* Reads their list anew: when the menu opens, and after each change. */
+void window_snapshots_refresh(Window *w);
+void window_snapshots_act(Window *w, MenuAction action);
+void window_snapshots_saved(Window *w); /* after WINDOW_SNAPSHOT_SAVED */
+void window_snapshots_free(Window *w);
+
+/* window.c */
+/* From any thread: an event for the window's. */
+void window_push(Window *w, int code);
 
 /* window_command.c */
 void window_command(Window *w, WindowCommand command);

@@ -190,6 +190,7 @@ static void check_pull(Accel *a)
 static void check_push(Accel *a)
 {
     Check *c = a->self;
+    ram_need(&a->board->ram, 0, a->board->ram.used); /* it is compared as a whole */
     accel_translator.push(&c->inner);
     c->stale = true; /* all may be new */
 }
