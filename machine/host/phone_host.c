@@ -169,6 +169,9 @@ static void answer(PhoneHost *p)
         return;
     }
     p->ringing = false;
+    pthread_mutex_lock(&p->lock);
+    p->out_count = 0; /* of the call before */
+    pthread_mutex_unlock(&p->lock);
     tell(p, NEWS_CONNECTED, 0, NULL, 0);
 }
 
@@ -403,8 +406,7 @@ static void want(PhoneHost *p, Wish wish, const char *number)
         snprintf(p->number, sizeof(p->number), "%s", number);
         p->heard = ++p->call;
     }
-    p->out_count = 0;
-    p->full = false;
+    p->full = false; /* what waits to be sent is the thread's to drop: it may be sending */
     pthread_mutex_unlock(&p->lock);
     if (wish != WISH_ANSWER) {
         p->in_count = 0;
