@@ -58,6 +58,33 @@ static bool bad(const Block *b, Err *err, const char *what)
     return err_set(err, "'%s' is a damaged VDI image: %s", b->path, what);
 }
 
+static bool shared(const Block *b, Err *err)
+{
+    return err_set(
+        err,
+        "'%s' is a damaged VDI image: two parts of the disk lie in one place, and writing "
+        "would make it worse; copy what is left: vitrine image convert -O qcow2 '%s' "
+        "disk.qcow2",
+        b->path, b->path);
+}
+
+/* No block belongs to two parts of the disk. */
+static bool map_is_sound(const Block *b, Err *err)
+{
+    const Vdi *v = b->data;
+    uint8_t *seen = calloc(1, v->blocks / 8 + 1);
+    bool good = seen != NULL || err_set(err, "'%s': out of memory", b->path);
+    for (uint32_t i = 0; i < v->blocks && good; i++) {
+        uint32_t entry = v->map[i];
+        if (entry < LEAST_SPECIAL) {
+            good = !(seen[entry / 8] >> entry % 8 & 1) || shared(b, err);
+            seen[entry / 8] |= (uint8_t)(1u << entry % 8);
+        }
+    }
+    free(seen);
+    return good;
+}
+
 static bool read_map(Block *b, uint64_t file_size, Err *err)
 {
     Vdi *v = b->data;
@@ -79,8 +106,10 @@ static bool read_map(Block *b, uint64_t file_size, Err *err)
             v->allocated = entry >= v->allocated ? entry + 1 : v->allocated;
         }
     }
-    return v->data_at + (uint64_t)v->allocated * v->block_bytes <= file_size ||
-           bad(b, err, "it is cut off");
+    if (v->data_at + (uint64_t)v->allocated * v->block_bytes > file_size) {
+        return bad(b, err, "it is cut off");
+    }
+    return b->read_only || map_is_sound(b, err);
 }
 
 static bool read_header(Block *b, Err *err)

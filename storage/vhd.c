@@ -146,6 +146,40 @@ static bool open_parent(Block *b, const uint8_t *header, uint64_t file_size,
     return b->base != NULL;
 }
 
+static int by_sector(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* No block lies over another, the headers or the table. */
+static bool blocks_are_apart(const Block *b, Err *err)
+{
+    const Vhd *v = b->data;
+    uint64_t step = (v->bitmap_bytes + v->block_bytes) / BLOCK_SECTOR, last = 0;
+    uint64_t table = v->table_at / BLOCK_SECTOR;
+    uint64_t table_end = (v->table_at + 4ull * v->blocks + BLOCK_SECTOR - 1) / BLOCK_SECTOR;
+    uint32_t *sorted = malloc(4ull * v->blocks);
+    if (!sorted) {
+        return err_set(err, "'%s': out of memory", b->path);
+    }
+    memcpy(sorted, v->table, 4ull * v->blocks);
+    qsort(sorted, v->blocks, sizeof(*sorted), by_sector);
+    bool good = true;
+    for (uint32_t i = 0; i < v->blocks && sorted[i] != VHD_UNUSED && good; i++) {
+        uint64_t from = sorted[i];
+        good = from >= last && from > 0 && (from >= table_end || from + step <= table);
+        last = from + step;
+    }
+    free(sorted);
+    return good ||
+           err_set(
+               err,
+               "'%s' is a damaged VHD image: blocks lie over each other, and writing would make "
+               "it worse; copy what is left: vitrine image convert -O qcow2 '%s' disk.qcow2",
+               b->path, b->path);
+}
+
 static bool read_table(Block *b, uint64_t file_size, const BlockOptions *options, Err *err)
 {
     Vhd *v = b->data;
@@ -187,6 +221,9 @@ static bool read_table(Block *b, uint64_t file_size, const BlockOptions *options
     }
     if (error) {
         return err_set(err, "'%s' cannot be read: %s", b->path, strerror(error));
+    }
+    if (!b->read_only && !blocks_are_apart(b, err)) {
+        return false;
     }
     return v->type != VHD_TYPE_DIFFERENCING || open_parent(b, header, file_size, options, err);
 }

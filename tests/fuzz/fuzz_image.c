@@ -8,13 +8,11 @@
  * hold: no crash, no hang, bounded memory, a text for each refusal, and a file that was opened for
  * reading is as it was.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "machine/core/bytes.h"
@@ -23,6 +21,9 @@
 #include "storage/cd.h"
 #include "storage/qcow2.h"
 #include "tests/fuzz/fuzz_seeds.h"
+#ifdef FUZZ_STANDALONE
+#include "tests/fuzz/fuzz_standalone.h"
+#endif
 
 #ifndef FUZZ_FORMAT
 #define FUZZ_FORMAT "raw"
@@ -266,61 +267,10 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t most, unsigned
 }
 
 #ifdef FUZZ_STANDALONE
-
-static size_t load(const char *path, uint8_t *data, size_t room)
-{
-    FILE *file = fopen(path, "rb");
-    size_t size = file ? fread(data, 1, room, file) : 0;
-    if (file) {
-        fclose(file);
-    } else {
-        perror(path);
-    }
-    return size;
-}
-
 int main(int argc, char **argv)
 {
     static uint8_t data[INPUT_MAX];
-    char *end = NULL;
-    long seconds = argc > 1 ? strtol(argv[1], &end, 10) : 60;
     LLVMFuzzerInitialize(&argc, &argv);
-    if (end && *end) {
-        for (int i = 1; i < argc; i++) {
-            LLVMFuzzerTestOneInput(data, load(argv[i], data, sizeof(data)));
-        }
-        return 0;
-    }
-    const char *corpus = getenv("FUZZ_CORPUS"), *keep = getenv("FUZZ_LAST");
-    uint32_t seed = argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 0) : (uint32_t)time(NULL);
-    time_t stop = time(NULL) + seconds;
-    unsigned long count = 0;
-    printf("seed 0x%x\n", seed);
-    fflush(stdout);
-    while (corpus && time(NULL) < stop) {
-        DIR *dir = opendir(corpus);
-        const struct dirent *entry;
-        while (dir && (entry = readdir(dir)) != NULL) {
-            char path[512];
-            snprintf(path, sizeof(path), "%s/%s", corpus, entry->d_name);
-            size_t size = entry->d_name[0] == '.' ? 0 : load(path, data, sizeof(data));
-            for (unsigned i = 0; i < 20 && size; i++) {
-                size = fuzz_change(data, size, sizeof(data), noise(&seed));
-                if (keep) { /* what a crash leaves behind */
-                    put_file(keep, data, size);
-                }
-                LLVMFuzzerTestOneInput(data, size);
-                count++;
-            }
-        }
-        if (!dir || count == 0) {
-            fprintf(stderr, "no start images in '%s'\n", corpus);
-            return 1;
-        }
-        closedir(dir);
-    }
-    printf("%lu inputs\n", count);
-    return 0;
+    return standalone_main(argc, argv, data, sizeof(data), LLVMFuzzerTestOneInput);
 }
-
 #endif
