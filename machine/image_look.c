@@ -110,6 +110,39 @@ static json_t *qcow2_json(const Qcow2Info *q)
     return json_pack("{s:s, s:o}", "type", "qcow2", "data", data);
 }
 
+/* Formats other than qcow2. */
+static void about_json(const Block *b, json_t *o)
+{
+    BlockAbout about;
+    block_about(b, &about);
+    if (about.cluster) {
+        json_object_set_new(o, "cluster-size", json_integer(about.cluster));
+    }
+    if (about.backing) {
+        json_object_set_new(o, "backing-filename", text_json(about.backing));
+    }
+    if (about.kind) {
+        json_object_set_new(o, "format-specific",
+                            json_pack("{s:s, s:{s:o}}", "type", block_format_name(b), "data",
+                                      "create-type", text_json(about.kind)));
+    }
+}
+
+static void about_text(const Block *b)
+{
+    BlockAbout about;
+    block_about(b, &about);
+    if (about.cluster) {
+        printf("cluster_size: %u\n", about.cluster);
+    }
+    if (about.backing) {
+        printf("backing file: %s\n", about.backing);
+    }
+    if (about.kind) {
+        printf("Format specific information:\n    create type: %s\n", about.kind);
+    }
+}
+
 static void info_json(Block *b, const Qcow2Info *q)
 {
     json_t *o = json_object();
@@ -130,6 +163,8 @@ static void info_json(Block *b, const Qcow2Info *q)
         if (qcow2_snapshot_count(b)) {
             json_object_set_new(o, "snapshots", snapshots_json(b));
         }
+    } else {
+        about_json(b, o);
     }
     put_json(o);
 }
@@ -142,6 +177,7 @@ static void info_text(Block *b, const Qcow2Info *q)
     printf("image: %s\nfile format: %s\nvirtual size: %s (%llu bytes)\ndisk size: %s\n",
            block_path(b), block_format_name(b), size, (unsigned long long)block_size(b), room);
     if (!q) {
+        about_text(b);
         return;
     }
     printf("cluster_size: %u\n", 1u << q->options.cluster_bits);
@@ -224,6 +260,45 @@ static void check_text(const Qcow2Check *c, uint64_t fixed)
     printf("%llu clusters hold data.\n", (unsigned long long)c->allocated);
 }
 
+/* VDI, VHD, VMDK. */
+static int check_tables(ImageArgs *a, Block *b, bool repair)
+{
+    BlockCheck found;
+    int error = block_check(b, &found);
+    if (error == ENOTSUP) {
+        err_set(&a->err, "'%s' is a %s image, which has nothing that could be checked", a->name[0],
+                block_format_name(b));
+        return CHECK_NOT_POSSIBLE;
+    }
+    if (error) {
+        err_set(&a->err, "'%s' cannot be checked: %s", a->name[0], strerror(error));
+        return CHECK_FAILED;
+    }
+    if (a->json) {
+        put_json(json_pack("{s:o, s:s, s:i, s:I, s:I, s:I}", "filename", text_json(a->name[0]),
+                           "format", block_format_name(b), "check-errors", 0, "corruptions",
+                           (json_int_t)found.corruptions, "allocated-clusters",
+                           (json_int_t)found.allocated, "total-clusters", (json_int_t)found.total));
+    } else if (!a->option['q']) {
+        if (found.corruptions) {
+            printf("%llu errors were found on the image; copy what is left: 'vitrine image "
+                   "convert'.\n",
+                   (unsigned long long)found.corruptions);
+        } else {
+            puts("No errors were found on the image.");
+        }
+        printf("%llu clusters of %llu hold data.\n", (unsigned long long)found.allocated,
+               (unsigned long long)found.total);
+    }
+    if (found.corruptions && repair) {
+        err_set(&a->err,
+                "'%s': %s images cannot be repaired; copy what is left: vitrine image "
+                "convert -O qcow2",
+                a->name[0], block_format_name(b));
+    }
+    return found.corruptions ? CHECK_CORRUPT : 0;
+}
+
 static int check(ImageArgs *a, bool repair)
 {
     BlockOptions how = {.read_only = !repair, .no_backing = true, .for_repair = true};
@@ -232,10 +307,9 @@ static int check(ImageArgs *a, bool repair)
         return CHECK_FAILED;
     }
     if (!qcow2_is(b)) {
-        err_set(&a->err, "'%s' is a %s image, which has nothing that could be checked", a->name[0],
-                block_format_name(b));
+        int status = check_tables(a, b, repair);
         block_close(b);
-        return CHECK_NOT_POSSIBLE;
+        return status;
     }
     Qcow2Check result = {0};
     uint64_t fixed = 0;

@@ -344,6 +344,26 @@ int block_resize(Block *b, uint64_t size)
     return error;
 }
 
+void block_about(const Block *b, BlockAbout *about)
+{
+    *about = (BlockAbout){0};
+    if (b->format->about) {
+        b->format->about(b, about);
+    }
+}
+
+int block_check(Block *b, BlockCheck *check)
+{
+    *check = (BlockCheck){0};
+    if (!b->format->check) {
+        return ENOTSUP;
+    }
+    enter(b);
+    int error = b->format->check(b, check);
+    leave(b);
+    return error;
+}
+
 Block *block_backing(const Block *b)
 {
     return b->base;

@@ -64,6 +64,22 @@ int block_resize(Block *b, uint64_t size);
 /* The image under this one, or NULL. */
 Block *block_backing(const Block *b);
 
+/* What an image says of itself, for people. Texts are the Block's own. */
+typedef struct BlockAbout {
+    const char *kind;    /* "dynamic", "monolithicSparse" ...; NULL: there is one kind only */
+    const char *backing; /* the name of the file under it, as it stands in the image; NULL: none */
+    uint32_t cluster;    /* bytes that are given out at a time; 0: none are */
+} BlockAbout;
+void block_about(const Block *b, BlockAbout *about);
+
+typedef struct BlockCheck {
+    uint64_t corruptions; /* places outside the file, or used twice */
+    uint64_t allocated;   /* clusters with data */
+    uint64_t total;
+} BlockCheck;
+/* Examines the tables of an image (qcow2 has qcow2_check). ENOTSUP: the format has none. */
+int block_check(Block *b, BlockCheck *check);
+
 typedef struct BlockExtent {
     uint64_t length; /* bytes from the offset asked for */
     bool data;       /* false: reads as zeros and takes no room */

@@ -32,7 +32,9 @@ typedef struct BlockFormat {
     int (*write_packed)(Block *b, uint64_t offset, const void *data, size_t length);
     int (*discard)(Block *b, uint64_t offset, uint64_t length); /* may be NULL */
     int (*map)(Block *b, uint64_t offset, BlockExtent *extent);
-    int (*resize)(Block *b, uint64_t size); /* may be NULL; sets b->size */
+    int (*resize)(Block *b, uint64_t size);           /* may be NULL; sets b->size */
+    void (*about)(const Block *b, BlockAbout *about); /* may be NULL */
+    int (*check)(Block *b, BlockCheck *check);        /* may be NULL */
     /* CD images only: what is on the disc, and whole sectors of 2352 bytes. */
     void (*toc)(const Block *b, struct CdToc *toc);
     int (*read_raw)(Block *b, uint32_t lba, uint8_t *data, uint32_t count);

@@ -46,6 +46,7 @@ typedef struct Vdi {
     uint64_t map_at, data_at;
     uint32_t block_bytes, blocks, allocated;
     uint32_t *map;
+    bool fixed;
 } Vdi;
 
 static int vdi_probe(const BlockProbe *p)
@@ -68,21 +69,37 @@ static bool shared(const Block *b, Err *err)
         b->path, b->path);
 }
 
-/* No block belongs to two parts of the disk. */
-static bool map_is_sound(const Block *b, Err *err)
+/* Blocks that belong to two parts of the disk. What lies outside the file was refused. */
+static int vdi_check(Block *b, BlockCheck *check)
 {
     const Vdi *v = b->data;
     uint8_t *seen = calloc(1, v->blocks / 8 + 1);
-    bool good = seen != NULL || err_set(err, "'%s': out of memory", b->path);
-    for (uint32_t i = 0; i < v->blocks && good; i++) {
+    check->total = v->blocks;
+    for (uint32_t i = 0; i < v->blocks && seen; i++) {
         uint32_t entry = v->map[i];
         if (entry < LEAST_SPECIAL) {
-            good = !(seen[entry / 8] >> entry % 8 & 1) || shared(b, err);
+            check->allocated++;
+            check->corruptions += seen[entry / 8] >> entry % 8 & 1;
             seen[entry / 8] |= (uint8_t)(1u << entry % 8);
         }
     }
     free(seen);
-    return good;
+    return seen ? 0 : ENOMEM;
+}
+
+static bool map_is_sound(Block *b, Err *err)
+{
+    BlockCheck check = {0};
+    if (vdi_check(b, &check) != 0) {
+        return err_set(err, "'%s': out of memory", b->path);
+    }
+    return check.corruptions == 0 || shared(b, err);
+}
+
+static void vdi_about(const Block *b, BlockAbout *about)
+{
+    const Vdi *v = b->data;
+    *about = (BlockAbout){.kind = v->fixed ? "fixed" : "dynamic", .cluster = v->block_bytes};
 }
 
 static bool read_map(Block *b, uint64_t file_size, Err *err)
@@ -109,7 +126,7 @@ static bool read_map(Block *b, uint64_t file_size, Err *err)
     if (v->data_at + (uint64_t)v->allocated * v->block_bytes > file_size) {
         return bad(b, err, "it is cut off");
     }
-    return b->read_only || map_is_sound(b, err);
+    return b->read_only || b->for_repair || map_is_sound(b, err);
 }
 
 static bool read_header(Block *b, Err *err)
@@ -140,6 +157,7 @@ static bool read_header(Block *b, Err *err)
                        "the whole disk: VBoxManage clonemedium",
                        b->path, type);
     }
+    v->fixed = type == TYPE_FIXED;
     if (v->block_bytes < BLOCK_SECTOR || v->block_bytes > MAX_BLOCK_BYTES ||
         v->block_bytes & (v->block_bytes - 1) || extra != 0 ||
         bytes_le32(h + AT_SECTOR_SIZE) != BLOCK_SECTOR) {
@@ -298,6 +316,8 @@ const BlockFormat block_vdi = {
     .flush = vdi_flush,
     .discard = vdi_discard,
     .map = vdi_map,
+    .about = vdi_about,
+    .check = vdi_check,
 };
 
 /* ---- making ---- */

@@ -114,12 +114,28 @@ static bool parent_path(Block *b, const uint8_t *header, uint64_t file_size, cha
     return n > 0;
 }
 
+static void vhd_about(const Block *b, BlockAbout *about)
+{
+    const Vhd *v = b->data;
+    bool fixed = v->type == VHD_TYPE_FIXED;
+    *about = (BlockAbout){.kind = fixed                         ? "fixed"
+                                  : v->type == VHD_TYPE_DYNAMIC ? "dynamic"
+                                                                : "differencing",
+                          .backing = v->parent[0] ? v->parent : NULL,
+                          .cluster = fixed ? 0 : v->block_bytes};
+}
+
 static bool open_parent(Block *b, const uint8_t *header, uint64_t file_size,
                         const BlockOptions *options, Err *err)
 {
     char name[PATH_MAX], path[PATH_MAX];
     if (!parent_path(b, header, file_size, name, sizeof(name))) {
         return bad(b, err, "it does not name its parent");
+    }
+    Vhd *v = b->data;
+    snprintf(v->parent, sizeof(v->parent), "%.1023s", name);
+    if (options->no_backing) {
+        return true;
     }
     /* names with a drive letter are of another machine: the file beside the image is meant */
     const char *base = name[0] && name[1] == ':' ? strrchr(name, '/') : NULL;
@@ -152,27 +168,41 @@ static int by_sector(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* No block lies over another, the headers or the table. */
-static bool blocks_are_apart(const Block *b, Err *err)
+/* Blocks that lie over another, the headers or the table. */
+static int vhd_check(Block *b, BlockCheck *check)
 {
     const Vhd *v = b->data;
+    if (v->type == VHD_TYPE_FIXED) {
+        return ENOTSUP;
+    }
     uint64_t step = (v->bitmap_bytes + v->block_bytes) / BLOCK_SECTOR, last = 0;
     uint64_t table = v->table_at / BLOCK_SECTOR;
     uint64_t table_end = (v->table_at + 4ull * v->blocks + BLOCK_SECTOR - 1) / BLOCK_SECTOR;
     uint32_t *sorted = malloc(4ull * v->blocks);
     if (!sorted) {
-        return err_set(err, "'%s': out of memory", b->path);
+        return ENOMEM;
     }
     memcpy(sorted, v->table, 4ull * v->blocks);
     qsort(sorted, v->blocks, sizeof(*sorted), by_sector);
-    bool good = true;
-    for (uint32_t i = 0; i < v->blocks && sorted[i] != VHD_UNUSED && good; i++) {
+    check->total = v->blocks;
+    for (uint32_t i = 0; i < v->blocks && sorted[i] != VHD_UNUSED; i++) {
         uint64_t from = sorted[i];
-        good = from >= last && from > 0 && (from >= table_end || from + step <= table);
+        bool good = from >= last && from > 0 && (from >= table_end || from + step <= table);
+        check->corruptions += !good;
+        check->allocated++;
         last = from + step;
     }
     free(sorted);
-    return good ||
+    return 0;
+}
+
+static bool blocks_are_apart(Block *b, Err *err)
+{
+    BlockCheck check = {0};
+    if (vhd_check(b, &check) != 0) {
+        return err_set(err, "'%s': out of memory", b->path);
+    }
+    return check.corruptions == 0 ||
            err_set(
                err,
                "'%s' is a damaged VHD image: blocks lie over each other, and writing would make "
@@ -222,7 +252,7 @@ static bool read_table(Block *b, uint64_t file_size, const BlockOptions *options
     if (error) {
         return err_set(err, "'%s' cannot be read: %s", b->path, strerror(error));
     }
-    if (!b->read_only && !blocks_are_apart(b, err)) {
+    if (!b->read_only && !b->for_repair && !blocks_are_apart(b, err)) {
         return false;
     }
     return v->type != VHD_TYPE_DIFFERENCING || open_parent(b, header, file_size, options, err);
@@ -489,4 +519,6 @@ const BlockFormat block_vhd = {
     .flush = vhd_flush,
     .discard = vhd_discard,
     .map = vhd_map,
+    .about = vhd_about,
+    .check = vhd_check,
 };

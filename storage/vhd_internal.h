@@ -28,6 +28,7 @@ typedef struct Vhd {
     uint32_t blocks, block_bytes, bitmap_bytes;
     uint8_t *bitmap; /* of the block in `bitmap_of`; VHD_UNUSED: none */
     uint32_t bitmap_of;
+    char parent[1024]; /* its name as it stands in the image; empty: none */
 } Vhd;
 
 /* Ones' complement of the sum of all bytes but the checksum's own four. */

@@ -196,6 +196,7 @@ static bool read_descriptor(Block *b, char *text, bool extents, const BlockOptio
                             Err *err)
 {
     char parent[1024] = "", parent_id[16] = "";
+    Vmdk *v = b->data;
     char *rest = NULL;
     for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
         line += strspn(line, " \t");
@@ -206,9 +207,11 @@ static bool read_descriptor(Block *b, char *text, bool extents, const BlockOptio
         }
         value_of(line, "parentFileNameHint", parent, sizeof(parent));
         value_of(line, "parentCID", parent_id, sizeof(parent_id));
+        value_of(line, "createType", v->kind, sizeof(v->kind));
     }
     bool has_parent = parent[0] && strcasecmp(parent_id, "ffffffff") != 0;
-    return !has_parent || open_parent(b, parent, options, err);
+    snprintf(v->parent, sizeof(v->parent), "%s", has_parent ? parent : "");
+    return !has_parent || options->no_backing || open_parent(b, parent, options, err);
 }
 
 /* Text of `size` bytes at an offset of the image's own file; the caller frees it. */
@@ -665,6 +668,61 @@ static int vmdk_map(Block *b, uint64_t offset, BlockExtent *extent)
     return error;
 }
 
+static void vmdk_about(const Block *b, BlockAbout *about)
+{
+    const Vmdk *v = b->data;
+    *about =
+        (BlockAbout){.kind = v->kind[0] ? v->kind : NULL,
+                     .backing = v->parent[0] ? v->parent : NULL,
+                     .cluster = v->extent[0].kind == VMDK_EXTENT_SPARSE ? v->extent[0].grain : 0};
+}
+
+static int by_number(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Grains of one file that are outside it, or used twice. */
+static int check_extent(VmdkExtent *e, BlockCheck *check)
+{
+    uint64_t grains = (e->size + e->grain - 1) / e->grain, used = 0, last = 0;
+    uint32_t *place = malloc((size_t)grains * 4), least = e->flags & VMDK_FLAG_ZERO_GRAINS ? 2 : 1;
+    int error = place ? 0 : ENOMEM;
+    bool packed = e->flags & VMDK_FLAG_COMPRESSED;
+    for (uint64_t i = 0; i < grains && !error; i++) {
+        uint32_t sector = 0;
+        error = find_grain(e, i * e->grain, &sector);
+        if (!error && sector >= least) {
+            place[used++] = sector;
+        }
+    }
+    if (!error) {
+        qsort(place, (size_t)used, sizeof(*place), by_number);
+    }
+    for (uint64_t i = 0; i < used && !error; i++) {
+        uint64_t end = (uint64_t)place[i] * BLOCK_SECTOR + (packed ? BLOCK_SECTOR : e->grain);
+        check->corruptions += end > e->end || place[i] < last;
+        last = packed ? place[i] + 1ull : place[i] + e->grain / BLOCK_SECTOR;
+    }
+    check->allocated += used;
+    check->total += grains;
+    free(place);
+    return error;
+}
+
+static int vmdk_check(Block *b, BlockCheck *check)
+{
+    Vmdk *v = b->data;
+    int error = ENOTSUP;
+    for (unsigned i = 0; i < v->extents; i++) {
+        if (v->extent[i].kind == VMDK_EXTENT_SPARSE) {
+            error = error && error != ENOTSUP ? error : check_extent(&v->extent[i], check);
+        }
+    }
+    return error;
+}
+
 const BlockFormat block_vmdk = {
     .name = "vmdk",
     .probe = vmdk_probe,
@@ -677,4 +735,6 @@ const BlockFormat block_vmdk = {
     .pack_bytes = vmdk_pack_bytes,
     .write_packed = vmdk_stream_write,
     .map = vmdk_map,
+    .about = vmdk_about,
+    .check = vmdk_check,
 };

@@ -47,11 +47,12 @@ typedef struct VmdkExtent {
 typedef struct Vmdk {
     VmdkExtent extent[VMDK_MAX_EXTENTS];
     unsigned extents;
-    uint8_t *grain, *packed; /* scratch: a grain; a compressed one */
-    VmdkExtent *unpacked_in; /* whose grain at */
-    uint32_t unpacked;       /* this sector is in `grain`; 0: none */
-    bool stream;             /* a streamOptimized image that is being written */
-    uint64_t table_number;   /* then: which grain table extent[0].table is */
+    uint8_t *grain, *packed;     /* scratch: a grain; a compressed one */
+    VmdkExtent *unpacked_in;     /* whose grain at */
+    uint32_t unpacked;           /* this sector is in `grain`; 0: none */
+    char kind[32], parent[1024]; /* createType; the parent's name, empty: none */
+    bool stream;                 /* a streamOptimized image that is being written */
+    uint64_t table_number;       /* then: which grain table extent[0].table is */
 } Vmdk;
 
 enum { VMDK_MARKER_TABLE = 1, VMDK_MARKER_DIRECTORY = 2, VMDK_MARKER_FOOTER = 3 };

@@ -284,9 +284,11 @@ int disk_file_punch(const DiskFile *f, uint64_t offset, uint64_t length)
     if (offset > INT64_MAX - length) {
         return EINVAL;
     }
-    if (!f->device && fallocate(f->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
-                                (off_t)length) == 0) {
-        return 0;
+    static const int ways[] = {FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE};
+    for (unsigned i = 0; i < 2; i++) {
+        if (fallocate(f->fd, ways[i] | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)length) == 0) {
+            return 0;
+        }
     }
     while (length && !error) {
         size_t part = length < sizeof(zeros) ? (size_t)length : sizeof(zeros);

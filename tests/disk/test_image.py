@@ -271,7 +271,12 @@ def every_format_is_made_and_qemu_img_reads_it():
         image('compare', 'a.raw', made)
         told = json.loads(judge('info', '--output', 'json', '-f', name, made))
         assert told['virtual-size'] == 5 * MIB + 512 or 'force_size=off' in words, (form, words, told)
+        if form in ('vdi', 'vmdk', 'vhd', 'vpc') and not any('ixed' in w or 'Flat' in w for w in words):
+            found = json.loads(image('check', '--output', 'json', made))
+            assert found['corruptions'] == 0 and 0 < found['allocated-clusters'] <= found['total-clusters'], found
         ours = json.loads(image('info', '--output', 'json', made))
+        kind = ours.get('format-specific', {}).get('data', {}).get('create-type', '')
+        assert not any('subformat' in w for w in words) or kind and kind in words[1], (kind, words)
         assert ours['virtual-size'] == told['virtual-size'], (ours, told)
         assert not [f for f in os.listdir(str(number)) if 'part' in f]
     assert os.stat('10/disk.vmdk').st_size < os.stat('5/disk.vmdk').st_size and os.stat('11/disk.qcow2').st_size < 3 * MIB
@@ -332,8 +337,25 @@ def children_lie_above_parents_of_their_kind():
             judge('compare', '-f', 'raw', '-F', name, 'a.raw', 'top.vmdk')
             judge('create', '-f', 'vmdk', '-b', 'base.vmdk', '-F', 'vmdk', 'other.vmdk')
             image('compare', 'base.vmdk', 'other.vmdk')
+        assert json.loads(image('info', '--output', 'json', f'top.{form}'))['backing-filename'].endswith(f'base.{form}')
     assert 'take qcow2' in image('create', '-f', 'vmdk', '-b', 'base.vhd', 'no.vmdk', status=1)
     assert 'take qcow2' in image('create', '-f', 'vhd', '-b', 'base.vmdk', 'no.vhd', status=1)
+
+
+@in_folder
+def check_finds_what_lies_in_one_place():
+    scatter('a.raw', 4 * MIB, 80, 200)
+    for form, table, value in (('vdi', 512, struct.pack('<I', 1)), ('vmdk', 26 * 512 + 512, None), ('vhd', 1536, None)):
+        image('convert', '-O', form, '-S', '0', 'a.raw', f'a.{form}')
+        image('check', f'a.{form}')
+        with open(f'a.{form}', 'r+b') as file:
+            file.seek(table + 4)
+            second = file.read(4)
+            file.seek(table)
+            file.write(value or second)
+        assert 'convert' in image('check', f'a.{form}', status=2)
+        image('repair', f'a.{form}', status=2)
+        image('convert', f'a.{form}', f'{form}.raw')
 
 
 @in_folder
@@ -371,4 +393,5 @@ tap.run(create_makes_what_qemu_img_takes, nothing_is_overwritten_unless_told, co
         compare_and_map_agree_with_the_bytes, check_finds_and_repair_mends, resize_keeps_the_front_and_asks_before_it_cuts,
         snapshots_are_those_of_qemu_img, chains_are_made_committed_and_rebased, backing_files_elsewhere_need_a_word,
         every_format_is_made_and_qemu_img_reads_it, empty_images_of_every_format_are_written_by_qemu_img_and_by_us,
-        large_images_of_several_files_are_read, children_lie_above_parents_of_their_kind, a_snapshot_inside_is_converted, wrong_words_are_one_line)
+        large_images_of_several_files_are_read, children_lie_above_parents_of_their_kind,
+        check_finds_what_lies_in_one_place, a_snapshot_inside_is_converted, wrong_words_are_one_line)

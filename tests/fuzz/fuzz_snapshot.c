@@ -94,6 +94,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
     SnapshotIo io = {memory_read, memory_write, &m};
     Err err = {""};
     unsigned sum = 0;
+    const SnapshotSink sink = {.place = place, .self = &sum};
     if (size == 0 || size > INPUT_MAX) {
         return 0;
     }
@@ -118,8 +119,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
         for (uint64_t page = 0; page < PAGES; page++) {
             sum += snapshot_reader_is_zero(r, page);
         }
-        snapshot_reader_each(r, 0, PAGES, 1, place, &sum, &err);
-        snapshot_reader_each(r, PAGES / 2, PAGES / 4, 2, place, &sum, &err);
+        snapshot_reader_each(r, 0, PAGES, 1, &sink, &err);
+        snapshot_reader_each(r, PAGES / 2, PAGES / 4, 2, &sink, &err);
     }
     if (r) {
         snapshot_reader_close(r);
@@ -134,7 +135,7 @@ static bool write_seed(const char *folder, unsigned number)
     SnapshotIo io = {memory_read, memory_write, &m};
     char path[512];
     uint64_t size = 0;
-    SnapshotWriter *w = snapshot_writer_new(&io, PAGES);
+    SnapshotWriter *w = snapshot_writer_new(&io, PAGES, 1);
     bool good = w != NULL;
     for (unsigned i = 0; i < PAGES && good; i += 1 + number * 3) {
         memset(page, (int)(i / 3), sizeof(page)); /* some alike */
