@@ -68,6 +68,46 @@ def package(name):
     return folder
 
 
+def system(key, names):
+    """A folder with these i386 packages and all that they depend on, unpacked and not configured."""
+    for tool in ('apt-get', 'dpkg-deb'):
+        if not shutil.which(tool):
+            raise tap.Skip(f'{tool} is not there: these tests fetch Debian packages')
+    folder, work = os.path.join(CACHE, key), os.path.join(CACHE, key + '.part')
+    os.makedirs(CACHE, exist_ok=True)
+    with open(os.path.join(CACHE, key + '.lock'), 'w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if os.path.isdir(folder):
+            return folder
+        shutil.rmtree(work, ignore_errors=True)
+        for name in ('lists/partial', 'cache/archives/partial', 'root'):
+            os.makedirs(os.path.join(work, name))
+        own = ['-o', f'Dir::State={work}', '-o', f'Dir::State::lists={work}/lists', '-o', f'Dir::Cache={work}/cache',
+               '-o', 'Dir::State::status=/dev/null', '-o', 'APT::Architecture=i386', '-o', 'APT::Architectures::=i386',
+               '-o', 'Debug::NoLocking=1', '-o', 'APT::Sandbox::User=root']
+        quiet = dict(stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=1800)
+        subprocess.run(['apt-get', *own, 'update', '-qq'], **quiet)
+        done = subprocess.run(['apt-get', *own, 'install', '-y', '-qq', '--no-install-recommends', '--download-only', *names], **quiet)
+        if done.returncode:
+            raise tap.Skip(f'apt cannot fetch {names[0]}: {(done.stderr.strip().splitlines() or ["no reason given"])[-1]}')
+        archives = os.path.join(work, 'cache', 'archives')
+        for deb in sorted(deb for deb in os.listdir(archives) if deb.endswith('.deb')):
+            subprocess.run(['dpkg-deb', '-x', os.path.join(archives, deb), os.path.join(work, 'root')], check=True)
+        os.rename(os.path.join(work, 'root'), folder)
+        shutil.rmtree(work)
+    return folder
+
+
+def ext2_disk(path, tree, megabytes):
+    """A disk image without partitions whose ext2 file system holds the folder's files."""
+    make = shutil.which('mke2fs', path=os.environ.get('PATH', '') + ':/usr/sbin:/sbin')
+    if not make:
+        raise tap.Skip('mke2fs is not installed')
+    subprocess.run([make, '-q', '-F', '-t', 'ext2', '-E', 'root_owner=0:0', '-d', tree, path, f'{megabytes}m'], check=True,
+                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return path
+
+
 def kernel_package():
     if not shutil.which('apt-cache'):
         raise tap.Skip('apt-cache is not there: these tests fetch Debian packages')
