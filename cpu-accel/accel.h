@@ -55,6 +55,7 @@ struct Accel {
     void *self;
     uint64_t budget;   /* instructions after which run returns RUN_DUE; 0: it need not */
     char failure[256]; /* after RUN_FAILED */
+    bool counted;      /* guest time is a count of instructions: they must be counted exactly */
     bool replaceable;  /* whoever runs it goes on with another engine after RUN_FAILED, so that it
                         * may also give up where another would only be faster */
 };

@@ -69,8 +69,8 @@ static const AccelOps *safest(void)
 static const AccelOps *choose(const Board *b)
 {
     if (b->clock.source == CLOCK_COUNTED) {
-        log_info("%s: -icount needs an engine that counts instructions", accel_interpreter.name);
-        return &accel_interpreter;
+        log_info("%s: -icount needs an engine that counts instructions", safest()->name);
+        return safest();
     }
     AccelTable table;
     accel_probe(engine_has_translator(), &table);
@@ -96,12 +96,6 @@ static const AccelOps *find(const char *name, const Board *b, Err *err)
         err_set(err, "-accel %s: there is no such engine; use auto, kvm, translator, interpreter or check",
                 name);
     }
-    if (ops == &accel_translator && b->clock.source == CLOCK_COUNTED) {
-        err_set(
-            err,
-            "-accel translator does not count instructions: use -accel interpreter with -icount");
-        return NULL;
-    }
     return ops;
 }
 
@@ -111,7 +105,11 @@ bool engine_open(Accel *a, const char *name, Cpu *cpu, Board *b, Err *err)
     if (!ops) {
         return false;
     }
-    *a = (Accel){.ops = ops, .cpu = cpu, .board = b, .replaceable = left_open(name)};
+    *a = (Accel){.ops = ops,
+                 .cpu = cpu,
+                 .board = b,
+                 .counted = b->clock.source == CLOCK_COUNTED,
+                 .replaceable = left_open(name)};
     if (!ops->open(a, err)) {
         if (!a->replaceable || ops == safest()) {
             a->ops = NULL;
@@ -148,7 +146,11 @@ bool engine_change(Accel *a, const char *name, Err *err)
         return ops != NULL;
     }
     old.ops->pull(&old);
-    Accel fresh = {.ops = ops, .cpu = old.cpu, .board = old.board, .replaceable = left_open(name)};
+    Accel fresh = {.ops = ops,
+                   .cpu = old.cpu,
+                   .board = old.board,
+                   .counted = old.counted,
+                   .replaceable = left_open(name)};
     if (!ops->open(&fresh, err)) {
         return false;
     }

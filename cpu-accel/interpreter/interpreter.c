@@ -163,6 +163,9 @@ static inline Block *find(Interpreter *e)
     const TlbEntry *entry = mem_entry(cpu, linear);
     uint64_t at;
 
+    if (__builtin_expect(cpu->eip > cpu->seg[CS].limit, 0)) {
+        return NULL; /* nothing is fetched there */
+    }
     if (__builtin_expect(entry->read == (linear & PAGE_MASK), 1)) {
         at = (uint64_t)(mem_host(entry, linear) - cpu->ram->host);
     } else if (!mem_code_page(cpu, linear, &at) || at == MEM_NO_RAM) {

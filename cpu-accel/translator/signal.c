@@ -69,6 +69,7 @@ static bool step_instead(Translator *t, ucontext_t *u, const uint8_t *host)
         eip += unit->insn[i].length;
     }
     resident_note_up_to(t->cpu, unit, insn);
+    t->cpu->scratch[SCRATCH_REMAIN] += unit->count - insn;
     if (at_repeat(host)) {
         settle_string(t, u, &unit->insn[insn], unit->mode);
     }

@@ -246,6 +246,7 @@ void stubs_emit(Translator *t)
     t->stub.link = emit_leave(t, LEAVE_LINK);
     t->stub.step = emit_leave(t, LEAVE_STEP);
     t->stub.poll = emit_leave(t, LEAVE_POLL);
+    t->stub.few = emit_leave(t, LEAVE_FEW);
     emit_turn(t);
     emit_call(t);
     emit_load_fpu(t);

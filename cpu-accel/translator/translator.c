@@ -19,7 +19,12 @@
 #include "cpu-accel/x86/mem.h"
 #include "machine/core/clock.h"
 
-enum { INTERPRETER_SLICE = 2000, HWCAP2_FSGSBASE_BIT = 1 << 1, ARCH_SET_GS_CODE = 0x1001 };
+enum {
+    INTERPRETER_SLICE = 2000,
+    COUNTED_SLICE = 1 << 18, /* less than emit_count can count to */
+    HWCAP2_FSGSBASE_BIT = 1 << 1,
+    ARCH_SET_GS_CODE = 0x1001
+};
 
 static bool host_can(Err *err)
 {
@@ -230,6 +235,12 @@ static Unit *unit_here(Translator *t, int mode)
     return u;
 }
 
+/* Does translated code count its instructions? In pieces, note_piece does. */
+static bool counts(const Translator *t)
+{
+    return t->accel->counted && !t->in_pieces;
+}
+
 /* One instruction in the interpreter. */
 static void step(Translator *t)
 {
@@ -291,10 +302,12 @@ static bool enter_space(Translator *t, int mode)
     if (w && w->array) {
         mode = (mode & ~(MODE_X87 | MODE_SSE)) | MODE_ARRAY;
     }
+    mode |= counts(t) ? MODE_COUNTED : 0;
     Space *space = w ? space_find(t, w, mode) : NULL;
     if (!space) {
         return false;
     }
+    cpu->scratch[SCRATCH_REMAIN] = cpu->scratch[SCRATCH_STOP] - cpu->executed;
     if (!t->now || t->now->window != w) {
         end_account(t);
         t->user_since = w->user ? __rdtsc() : 0;
@@ -316,10 +329,28 @@ static bool must_look(const Cpu *cpu)
            cpu->shadow || debug_stepping(cpu) || cpu->activity != CPU_RUNNING;
 }
 
+/* Cpu.executed, from what translated code has counted. */
+static void take_count(Translator *t)
+{
+    Cpu *cpu = t->cpu;
+    if (counts(t)) {
+        cpu->executed = cpu->scratch[SCRATCH_STOP] - cpu->scratch[SCRATCH_REMAIN];
+    }
+}
+
+static bool count_is_up(const Translator *t)
+{
+    return counts(t) && t->cpu->executed >= t->cpu->scratch[SCRATCH_STOP];
+}
+
 const uint8_t *translator_turn(Translator *t, Outcome outcome)
 {
     Cpu *cpu = t->cpu;
     const Insn *in = (const Insn *)cpu->scratch[SCRATCH_INSN]; // NOLINT: stored by the stub
+    if (counts(t)) {
+        cpu->scratch[SCRATCH_REMAIN] = cpu->scratch[SCRATCH_LEFT] - 1;
+        take_count(t);
+    }
     if (outcome == X_NEXT) {
         cpu->eip += in->length;
     } else if (outcome == X_FAULT) {
@@ -328,7 +359,7 @@ const uint8_t *translator_turn(Translator *t, Outcome outcome)
     }
     end_shadow(t);
     t->paused = outcome == X_REPEAT;
-    if (t->in_pieces || must_look(cpu)) {
+    if (t->in_pieces || must_look(cpu) || count_is_up(t)) {
         return NULL;
     }
     int mode = mode_of(cpu);
@@ -367,11 +398,16 @@ static void run_space(Translator *t, int mode)
         cpu->scratch[SCRATCH_LEAVE] = 0;
         t->count.enters++;
         LeaveReason why = stubs_enter(t, u->entry);
+        take_count(t);
         if (t->in_pieces) {
             note_piece(t, u, why);
         }
         switch (why) {
+        case LEAVE_FEW:
         case LEAVE_STEP:
+            if (count_is_up(t)) {
+                return;
+            }
             t->count.steps++;
             u = space_unit(t->now, cpu);
             if (u && u->tail) {
@@ -385,7 +421,8 @@ static void run_space(Translator *t, int mode)
         default:
             break;
         }
-        if (t->in_pieces || atomic_load_explicit(&cpu->attention, memory_order_relaxed)) {
+        if (t->in_pieces || atomic_load_explicit(&cpu->attention, memory_order_relaxed) ||
+            count_is_up(t)) {
             return;
         }
     }
@@ -416,6 +453,21 @@ static bool set_alarm(Translator *t, const Clock *clock, int64_t until_ns)
         t->alarm_at = until_ns; /* first: a short alarm rings, and clears it, at once */
         signals_alarm(t, until_ns - now);
     }
+    return true;
+}
+
+/* Counted time: sets the instruction to stop at. False: it is past. */
+static bool set_stop(Translator *t, const Clock *clock, int64_t until_ns)
+{
+    int64_t now = clock_now(clock);
+    units_cool(t, now);
+    if (now >= until_ns) {
+        return false;
+    }
+    uint64_t left = (uint64_t)until_ns - (uint64_t)now;
+    uint64_t most = (left >> clock->shift) + !!(left & ((UINT64_C(1) << clock->shift) - 1));
+    t->cpu->scratch[SCRATCH_STOP] =
+        t->cpu->executed + (most < COUNTED_SLICE ? most : COUNTED_SLICE);
     return true;
 }
 
@@ -465,10 +517,14 @@ static RunExit translator_run(Accel *a, int64_t until_ns)
     const Clock *clock = &a->board->clock;
 
     translator_begin(t);
-    if (!set_alarm(t, clock, until_ns)) {
+    cpu->scratch[SCRATCH_STOP] = cpu->executed;
+    if (!counts(t) && !set_alarm(t, clock, until_ns)) {
         return RUN_DUE;
     }
     for (;;) {
+        if (count_is_up(t) && !set_stop(t, clock, until_ns)) {
+            return RUN_DUE;
+        }
         if (int_waiting(cpu)) {
             int_poll(cpu);
         }
@@ -478,7 +534,8 @@ static RunExit translator_run(Accel *a, int64_t until_ns)
         if (cpu->activity != CPU_RUNNING) {
             return RUN_HALTED;
         }
-        turn(t, INTERPRETER_SLICE);
+        uint64_t left = cpu->scratch[SCRATCH_STOP] - cpu->executed;
+        turn(t, counts(t) && left < INTERPRETER_SLICE ? left : INTERPRETER_SLICE);
     }
 }
 

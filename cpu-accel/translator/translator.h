@@ -52,9 +52,10 @@ enum {
     MODE_CS_BASED = 1 << 22, /* CS has a base or a limit: units are known by both */
     MODE_X87 =
         1 << 23, /* x87 and MMX can run on the host: no trap, no exception unmasked or pending */
-    MODE_SSE = 1 << 24,   /* the same of SSE, and MODE_X87 */
-    MODE_ARRAY = 1 << 28, /* memory by the page array, no window; only for flat 32-bit code */
-    MODE_NONE = -1,       /* code that is not translated: alignment checks */
+    MODE_SSE = 1 << 24,     /* the same of SSE, and MODE_X87 */
+    MODE_ARRAY = 1 << 28,   /* memory by the page array, no window; only for flat 32-bit code */
+    MODE_COUNTED = 1 << 29, /* instructions are counted */
+    MODE_NONE = -1,         /* code that is not translated: alignment checks */
 };
 
 static inline unsigned mode_segment(int mode, unsigned seg)
@@ -120,6 +121,7 @@ typedef enum LeaveReason {
     LEAVE_LINK,     /* the same, and the link in scratch wants that unit */
     LEAVE_STEP,     /* the instruction at cpu->eip is the interpreter's */
     LEAVE_POLL,     /* attention */
+    LEAVE_FEW,      /* fewer instructions are to run than the unit at cpu->eip has */
     LEAVE_TURN,     /* a called handler wants more than to go on, and got it; the run loop looks */
 } LeaveReason;
 
@@ -147,6 +149,9 @@ enum {
     SCRATCH_CODE = SCRATCH_LOW + SEG_COUNT, /* the same for jumps */
     SCRATCH_FCS, /* real mode: selectors that belong to NOTE and DATA */
     SCRATCH_FDS,
+    SCRATCH_STOP,   /* Cpu.executed at which to stop; the next two where instructions are counted */
+    SCRATCH_REMAIN, /* instructions until then, behind the unit that runs */
+    SCRATCH_LEFT,   /* the same before the instruction whose handler was called last */
     SCRATCH_END,
 };
 _Static_assert(SCRATCH_END <= sizeof(((Cpu *)0)->scratch) / sizeof(uintptr_t), "no room");
@@ -177,7 +182,7 @@ typedef struct FpuImage {
 } FpuImage;
 
 typedef struct Stubs {
-    const uint8_t *enter, *dispatch, *link, *step, *poll, *turn, *call, *load_fpu;
+    const uint8_t *enter, *dispatch, *link, *step, *poll, *few, *turn, *call, *load_fpu;
 } Stubs;
 
 typedef struct Counts {
@@ -211,12 +216,13 @@ typedef struct Translator {
     Windows windows;
     Limits limits;
     Stubs stub;
-    Unit **hash;    /* 1 << HASH_BITS */
-    Unit **page;    /* by Ram page */
-    Unit **tail;    /* by Ram page: those that cross to it */
-    uint8_t *heat;  /* by Ram page: writes beside translated code; hot pages are left to the
-                       interpreter */
-    Unit **by_code; /* in order of code address */
+    Unit **hash;       /* 1 << HASH_BITS */
+    Unit **page;       /* by Ram page */
+    Unit **tail;       /* by Ram page: those that cross to it */
+    uint64_t *covered; /* by Ram page, a bit for each 64 bytes: some unit has been made of them */
+    uint8_t *heat;     /* by Ram page: writes beside translated code; hot pages are left to the
+                          interpreter */
+    Unit **by_code;    /* in order of code address */
     unsigned unit_count, unit_room, insn_count;
     Space *space[MAX_SPACES];
     Space *recent[MAX_SPACES]; /* by a hash of window and mode: where to look first */
@@ -237,9 +243,9 @@ typedef struct Translator {
     FILE *perf_map;                     /* /tmp/perf-PID.map, for perf report; NULL: not wanted */
     timer_t alarm;                      /* of this thread */
     bool alarm_made, has_wrgsbase, a20; /* a20: the gate as the windows know it */
-    bool in_pieces; /* units are not linked, and come back one by one */
-    bool paused;    /* the last step ended in a repeated instruction */
-    uint64_t most;  /* instructions that a piece may have */
+    bool in_pieces;                     /* units are not linked, and come back one by one */
+    bool paused;                        /* the last step ended in a repeated instruction */
+    uint64_t most;                      /* instructions that a piece may have */
     Piece piece;
 } Translator;
 

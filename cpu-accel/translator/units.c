@@ -12,6 +12,7 @@ enum {
     NO_GUARD = 0x7fffffff, /* what no guard entry is */
     SLOW_LIMIT = 6,        /* exits before an instruction is called instead */
     HEAT_LIMIT = 200,      /* invalidations of a page's code before it is left to the interpreter */
+    LINE_SHIFT = 6,        /* lines of Translator.covered */
     COOL_EVERY = 500000000, /* guest ns */
     WHOLE_PAGES = 1024,     /* no device writes as much at once: memory was exchanged */
 };
@@ -22,7 +23,9 @@ bool units_open(Translator *t, Err *err)
     t->page = calloc(RAM_LIMIT >> RAM_PAGE_SHIFT, sizeof(*t->page));
     t->tail = calloc(RAM_LIMIT >> RAM_PAGE_SHIFT, sizeof(*t->tail));
     t->heat = calloc(RAM_LIMIT >> RAM_PAGE_SHIFT, 1);
-    return (t->hash && t->page && t->tail && t->heat) || err_set(err, "out of memory");
+    t->covered = calloc(RAM_LIMIT >> RAM_PAGE_SHIFT, sizeof(*t->covered));
+    return (t->hash && t->page && t->tail && t->heat && t->covered) ||
+           err_set(err, "out of memory");
 }
 
 static void unit_free(Unit *u)
@@ -42,6 +45,7 @@ void units_close(Translator *t)
     free(t->page);
     free(t->tail);
     free(t->heat);
+    free(t->covered);
 }
 
 static unsigned hash_of(uint32_t ram_at, uint32_t eip, int mode)
@@ -207,6 +211,59 @@ static void emit_want_fpu(Translator *t)
     emit_mov(c, ECX, R9, 8);
 }
 
+/* How many instructions of the unit there are from this one on. */
+static unsigned insns_left(const Unit *u, uint32_t eip)
+{
+    unsigned i = 0;
+    for (uint32_t at = u->eip; at != eip; at += u->insn[i++].length) {
+    }
+    return u->count - i;
+}
+
+/* Counts the unit's instructions, which must not be more than are to run. */
+static void emit_count(Translator *t, const Unit *u)
+{
+    static const uint8_t shrx_rcx_r9_r12[] = {0xc4, 0xc2, 0x9b, 0xf7, 0xc9};
+    Code *c = &t->code;
+    emit_load(c, R9, R15, scratch_at(SCRATCH_REMAIN), 8);
+    emit_lea(c, R9, R9, -(int32_t)u->count, 8);
+    emit_mov(c, R10, ECX, 8);
+    emit_bytes(c, shrx_rcx_r9_r12, sizeof(shrx_rcx_r9_r12)); /* 0 unless it is negative */
+    uint8_t *enough = emit_skip_if_ecx_zero(c);
+    emit_mov(c, ECX, R10, 8);
+    emit_mov_imm(c, R8, u->eip);
+    emit_jump(c, t->stub.few);
+    end_skip(c, enough);
+    emit_mov(c, ECX, R10, 8);
+    emit_store(c, R9, R15, scratch_at(SCRATCH_REMAIN), 8);
+}
+
+/* Takes back what has been counted from this instruction on: it is not run here. */
+static void emit_count_back(Translator *t, const Unit *u, uint32_t eip)
+{
+    Code *c = &t->code;
+    if (u->mode & MODE_COUNTED) {
+        emit_load(c, R9, R15, scratch_at(SCRATCH_REMAIN), 8);
+        emit_lea(c, R9, R9, (int32_t)insns_left(u, eip), 8);
+        emit_store(c, R9, R15, scratch_at(SCRATCH_REMAIN), 8);
+    }
+}
+
+/* Cpu.executed is right for the handler of the instruction at eip. */
+static void emit_executed(Translator *t, const Unit *u, uint32_t eip)
+{
+    Code *c = &t->code;
+    if (u->mode & MODE_COUNTED) {
+        emit_load(c, R9, R15, scratch_at(SCRATCH_REMAIN), 8);
+        emit_lea(c, R9, R9, (int32_t)insns_left(u, eip), 8);
+        emit_store(c, R9, R15, scratch_at(SCRATCH_LEFT), 8);
+        emit_not(c, R9);
+        emit_load(c, R10, R15, scratch_at(SCRATCH_STOP), 8);
+        emit_lea_index(c, R9, R9, R10, 0, 1, 8);
+        emit_store(c, R9, R15, offsetof(Cpu, executed), 8);
+    }
+}
+
 /* FLDCW is the host's own while it masks all exceptions. */
 static void emit_control_check(Translator *t, const Unit *u, const Insn *in, uint32_t eip)
 {
@@ -221,6 +278,7 @@ static void emit_control_check(Translator *t, const Unit *u, const Insn *in, uin
     emit_bytes(c, lea_ecx, sizeof(lea_ecx));
     uint8_t *masked = emit_skip_if_ecx_zero(c);
     emit_mov(c, ECX, R9, 8);
+    emit_count_back(t, u, eip);
     emit_mov_imm(c, R8, eip);
     emit_jump(c, t->stub.step);
     end_skip(c, masked);
@@ -285,9 +343,11 @@ static bool emit_native(Translator *t, const Unit *u, const Insn *in, uint32_t e
     return true;
 }
 
-static void emit_handler_call(Translator *t, const Insn *in, uint32_t eip, const uint8_t *behind)
+static void emit_handler_call(Translator *t, const Unit *u, const Insn *in, uint32_t eip,
+                              const uint8_t *behind)
 {
     Code *c = &t->code;
+    emit_executed(t, u, eip);
     emit_store_imm(c, R15, offsetof(Cpu, eip), eip);
     emit_mov_imm64(c, R8, (uint64_t)(uintptr_t)in);
     emit_lea_code(c, R9, behind ? behind : code_here(c) + 7 + 5); /* this lea and the jump */
@@ -338,7 +398,7 @@ static void emit_missing(Translator *t, const Unit *u, const Missing *m)
     }
     emit_mov(c, ECX, R11, 8);
     emit_store(c, R8, R15, scratch_at(SCRATCH_MISS), 8);
-    emit_handler_call(t, in, eip, m->behind);
+    emit_handler_call(t, u, in, eip, m->behind);
     if (!m->behind) {
         emit_mov_imm(c, R8, eip + in->length);
         emit_jump(c, t->stub.dispatch);
@@ -493,6 +553,9 @@ static void emit_unit(Translator *t, Unit *u, SelectEnd end)
     if (u->tail) {
         emit_tail_check(t, u);
     }
+    if (u->mode & MODE_COUNTED) {
+        emit_count(t, u);
+    }
     for (unsigned i = 0; i < u->count; i++) {
         Insn *in = &u->insn[i];
         bool last = end != END_NONE && i == u->count - 1U;
@@ -512,7 +575,7 @@ static void emit_unit(Translator *t, Unit *u, SelectEnd end)
             notes = (FpuNotes){0};
             u->host[i].called = true;
             in->handler = resident_handler(in, u->mode);
-            emit_handler_call(t, in, eip, NULL);
+            emit_handler_call(t, u, in, eip, NULL);
             t->count.called++;
             if (last && resident_goes_on(in)) {
                 emit_link(t, u, &u->link[0], eip + in->length);
@@ -536,6 +599,13 @@ static void emit_unit(Translator *t, Unit *u, SelectEnd end)
     while (c->at & 15) {
         emit8(c, 0xcc);
     }
+}
+
+/* Bits of `covered` for bytes [first, end) of a page. */
+static uint64_t lines_of(uint32_t first, uint32_t end)
+{
+    uint64_t upto = UINT64_MAX >> (63 - ((end - 1) >> LINE_SHIFT));
+    return upto & UINT64_MAX << (first >> LINE_SHIFT);
 }
 
 static void watch_page(Translator *t, uint32_t page)
@@ -565,7 +635,10 @@ static bool remember(Translator *t, Unit *u)
     t->page[page] = u;
     t->insn_count += u->count;
     watch_page(t, page);
+    uint32_t first = u->ram_at & (RAM_PAGE - 1);
+    t->covered[page] |= lines_of(first, first + u->size);
     if (u->tail) {
+        t->covered[u->tail_page] |= lines_of(0, u->tail);
         u->next_tail = t->tail[u->tail_page];
         t->tail[u->tail_page] = u;
         watch_page(t, u->tail_page);
@@ -690,6 +763,7 @@ static void unwatch_page(Translator *t, uint32_t page)
 {
     if (!t->page[page] && !t->tail[page]) {
         ram_flag_clear(t->cpu->ram, page, 1, RAM_TRANSLATED);
+        t->covered[page] = 0;
     }
 }
 
@@ -736,9 +810,11 @@ void units_flush(Translator *t)
         if (!u->dead) {
             ram_flag_clear(t->cpu->ram, u->ram_at >> RAM_PAGE_SHIFT, 1, RAM_TRANSLATED);
             t->page[u->ram_at >> RAM_PAGE_SHIFT] = NULL;
+            t->covered[u->ram_at >> RAM_PAGE_SHIFT] = 0;
             if (u->tail) {
                 ram_flag_clear(t->cpu->ram, u->tail_page, 1, RAM_TRANSLATED);
                 t->tail[u->tail_page] = NULL;
+                t->covered[u->tail_page] = 0;
             }
         }
         unit_free(u);
@@ -762,6 +838,11 @@ void units_changed(Translator *t, uint32_t at, uint32_t length)
     }
     for (uint32_t page = first; page <= last; page++) {
         bool any = false;
+        uint32_t from = page == first ? at & (RAM_PAGE - 1) : 0;
+        uint32_t to = page == last ? ((at + length - 1) & (RAM_PAGE - 1)) + 1 : RAM_PAGE;
+        if (!(t->covered[page] & lines_of(from, to))) {
+            continue;
+        }
         for (Unit *u = t->tail[page], *next; u; u = next) {
             next = u->next_tail;
             if ((uint64_t)page << RAM_PAGE_SHIFT < (uint64_t)at + length &&

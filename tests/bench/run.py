@@ -136,4 +136,5 @@ def main():
             print(f'\ngeometric mean {a}/{b}: {math.exp(sum(logs) / len(logs)):.2f} over {len(logs)} programs')
 
 
-main()
+if __name__ == "__main__":
+    main()
