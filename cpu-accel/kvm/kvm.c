@@ -4,7 +4,8 @@
  * every engine. System management mode, instructions that the kernel fails to emulate and shutdown
  * states are carried by the interpreter, between two instructions, without leaving this engine.
  * Not offered: guest time from executed instructions (the hardware does not stop at a count), FERR#
- * (the processor runs with CR0.NE set). engine.c opens it.
+ * (the processor runs with CR0.NE set), the kernel's paravirtual clock (a guest that found it could
+ * not go on under another engine, so its leaf is not shown). engine.c opens it.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -13,6 +14,7 @@
 
 #include "cpu-accel/kvm/kvm_internal.h"
 #include "cpu-accel/x86/control.h"
+#include "cpu-accel/x86/cpuid.h"
 #include "machine/core/log.h"
 
 LOG_TAG("kvm");
@@ -573,13 +575,32 @@ bool kvm_open_on(Accel *a, const KvmSys *sys, bool probe, Err *err)
     return true;
 }
 
+/* A guest that has seen more than the model has cannot go on under another engine. */
+static bool features_are_kept(Accel *a, Err *err)
+{
+    uint32_t foreign = cpu_has_cpuid(a->cpu->model) ? kvm_foreign_features(kvm_of(a)) : 0;
+    if (foreign && a->replaceable) {
+        kvm_close(a);
+        return err_set(err,
+                       "kvm: this host's KVM shows the guest processor features 0x%08x that "
+                       "-cpu %s has not, so it could not be carried over",
+                       foreign, cpu_model_name(a->cpu->model));
+    }
+    if (foreign) {
+        log_warn("this host's KVM shows the guest processor features 0x%08x that -cpu %s has not: "
+                 "do not change the engine while it runs",
+                 foreign, cpu_model_name(a->cpu->model));
+    }
+    return true;
+}
+
 static bool kvm_open(Accel *a, Err *err)
 {
     if (a->board->clock.source == CLOCK_COUNTED) {
         return err_set(err, "kvm: -icount needs an engine that counts instructions; "
                             "use -accel translator or interpreter");
     }
-    return kvm_open_on(a, &kvm_sys_host, !a->replaceable, err);
+    return kvm_open_on(a, &kvm_sys_host, !a->replaceable, err) && features_are_kept(a, err);
 }
 
 const AccelOps accel_kvm = {

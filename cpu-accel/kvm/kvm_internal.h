@@ -134,5 +134,8 @@ typedef struct KvmProbe {
 } KvmProbe;
 extern const char *const kvm_mode_names[KVM_MODES];
 void kvm_probe(const KvmSys *sys, KvmProbe *out);
+/* Features that CPUID shows a guest of this VM though the processor model has them not: some hosts
+ * pass their own through. 0: none. Before the VM has memory. */
+uint32_t kvm_foreign_features(Kvm *k);
 
 #endif

@@ -11,7 +11,8 @@
 #include <sys/mman.h>
 
 #include "cpu-accel/kvm/kvm_internal.h"
-#include "cpu-accel/x86/cpu.h"
+#include "cpu-accel/x86/control.h"
+#include "cpu-accel/x86/cpuid.h"
 #include "machine/host/host_time.h"
 
 /* Where things are in the guest's memory. */
@@ -294,6 +295,37 @@ done:
         sys->close(sys->self, g.vm);
     }
     return made;
+}
+
+uint32_t kvm_foreign_features(Kvm *k)
+{
+    /* mov eax, 1; cpuid; hlt */
+    static const uint8_t code[] = {0x66, 0xb8, 1, 0, 0, 0, 0x0f, 0xa2, 0xf4};
+    KvmAlarm alarm = {.made = false};
+    Guest g = {.sys = k->sys, .vm = k->vm, .vcpu = k->vcpu, .run = k->run, .alarm = &alarm};
+    uint32_t ours[4] = {0}, foreign = 0;
+    struct kvm_regs regs = {0};
+    uint8_t *memory =
+        mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) {
+        return 0;
+    }
+    struct kvm_userspace_memory_region region = {.memory_size = MEMORY,
+                                                 .userspace_addr = (uintptr_t)memory};
+    memcpy(memory + CODE, code, sizeof(code));
+    bool ready = k->sys->ioctl(k->sys->self, k->vm, KVM_SET_USER_MEMORY_REGION, &region) >= 0 &&
+                 kvm_alarm_open(&alarm, k->run, NULL) && set_registers(&g, KVM_REAL, 0);
+    if (ready && !run_to_halt(&g, host_time_ns() + LIMIT_NS) &&
+        k->sys->ioctl(k->sys->self, k->vcpu, KVM_GET_REGS, &regs) >= 0) {
+        cpuid(k->accel->cpu, 1, ours);
+        foreign = ((uint32_t)regs.rdx & ~ours[3] & ~(uint32_t)CPUID_APIC) |
+                  ((uint32_t)regs.rcx & ~ours[2]);
+    }
+    kvm_alarm_close(&alarm);
+    region.memory_size = 0;
+    k->sys->ioctl(k->sys->self, k->vm, KVM_SET_USER_MEMORY_REGION, &region);
+    munmap(memory, MEMORY);
+    return foreign;
 }
 
 void kvm_probe(const KvmSys *sys, KvmProbe *out)

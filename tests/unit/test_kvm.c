@@ -182,6 +182,31 @@ static void probe_ends_though_a_guest_does_not(void **state)
     kvm_rig_free(f);
 }
 
+static void answers_cpuid(Fixture *f)
+{
+    uint32_t out[4] = {0};
+    cpuid(f->cpu, 1, out);
+    f->regs.rdx = out[3];
+    f->regs.rcx = out[2] | (f->in_value ? 0x40000000u : 0);
+}
+
+/* As of a host that passes its own CPUID through. */
+static void features_the_model_has_not_are_noticed(void **state)
+{
+    (void)state;
+    Fixture *f = kvm_rig();
+    uint32_t ours[4] = {0};
+    cpuid(f->cpu, 1, ours);
+    kvm_rig_add(f, KVM_EXIT_HLT)->before = answers_cpuid;
+    assert_int_equal(kvm_foreign_features(f->a.self), 0);
+    f->in_value = 1;
+    kvm_rig_add(f, KVM_EXIT_HLT)->before = answers_cpuid;
+    assert_int_equal(kvm_foreign_features(f->a.self), 0x40000000); /* RDRAND */
+    kvm_rig_add(f, KVM_EXIT_SHUTDOWN);
+    assert_int_equal(kvm_foreign_features(f->a.self), 0); /* it does not run at all: others tell */
+    kvm_rig_free(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -194,6 +219,7 @@ int main(void)
         cmocka_unit_test(init_pin_resets_the_processor_alone),
         cmocka_unit_test(probe_tells_what_fails),
         cmocka_unit_test(probe_ends_though_a_guest_does_not),
+        cmocka_unit_test(features_the_model_has_not_are_noticed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
