@@ -196,6 +196,7 @@ static bool leave(Code *c, const Insn *in, int mode)
     Access a = select_top_access(in->opsize, false, mode);
     frame_offset(c, mode);
     select_at(c, load(in->opsize), R10, &a, mode);
+    frame_offset(c, mode); /* again: the access may have used r8 up */
     set_top(c, in->opsize, mode);
     emit_mov(c, EBP, R10, in->opsize);
     return true;
