@@ -161,10 +161,11 @@ void vga_timing_changed(Vga *v)
     vga_arm(v);
 }
 
-/* Blanking changes at the end of the line at which the vertical counter meets the registers, so
- * that drivers may let it start at the last line of the picture. It may begin in the picture, and
- * reach over into the next. */
-bool vga_blanked_after(const Vga *v, uint32_t line, bool blanked)
+/* Blanking starts after the line at which the vertical counter meets the register, so that drivers
+ * may name the last line of the picture. It ends with the counter's step to the value of the other,
+ * so that they may name line 0 (X servers do). It may begin in the picture, and reach over into the
+ * next. */
+bool vga_blanked_after(const Vga *v, uint32_t line, uint32_t next, bool blanked)
 {
     const uint8_t *cr = v->g.cr;
     uint32_t start =
@@ -172,7 +173,7 @@ bool vga_blanked_after(const Vga *v, uint32_t line, bool blanked)
     if (line == start) {
         return true;
     }
-    return blanked && ((line ^ cr[CR_BLANK_END]) & 0x7f) != 0;
+    return blanked && ((next ^ cr[CR_BLANK_END]) & 0x7f) != 0;
 }
 
 /* Blanking as it stands at the top of the next picture. */
@@ -181,7 +182,7 @@ static bool blanked_at_top(const Vga *v)
     uint32_t lines = v->timing.lines >> v->scan.halved;
     bool blanked = v->g.blanked;
     for (uint32_t line = v->timing.display_lines >> v->scan.halved; line < lines; line++) {
-        blanked = vga_blanked_after(v, line, blanked);
+        blanked = vga_blanked_after(v, line, line + 1 < lines ? line + 1 : 0, blanked);
     }
     return blanked;
 }

@@ -299,8 +299,8 @@ void vga_sync(Vga *v);
 Beam vga_sync_frames(Vga *v);
 void vga_arm(Vga *v);
 void vga_frame_begin(Vga *v);
-/* Is vertical blanking on after this line, as the counter has it? */
-bool vga_blanked_after(const Vga *v, uint32_t line, bool blanked);
+/* Is vertical blanking on between this line and the next, as the counter has them? */
+bool vga_blanked_after(const Vga *v, uint32_t line, uint32_t next, bool blanked);
 bool vga_irq_level(const Vga *v);
 void vga_timer_fired(void *self, int64_t due);
 

@@ -222,7 +222,7 @@ static void advance(Vga *v)
         return;
     }
     if (counted) {
-        v->g.blanked = vga_blanked_after(v, counter, v->g.blanked);
+        v->g.blanked = vga_blanked_after(v, counter, counter + 1, v->g.blanked);
     }
     uint8_t max = v->g.cr[CR_MAX_SCAN_LINE];
     if (counted && counter == s->line_compare) {

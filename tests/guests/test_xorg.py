@@ -120,7 +120,7 @@ def colours_are_right(shot, depth):
     """The root window, both logos' backgrounds and foregrounds, and the terminal; less than 24 bits round."""
     most = 0 if depth == 24 else 8
     assert shot.width >= 800 and shot.height >= 600, f'{shot.width}x{shot.height}'
-    for (x, y), colour in {(10, 590): (0x20, 0x40, 0x60), (604, 95): (255, 255, 0), (640, 50): (255, 0, 0),
+    for (x, y), colour in {(10, 590): (0x20, 0x40, 0x60), (10, 0): (0x20, 0x40, 0x60), (604, 95): (255, 255, 0), (640, 50): (255, 0, 0),
                            (604, 295): (0, 0, 255), (640, 250): (0, 255, 0), (24, 22): (255, 255, 255)}.items():
         assert near(shot.pixel(x, y), colour, most), f'the pixel at {x},{y} is {shot.pixel(x, y)}, not {colour}'
 
