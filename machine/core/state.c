@@ -13,6 +13,8 @@
  * Field: u8 name length, name, u32 size, bytes. */
 static const char magic[8] = {'V', 'I', 'T', 'R', 'S', 'T', 'A', '1'};
 
+enum { LATE_MAX_S = 10 }; /* guest time: no timer of a state is due longer ago */
+
 struct StateIo {
     bool loading;
     uint8_t *grown;       /* saver: owned */
@@ -373,7 +375,10 @@ void state_timer(StateIo *io, const char *field, Timer *timer)
     for (unsigned i = 0; i < 8; i++) {
         due |= (uint64_t)bytes[1 + i] << (8 * i);
     }
-    if (bytes[0]) {
+    /* One that fires again and again to catch up with the clock would hold up the machine. */
+    if (bytes[0] &&
+        state_check(io, (int64_t)due >= clock_now(timer->clock) - LATE_MAX_S * CLOCK_NS_PER_S,
+                    "is a timer long overdue")) {
         timer_arm(timer, (int64_t)due);
     } else {
         timer_disarm(timer);

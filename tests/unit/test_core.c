@@ -407,6 +407,37 @@ static void guest_time_stands_still_while_state_is_saved(void **state)
     board_free(b);
 }
 
+static void never_fires(void *self, int64_t due)
+{
+    (void)self;
+    (void)due;
+    fail();
+}
+
+static void a_timer_long_overdue_is_refused(void **state)
+{
+    (void)state;
+    Board *b = chip_board();
+    Timer timer;
+    timer_init(&timer, &b->clock, "late", never_fires, NULL);
+    clock_set(&b->clock, 100 * CLOCK_NS_PER_S);
+    for (int64_t late = 9; late <= 11; late += 2) {
+        timer_arm(&timer, (100 - late) * CLOCK_NS_PER_S);
+        StateIo *saver = state_saver_new();
+        state_begin(saver, "chip", 1);
+        state_timer(saver, "timer", &timer);
+        state_end(saver);
+        StateIo *loader = reload(saver);
+        state_begin(loader, "chip", 1);
+        state_timer(loader, "timer", &timer);
+        assert_int_equal(state_ok(loader), late < 10);
+        state_free(loader);
+        state_free(saver);
+    }
+    timer_disarm(&timer);
+    board_free(b);
+}
+
 /* --- events --- */
 
 typedef struct Inbox {
@@ -513,6 +544,7 @@ int main(void)
         cmocka_unit_test(state_refuses_what_it_does_not_know),
         cmocka_unit_test(state_checks_values_and_damage),
         cmocka_unit_test(guest_time_stands_still_while_state_is_saved),
+        cmocka_unit_test(a_timer_long_overdue_is_refused),
         cmocka_unit_test(events_cross_threads_and_are_bounded),
         cmocka_unit_test(log_levels_and_limits),
     };
