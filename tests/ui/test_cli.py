@@ -29,7 +29,8 @@ def help_and_version():
 def help_names_every_option_of_the_manual_and_the_other_way_round():
     shown = set(re.findall(r'^  -([\w-]+)', run('run', '--help')[1], re.M))
     with open(os.path.join(ROOT, 'docs', 'vitrine.1')) as page:
-        written = {name.replace('\\-', '-') for name in re.findall(r'^\.BI? \\-(\w(?:\w|\\-)*)', page.read(), re.M)}
+        options = page.read().split('\n.SH OPTIONS')[1].split('\n.SH ')[0]
+    written = {name.replace('\\-', '-') for name in re.findall(r'^\.BI? \\-(\w(?:\w|\\-)*)', options, re.M)}
     assert shown - written == set(), f'not in the manual: {shown - written}'
     assert written - shown == set(), f'not in --help: {written - shown}'
 
