@@ -15,6 +15,8 @@
 
 LOG_TAG("uart");
 
+enum { EAGER = 64 }; /* times faster than the line */
+
 enum {
     CRYSTAL_HZ = 1843200,
     FIFO_ROOM = 16,
@@ -302,7 +304,8 @@ static void start_shifting(Uart *u)
     memmove(u->g.transmit, u->g.transmit + 1, --u->g.waiting);
     u->g.shifting = true;
     u->g.transmit_interrupt |= u->g.waiting == 0;
-    timer_arm(&u->transmitter, now_of(u) + character_ns(u));
+    bool eager = u->config.eager && !(u->g.mcr & MCR_LOOP);
+    timer_arm(&u->transmitter, now_of(u) + character_ns(u) / (eager ? EAGER : 1));
 }
 
 static void transmitter_fire(void *self, int64_t due)

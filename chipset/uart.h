@@ -17,6 +17,8 @@ typedef struct UartConfig {
     UartModel model;
     Line irq;
     CharPort port; /* what is plugged in */
+    bool eager;    /* it takes characters far faster than the line, so that a guest which switches
+                      itself off at once does not lose its last words */
 } UartConfig;
 
 Uart *uart_new(Board *b, const UartConfig *config, const char *id);

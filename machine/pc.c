@@ -214,6 +214,12 @@ static void set_up_cmos(Pc *pc, const MachineConfig *c)
     rtc_setup(pc->rtc, &setup);
 }
 
+/* Does this only show or keep what the guest says? */
+static bool is_log(const char *back_end)
+{
+    return back_end && (strcmp(back_end, "stdio") == 0 || strncmp(back_end, "file:", 5) == 0);
+}
+
 bool pc_build(Pc *pc, Board *b, const MachineConfig *c, const PcHost *host, Err *err)
 {
     CpuModel model;
@@ -392,6 +398,7 @@ bool pc_build(Pc *pc, Board *b, const MachineConfig *c, const PcHost *host, Err 
         } else if (!open_char(pc, "serial", c->serial[i], &uart.port, err)) {
             return false;
         }
+        uart.eager = is_log(c->serial[i]);
         if (c->serial[i] || i < 2) {
             uart_new(b, &uart, uart_id[i]);
         }

@@ -447,6 +447,23 @@ static void nothing_plugged_in(void **state)
     board_free(b);
 }
 
+static void an_eager_listener_hears_at_once(void **state)
+{
+    (void)state;
+    for (int eager = 0; eager < 2; eager++) {
+        Board *b = chip_board();
+        uart_new(b, &(UartConfig){.base = BASE, .eager = eager}, "com1");
+        board_reset(b, RESET_POWER);
+        chip_out(b, LCR, 0x83);
+        chip_out(b, DATA, 1);
+        chip_out(b, LCR, 0x03);
+        chip_out(b, DATA, 'a');
+        clock_step(&b->clock, CHAR_NS / 32);
+        assert_int_equal(chip_in(b, LSR) & 0x40, eager ? 0x40 : 0);
+        board_free(b);
+    }
+}
+
 static void state_round_trip(void **state)
 {
     (void)state;
@@ -489,6 +506,7 @@ int main(void)
         cmocka_unit_test(carrier_moves_the_modem_lines),
         cmocka_unit_test(host_is_told_of_room),
         cmocka_unit_test(nothing_plugged_in),
+        cmocka_unit_test(an_eager_listener_hears_at_once),
         cmocka_unit_test(state_round_trip),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
