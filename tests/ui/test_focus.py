@@ -51,7 +51,7 @@ def until_held(vm, wanted):
 def keys_are_let_go_when_another_window_gets_the_focus():
     with machine() as vm, Shown() as other:
         def another():
-            return [window for window in vm.x('search', '--name', 'Vitrine').split('\n') if window != vm.window]
+            return [window for window in vm.x('search', '--name', 'Vitrine', check=False).split() if window != vm.window]
         vm.until(another, 'a second window')
         vm.x('windowfocus', '--sync', vm.window)
         for name in ('Right', 'a', 'Control_L', 'Shift_L'):
