@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "chipset/cards/ne2000.h"
 #include "chipset/cards/pcnet.h"
@@ -25,6 +24,7 @@
 #include "machine/core/bytes.h"
 #include "machine/core/keys.h"
 #include "machine/core/log.h"
+#include "tests/fuzz/fuzz_loop.h"
 
 #ifndef FUZZ_DEVICE
 #define FUZZ_DEVICE "ne2000"
@@ -418,47 +418,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 }
 
 #ifdef FUZZ_STANDALONE
-
-static uint32_t noise(uint32_t *seed)
-{
-    *seed = *seed * 1664525u + 1013904223u;
-    return *seed >> 8;
-}
-
 int main(int argc, char **argv)
 {
     static uint8_t data[INPUT_MAX];
-    char *end = NULL;
-    long seconds = argc > 1 ? strtol(argv[1], &end, 10) : 60;
     LLVMFuzzerInitialize(&argc, &argv);
-    for (int i = 1; end && *end && i < argc; i++) {
-        FILE *file = fopen(argv[i], "rb");
-        if (file) {
-            LLVMFuzzerTestOneInput(data, fread(data, 1, sizeof(data), file));
-            fclose(file);
-        }
-    }
-    if (end && *end) {
-        return 0;
-    }
-    uint32_t seed = argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 0) : (uint32_t)time(NULL);
-    unsigned long count = 0;
-    const char *keep = getenv("FUZZ_LAST");
-    printf("seed 0x%x\n", seed);
-    for (time_t stop = time(NULL) + seconds; time(NULL) < stop; count++) {
-        size_t size = 4 + noise(&seed) % 2000;
-        for (size_t i = 0; i < size; i++) {
-            data[i] = (uint8_t)noise(&seed);
-        }
-        FILE *file = keep ? fopen(keep, "wb") : NULL;
-        if (file) {
-            fwrite(data, 1, size, file);
-            fclose(file);
-        }
-        LLVMFuzzerTestOneInput(data, size);
-    }
-    printf("%lu inputs\n", count);
-    return 0;
+    return fuzz_loop(argc, argv, data, sizeof(data), fuzz_noise, LLVMFuzzerTestOneInput, 1);
 }
-
 #endif

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "cpu-accel/x86/control.h"
 #include "cpu-accel/x86/cpuid.h"
@@ -17,6 +16,7 @@
 #include "cpu-accel/x86/mem.h"
 #include "cpu-accel/x86/ops.h"
 #include "tests/cpu/guest.h"
+#include "tests/fuzz/fuzz_loop.h"
 
 enum {
     INPUT_STATE = 64,
@@ -400,8 +400,10 @@ static size_t make_insn(Random *r, uint8_t *data, size_t n)
     return n + next(r) % 5;
 }
 
-static size_t make(Random *r, uint8_t *data)
+static size_t make(uint64_t *random, uint8_t *data, size_t room)
 {
+    Random state = {*random}, *r = &state;
+    (void)room; /* INPUT_MAX and an instruction */
     for (unsigned i = 0; i < INPUT_MAX; i++) {
         data[i] = (uint8_t)next(r);
     }
@@ -415,55 +417,18 @@ static size_t make(Random *r, uint8_t *data)
     if (!one_in(r, 8)) {
         data[1] &= (uint8_t) ~(CHOICE_INTR >> 8);
     }
+    *random = state.state;
     return at;
-}
-
-static int run_file(const char *path)
-{
-    uint8_t data[INPUT_MAX];
-    FILE *file = fopen(path, "rb");
-    if (!file) {
-        perror(path);
-        return 1;
-    }
-    size_t size = fread(data, 1, sizeof(data), file);
-    fclose(file);
-    LLVMFuzzerTestOneInput(data, size);
-    return 0;
 }
 
 int main(int argc, char **argv)
 {
-    char *end = NULL;
-    long seconds = argc > 1 ? strtol(argv[1], &end, 10) : 60;
-    if (end && *end) {
-        int failed = 0;
-        for (int i = 1; i < argc; i++) {
-            failed |= run_file(argv[i]);
-        }
-        return failed;
-    }
-    uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 0) : (uint64_t)time(NULL), count = 0;
-    Random r = {seed * 0x9e3779b97f4a7c15u | 1};
     uint8_t data[INPUT_MAX + 32];
-    time_t stop = time(NULL) + seconds;
-    const char *keep = getenv("FUZZ_LAST");
-
-    printf("seed 0x%llx\n", (unsigned long long)seed);
-    fflush(stdout);
-    while (count % 8 || time(NULL) < stop) {
-        size_t size = make(&r, data);
-        FILE *file = keep ? fopen(keep, "wb") : NULL;
-        if (file) { /* what a crash leaves behind */
-            fwrite(data, 1, size, file);
-            fclose(file);
-        }
-        LLVMFuzzerTestOneInput(data, size);
-        count++;
+    int status = fuzz_loop(argc, argv, data, sizeof(data), make, LLVMFuzzerTestOneInput, 8);
+    if (guest) {
+        printf("%llu instructions\n", (unsigned long long)guest->cpu->executed);
     }
-    printf("%llu inputs, %llu instructions\n", (unsigned long long)count,
-           (unsigned long long)guest->cpu->executed);
-    return 0;
+    return status;
 }
 
 #endif

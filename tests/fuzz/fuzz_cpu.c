@@ -9,12 +9,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "cpu-accel/x86/control.h"
 #include "cpu-accel/x86/mem.h"
 #include "cpu-accel/x86/ops.h"
 #include "tests/cpu/guest.h"
+#include "tests/fuzz/fuzz_loop.h"
 
 enum {
     INPUT_STATE = 49,
@@ -172,30 +172,23 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 #ifdef FUZZ_STANDALONE
 
-static uint64_t next(uint64_t *state)
-{
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    return *state >> 11;
-}
-
 /* Mostly instructions of the list, some bytes of chance. */
-static size_t make(uint64_t *state, uint8_t *data)
+static size_t make(uint64_t *state, uint8_t *data, size_t room)
 {
-    size_t size = INPUT_STATE + 32 + next(state) % 160;
+    (void)room; /* INPUT_MAX */
+    size_t size = INPUT_STATE + 32 + (fuzz_random(state) >> 11) % 160;
     for (size_t i = 0; i < size; i++) {
-        data[i] = (uint8_t)next(state);
+        data[i] = (uint8_t)(fuzz_random(state) >> 11);
     }
     for (unsigned i = 1; i < 33; i += 4) {
         static const uint32_t edges[] = {0, 0xffff, 0xffffffff, GUEST_DATA, 0x10ffe, 0x3ffffe};
-        uint32_t value = edges[next(state) % 6];
-        if (next(state) % 2) {
+        uint32_t value = edges[(fuzz_random(state) >> 11) % 6];
+        if ((fuzz_random(state) >> 11) % 2) {
             memcpy(data + i, &value, 4);
         }
     }
-    for (size_t at = INPUT_STATE; at + 12 < size; at += 2 + next(state) % 6) {
-        const OpRow *row = &op_rows[next(state) % OP_COUNT];
+    for (size_t at = INPUT_STATE; at + 12 < size; at += 2 + (fuzz_random(state) >> 11) % 6) {
+        const OpRow *row = &op_rows[(fuzz_random(state) >> 11) % OP_COUNT];
         size_t n = at;
         if (row->prefix >= MANDATORY_66) {
             data[n++] = row->prefix == MANDATORY_66   ? 0x66
@@ -205,7 +198,7 @@ static size_t make(uint64_t *state, uint8_t *data)
         if (row->map == MAP_0F) {
             data[n++] = 0x0f;
         }
-        data[n++] = (uint8_t)(row->opcode + next(state) % row->count);
+        data[n++] = (uint8_t)(row->opcode + (fuzz_random(state) >> 11) % row->count);
         if (row->digit >= 0 && row->digit < 8) {
             data[n] = (uint8_t)((data[n] & 0xc7) | row->digit << 3);
         }
@@ -213,51 +206,10 @@ static size_t make(uint64_t *state, uint8_t *data)
     return size;
 }
 
-static int run_file(const char *path)
-{
-    uint8_t data[INPUT_MAX];
-    FILE *file = fopen(path, "rb");
-    if (!file) {
-        perror(path);
-        return 1;
-    }
-    size_t size = fread(data, 1, sizeof(data), file);
-    fclose(file);
-    LLVMFuzzerTestOneInput(data, size);
-    return 0;
-}
-
 int main(int argc, char **argv)
 {
-    char *end = NULL;
-    long seconds = argc > 1 ? strtol(argv[1], &end, 10) : 60;
-    if (end && *end) {
-        int failed = 0;
-        for (int i = 1; i < argc; i++) {
-            failed |= run_file(argv[i]);
-        }
-        return failed;
-    }
-    uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 0) : (uint64_t)time(NULL), count = 0;
-    uint64_t state = seed * 0x9e3779b97f4a7c15u | 1;
     uint8_t data[INPUT_MAX];
-    time_t stop = time(NULL) + seconds;
-    const char *keep = getenv("FUZZ_LAST");
-
-    printf("seed 0x%llx\n", (unsigned long long)seed);
-    fflush(stdout);
-    while (count % 256 || time(NULL) < stop) {
-        size_t size = make(&state, data);
-        FILE *file = keep ? fopen(keep, "wb") : NULL;
-        if (file) { /* what a crash leaves behind */
-            fwrite(data, 1, size, file);
-            fclose(file);
-        }
-        LLVMFuzzerTestOneInput(data, size);
-        count++;
-    }
-    printf("%llu inputs\n", (unsigned long long)count);
-    return 0;
+    return fuzz_loop(argc, argv, data, sizeof(data), make, LLVMFuzzerTestOneInput, 256);
 }
 
 #endif

@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "chipset/cards/ac97.h"
 #include "chipset/cards/es1370.h"
@@ -29,6 +28,7 @@
 #include "chipset/uart.h"
 #include "machine/core/bytes.h"
 #include "machine/core/log.h"
+#include "tests/fuzz/fuzz_loop.h"
 
 #ifndef FUZZ_DEVICE
 #define FUZZ_DEVICE "gus"
@@ -527,58 +527,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 }
 
 #ifdef FUZZ_STANDALONE
-
-static uint32_t noise(uint32_t *seed)
-{
-    *seed = *seed * 1664525u + 1013904223u;
-    return *seed >> 8;
-}
-
-static int run_file(const char *path)
-{
-    static uint8_t data[INPUT_MAX];
-    FILE *file = fopen(path, "rb");
-    if (!file) {
-        perror(path);
-        return 1;
-    }
-    LLVMFuzzerTestOneInput(data, fread(data, 1, sizeof(data), file));
-    fclose(file);
-    return 0;
-}
-
 int main(int argc, char **argv)
 {
     static uint8_t data[INPUT_MAX];
-    char *end = NULL;
-    long seconds = argc > 1 ? strtol(argv[1], &end, 10) : 60;
     LLVMFuzzerInitialize(&argc, &argv);
-    if (end && *end) {
-        int failed = 0;
-        for (int i = 1; i < argc; i++) {
-            failed |= run_file(argv[i]);
-        }
-        return failed;
-    }
-    uint32_t seed = argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 0) : (uint32_t)time(NULL);
-    unsigned long count = 0;
-    const char *keep = getenv("FUZZ_LAST");
-    printf("seed 0x%x\n", seed);
-    fflush(stdout);
-    for (time_t stop = time(NULL) + seconds; time(NULL) < stop; count++) {
-        size_t size = 4 + noise(&seed) % 2000;
-        for (size_t i = 0; i < size; i++) {
-            data[i] = (uint8_t)noise(&seed);
-        }
-        FILE *file = keep ? fopen(keep, "wb") : NULL;
-        if (file) {
-            fwrite(data, 1, size, file);
-            fclose(file);
-        }
-        LLVMFuzzerTestOneInput(data, size);
-    }
-    printf("%lu inputs\n", count);
-    return 0;
+    return fuzz_loop(argc, argv, data, sizeof(data), fuzz_noise, LLVMFuzzerTestOneInput, 1);
 }
-
 #endif

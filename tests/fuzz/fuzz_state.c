@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include "tests/fuzz/fuzz_loop.h"
 #include "tests/state/pc_rig.h"
 
 enum { STREAMS = 6, MAX_FIELDS = 16384, MAX_CHANGES = 6, HEADER = 8, HANG_S = 60 };
@@ -144,13 +145,10 @@ static int run_files(PcRig *rig, int count, char **paths)
 {
     static uint8_t bytes[8 << 20];
     for (int i = 0; i < count; i++) {
-        FILE *file = fopen(paths[i], "rb");
-        if (!file) {
-            perror(paths[i]);
+        size_t size;
+        if (!fuzz_load(paths[i], bytes, sizeof(bytes), &size)) {
             return 1;
         }
-        size_t size = fread(bytes, 1, sizeof(bytes), file);
-        fclose(file);
         alarm(HANG_S);
         printf("%s: %s\n", paths[i], try(rig, bytes, size) ? "taken" : "refused");
     }
@@ -163,7 +161,6 @@ int main(int argc, char **argv)
     long seconds = argc > 1 ? strtol(argv[1], &end, 10) : 60;
     uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 0) : (uint64_t)time(NULL);
     uint64_t state = seed * UINT64_C(0x9e3779b97f4a7c15) | 1;
-    const char *keep = getenv("FUZZ_LAST");
     static Stream streams[STREAMS];
     MachineConfig config;
     PcRig rig;
@@ -191,11 +188,7 @@ int main(int argc, char **argv)
         memcpy(bytes, s->bytes, s->size);
         change(s, bytes, &state);
         mend(bytes, s->size);
-        FILE *file = keep ? fopen(keep, "wb") : NULL;
-        if (file) { /* what a crash leaves behind */
-            fwrite(bytes, 1, s->size, file);
-            fclose(file);
-        }
+        fuzz_keep(bytes, s->size);
         alarm(HANG_S);
         taken += try(&rig, bytes, s->size);
         free(bytes);
