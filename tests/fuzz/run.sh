@@ -1,8 +1,16 @@
 #!/bin/sh
-# make fuzz FUZZ=cpu|check|gus|sb16|opl3|mpu401|es1370|ac97|speaker|gameport|lpt|uart|modem|ne2000|rtl8029|pcnet|kbc|serialmouse|qcow2|vmdk|vdi|vhd|cue|imd|td0|raw|fat|snapshot|state [FUZZ_TIME=seconds] [FUZZ_SEED=n], under ASan
-# and UBSan. cpu: random bytes as code, into the decoder and each engine; check: under engine check. fat: hostile folders as a FAT disk. snapshot:
-# snapshot files. gus to modem: ports, DMA and what comes from outside for a device. ne2000 to serialmouse: port accesses, frames and keys for a device. The others: image files, beginning with some made by our own code. With clang's libFuzzer where it is
-# installed (Debian: libclang-rt-14-dev), else with the harness's own inputs. What is found is left in out/fuzz.
+# make fuzz FUZZ=WHAT [FUZZ_TIME=seconds] [FUZZ_SEED=n], under ASan and UBSan. WHAT:
+#   cpu                            random bytes as code, into the decoder and each engine
+#   check                          the same under engine check
+#   gus sb16 opl3 mpu401 es1370 ac97 speaker gameport lpt uart modem
+#                                  ports, DMA and what comes from outside, for a device
+#   ne2000 rtl8029 pcnet kbc serialmouse
+#                                  port accesses, frames and keys, for a device
+#   qcow2 vmdk vdi vhd cue imd td0 raw
+#                                  image files, beginning with some made by our own code
+#   fat snapshot state             hostile folders as a FAT disk; snapshot files; the state of a machine
+# With clang's libFuzzer where it is installed (Debian: libclang-rt-14-dev), else with the harness's own inputs. What is found
+# is left in out/fuzz.
 set -e
 what=${1:-cpu}
 seconds=${FUZZ_TIME:-600}
@@ -14,7 +22,8 @@ case $what in
     *) kind=$what ;;
 esac
 if [ ! -f "tests/fuzz/fuzz_$kind.c" ]; then
-    echo "FUZZ=$what: there is no tests/fuzz/fuzz_$kind.c; take cpu, check, gus, sb16, opl3, mpu401, es1370, ac97, speaker, gameport, lpt, uart, modem, ne2000, rtl8029, pcnet, kbc, serialmouse, qcow2, vmdk, vdi, vhd, cue, imd, td0, raw, fat or snapshot" >&2
+    echo "FUZZ=$what: there is no tests/fuzz/fuzz_$kind.c; take one of these:" >&2
+    sed -n 's/^#   //p' tests/fuzz/run.sh >&2
     exit 1
 fi
 mkdir -p "$folder/corpus-$what"
