@@ -45,14 +45,12 @@ static void pump(CharBackend *b)
         b->sink.receive(b->sink.self, from, n);
     }
     b->pumping = false;
-    if (b->in_count == 0) {
+    if (b->holding && b->in_count == 0) {
+        b->holding = false;
         pthread_mutex_lock(&b->host->lock);
-        bool waited = b->in_flight;
         b->in_flight = false;
         pthread_mutex_unlock(&b->host->lock);
-        if (waited) {
-            wake(b->host);
-        }
+        wake(b->host);
     }
 }
 
@@ -78,6 +76,7 @@ static void deliver(void *self, const void *data, size_t size)
         memcpy(b->in, bytes + 1, n);
         b->in_at = 0;
         b->in_count = n;
+        b->holding = true;
         pump(b);
     } else if (bytes[0] == MESSAGE_ROOM) {
         tell_lines(b, CHAR_CTS | CHAR_DSR | CHAR_DCD);

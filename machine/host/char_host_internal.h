@@ -39,6 +39,7 @@ typedef struct CharBackend {
     bool attached, pumping;
     uint8_t in[CHAR_IN_ROOM];
     size_t in_at, in_count;
+    bool holding; /* `in` has what came last: the next input may come when it is empty */
 
     /* I/O thread */
     int read_fd, write_fd, listen_fd; /* -1: none */

@@ -60,6 +60,7 @@ struct PhoneHost {
     uint32_t heard; /* the call whose news count */
     uint8_t in[IN_ROOM];
     size_t in_at, in_count;
+    bool holding; /* `in` has what came last: the next input may come when it is empty */
     bool pumping;
 
     /* under lock */
@@ -345,15 +346,20 @@ static void pump(PhoneHost *p)
         p->sink.receive(p->sink.self, from, n);
     }
     p->pumping = false;
-    if (p->in_count == 0) {
+    if (p->holding && p->in_count == 0) {
+        p->holding = false;
         pthread_mutex_lock(&p->lock);
-        bool waited = p->in_flight;
         p->in_flight = false;
         pthread_mutex_unlock(&p->lock);
-        if (waited) {
-            wake(p);
-        }
+        wake(p);
     }
+}
+
+/* The call is over: the thread, which ends it too, waits for nobody then. */
+static void forget_input(PhoneHost *p)
+{
+    p->in_count = 0;
+    p->holding = false;
 }
 
 static void deliver(void *self, const void *data, size_t size)
@@ -366,7 +372,7 @@ static void deliver(void *self, const void *data, size_t size)
     memcpy(&news, data, size);
     if (news.kind == NEWS_RINGING) {
         p->heard = news.call;
-        p->in_count = 0;
+        forget_input(p);
         p->sink.ringing(p->sink.self);
         return;
     }
@@ -378,6 +384,7 @@ static void deliver(void *self, const void *data, size_t size)
     } else if (news.kind == NEWS_DATA) {
         p->in_at = 0;
         p->in_count = size - offsetof(News, data);
+        p->holding = true;
         memcpy(p->in, news.data, p->in_count);
         pump(p);
     } else if (news.kind == NEWS_DRAINED) {
@@ -386,7 +393,7 @@ static void deliver(void *self, const void *data, size_t size)
         p->heard = 0;
         /* what he said before he hung up is heard still, as far as there is room */
         pump(p);
-        p->in_count = 0;
+        forget_input(p);
         p->sink.ended(p->sink.self, news.why < PHONE_ENDS ? (PhoneEnd)news.why : PHONE_HUNG_UP);
     }
 }
@@ -409,7 +416,7 @@ static void want(PhoneHost *p, Wish wish, const char *number)
     p->full = false; /* what waits to be sent is the thread's to drop: it may be sending */
     pthread_mutex_unlock(&p->lock);
     if (wish != WISH_ANSWER) {
-        p->in_count = 0;
+        forget_input(p);
     }
     wake(p);
 }

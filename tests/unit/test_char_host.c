@@ -217,6 +217,34 @@ static void input_waits_for_room(void **state)
     plug_free(p);
 }
 
+/* The device asks for more while input is still on its way to it: nothing may overtake or replace
+ * it. */
+static void asking_early_loses_nothing(void **state)
+{
+    (void)state;
+    char spec[160];
+    snprintf(spec, sizeof(spec), "unix:%s,server=on,wait=off", in_folder("s"));
+    Plug *p = plug_new(spec);
+    int fd = client_of(in_folder("s"));
+    plug_until_up(p, 1);
+    assert_int_equal(write(fd, "first", 5), 5);
+    for (int i = 0; i < PATIENCE && !event_waiting(p->events); i++) {
+        usleep(1000);
+    }
+    p->port.ops->ready(p->port.backend);
+    assert_int_equal(write(fd, "second", 6), 6);
+    usleep(100000);
+    p->room = 1;
+    event_deliver(p->events);
+    assert_int_equal(p->count, 1);
+    p->room = 100;
+    p->port.ops->ready(p->port.backend);
+    plug_until(p, 11);
+    assert_memory_equal(p->got, "firstsecond", 11);
+    close(fd);
+    plug_free(p);
+}
+
 static void stalled_reader_never_blocks(void **state)
 {
     (void)state;
@@ -422,6 +450,7 @@ int main(void)
         cmocka_unit_test(file_keeps_all_output),
         cmocka_unit_test(socket_server_talks_and_survives_clients),
         cmocka_unit_test(input_waits_for_room),
+        cmocka_unit_test(asking_early_loses_nothing),
         cmocka_unit_test(stalled_reader_never_blocks),
         cmocka_unit_test(cts_holds_the_guest_back),
         cmocka_unit_test(a_fifo_keeps_what_was_written),
