@@ -6,6 +6,7 @@
 #                                  ports, DMA and what comes from outside, for a device
 #   ne2000 rtl8029 pcnet kbc serialmouse
 #                                  port accesses, frames and keys, for a device
+#   vga blitter vbe                display cards: registers, memory, blits and the picture
 #   qcow2 vmdk vdi vhd cue imd td0 raw
 #                                  image files, beginning with some made by our own code
 #   fat snapshot state             hostile folders as a FAT disk; snapshot files; the state of a machine
@@ -18,6 +19,7 @@ folder=out/fuzz
 case $what in
     gus | sb16 | opl3 | mpu401 | es1370 | ac97 | speaker | gameport | lpt | uart | modem) kind=device ;;
     ne2000 | rtl8029 | pcnet | kbc | serialmouse) kind=board ;;
+    vga | blitter | vbe) kind=video ;;
     qcow2 | vmdk | vdi | vhd | cue | imd | td0 | raw) kind=image ;;
     *) kind=$what ;;
 esac
@@ -48,6 +50,12 @@ elif [ "$kind" = device ]; then
     libs="-lz -lm"
     limits="-max_len=4096 -timeout=20 -rss_limit_mb=2048"
     flags="$flags -DFUZZ_DEVICE=\"$what\""
+elif [ "$kind" = video ]; then
+    sources="tests/fuzz/fuzz_video.c tests/unit/vga_rig.c tests/unit/chip.c chipset/pci.c"
+    sources="$sources $(ls display/*.c | grep -v screenshot | tr "\n" " ")"
+    libs="-lcmocka -lz"
+    limits="-max_len=2048 -len_control=0 -timeout=20 -rss_limit_mb=2048"
+    flags="$flags -DFUZZ_DEVICE=\"$what\""
 elif [ "$kind" = board ]; then
     sources="tests/fuzz/fuzz_board.c chipset/cards/ne2000.c chipset/cards/dp8390.c chipset/cards/rtl8029.c chipset/cards/pcnet*.c"
     sources="$sources chipset/cards/serial_mouse.c chipset/kbc.c chipset/ps2_*.c chipset/pci.c chipset/uart.c"
@@ -65,7 +73,7 @@ sources="$sources machine/core/*.c"
 binary="$folder/fuzz_$what"
 try='extern int LLVMFuzzerTestOneInput(const unsigned char *d, unsigned long n); int LLVMFuzzerTestOneInput(const unsigned char *d, unsigned long n) { (void)d; return n == 99; }'
 seeds() {
-    if [ "$kind" != cpu ] && [ "$kind" != check ] && [ "$kind" != board ] && [ "$kind" != device ]; then
+    if [ "$kind" != cpu ] && [ "$kind" != check ] && [ "$kind" != board ] && [ "$kind" != device ] && [ "$kind" != video ]; then
         FUZZ_SEEDS="$folder/corpus-$what" "$binary"
     fi
 }
