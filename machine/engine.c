@@ -9,7 +9,7 @@
 LOG_TAG("engine");
 
 static const AccelOps *const engines[] = {&accel_interpreter, &accel_translator, &accel_kvm,
-                                         &accel_check};
+                                          &accel_check};
 
 enum { ENGINE_COUNT = sizeof(engines) / sizeof(engines[0]) };
 
@@ -78,9 +78,14 @@ static const AccelOps *choose(const Board *b)
     return named(table.choice);
 }
 
+static bool forced(const char *name)
+{
+    return strcmp(name, "kvm-first") == 0;
+}
+
 static bool left_open(const char *name)
 {
-    return strcmp(name, "auto") == 0 || strcmp(name, "kvm-first") == 0;
+    return strcmp(name, "auto") == 0 || forced(name);
 }
 
 static const AccelOps *find(const char *name, const Board *b, Err *err)
@@ -88,13 +93,15 @@ static const AccelOps *find(const char *name, const Board *b, Err *err)
     if (strcmp(name, "auto") == 0) {
         return choose(b);
     }
-    if (strcmp(name, "kvm-first") == 0) {
+    if (forced(name)) {
         return &accel_kvm;
     }
     const AccelOps *ops = named(strcmp(name, "tcg") == 0 ? "translator" : name);
     if (!ops) {
-        err_set(err, "-accel %s: there is no such engine; use auto, kvm, translator, interpreter or check",
-                name);
+        err_set(
+            err,
+            "-accel %s: there is no such engine; use auto, kvm, translator, interpreter or check",
+            name);
     }
     return ops;
 }
@@ -109,7 +116,8 @@ bool engine_open(Accel *a, const char *name, Cpu *cpu, Board *b, Err *err)
                  .cpu = cpu,
                  .board = b,
                  .counted = b->clock.source == CLOCK_COUNTED,
-                 .replaceable = left_open(name)};
+                 .replaceable = left_open(name),
+                 .as_it_is = forced(name)};
     if (!ops->open(a, err)) {
         if (!a->replaceable || ops == safest()) {
             a->ops = NULL;
@@ -138,19 +146,16 @@ void engine_close(Accel *a)
     }
 }
 
-bool engine_change(Accel *a, const char *name, Err *err)
+static bool change(Accel *a, const AccelOps *ops, const char *name, Err *err)
 {
     Accel old = *a;
-    const AccelOps *ops = find(name, old.board, err);
-    if (!ops || ops == old.ops) {
-        return ops != NULL;
-    }
-    old.ops->pull(&old);
     Accel fresh = {.ops = ops,
                    .cpu = old.cpu,
                    .board = old.board,
                    .counted = old.counted,
-                   .replaceable = left_open(name)};
+                   .replaceable = left_open(name),
+                   .as_it_is = forced(name)};
+    old.ops->pull(&old);
     if (!ops->open(&fresh, err)) {
         return false;
     }
@@ -158,7 +163,18 @@ bool engine_change(Accel *a, const char *name, Err *err)
     old.ops->close(&old);
     listen(a);
     a->ops->push(a);
-    log_info("changed from %s to %s", old.ops->name, ops->name);
+    return true;
+}
+
+bool engine_change(Accel *a, const char *name, Err *err)
+{
+    const AccelOps *ops = find(name, a->board, err), *old = a->ops;
+    if (!ops || (ops != old && !change(a, ops, name, err))) {
+        return false;
+    }
+    if (ops != old) {
+        log_info("changed from %s to %s", old->name, ops->name);
+    }
     return true;
 }
 
@@ -168,7 +184,7 @@ bool engine_replace(Accel *a)
     const char *failed = a->ops->name;
     char why[sizeof(a->failure)];
     memcpy(why, a->failure, sizeof(why));
-    if (!a->replaceable || a->ops == safest() || !engine_change(a, safest()->name, &err)) {
+    if (!a->replaceable || a->ops == safest() || !change(a, safest(), safest()->name, &err)) {
         return false;
     }
     log_warn("%s: %s; the machine goes on under %s", failed, why, a->ops->name);

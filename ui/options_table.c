@@ -38,6 +38,7 @@ const OptionDef option_table[] = {
     OPTION("m", "SIZE", memory, "memory: MiB, or a number with M or G (64M)"),
     OPTION("cpu", "MODEL", cpu, "386, 486, pentium, pentium-mmx, pentium2, pentium3 (default), pentium4"),
     OPTION("accel", "ENGINE", accel, "auto (default), interpreter, translator (also tcg), kvm;\n"
+           "kvm-first: KVM as this host has it, and the translator from where it fails;\n"
            "check: translator and interpreter in lock step, up to their first difference"),
     OPTION("speed", "SPEED", speed, "as fast as a 386-33, 486-66, p100 ... (help lists them), or so many million\n"
            "instructions a second; max (default): as fast as it goes; with the interpreter, not with -icount"),

@@ -60,6 +60,7 @@ const Field check_fields[] = {
     FIELD("IGNNE#", ignne, false), FIELD("MCG_STATUS", mcg_status, false),
     FIELD("NMI pin", nmi_pin, false), FIELD("SMI pin", smi_pin, false),
     FIELD("INIT pin", init_pin, false), FIELD("INTR pin", intr, false), FIELD("A20", a20, false),
+    FIELD("RDRAND shown", rdrand_shown, false),
 };
 /* clang-format on */
 

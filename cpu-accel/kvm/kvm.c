@@ -1,8 +1,8 @@
 /* The KVM engine: runs the guest on the processor itself.
  *
  * KVM API. PIC, PIT and APICs are ours, not the kernel's, so that there is one model of each under
- * every engine. System management mode, instructions that the kernel fails to emulate and shutdown
- * states are carried by the interpreter, between two instructions, without leaving this engine.
+ * every engine. What the kernel cannot do is carried by the interpreter, between two instructions,
+ * without leaving this engine (kvm_help.c).
  * Not offered: guest time from executed instructions (the hardware does not stop at a count), FERR#
  * (the processor runs with CR0.NE set), the kernel's paravirtual clock (a guest that found it could
  * not go on under another engine, so its leaf is not shown). engine.c opens it.
@@ -21,9 +21,7 @@ LOG_TAG("kvm");
 
 enum {
     API_VERSION = 12,
-    RESCUE_NS = 200000,  /* how long the interpreter runs for an instruction KVM cannot */
     WINDOW_NS = 2000000, /* how long an interrupt waits for KVM to see that it may come */
-    MOST_RESCUES = 200,  /* in one window of exits; then another engine does better */
     PAGE = 4096,
 };
 /* Three pages and one that some processors need, where neither memory nor devices are. */
@@ -46,112 +44,6 @@ static int extension(const KvmSys *sys, int fd, unsigned long which)
     return value > 0 ? value : 0;
 }
 
-/* The interpreter as helper. */
-
-static void left_smm(void *self, unsigned pin, bool level)
-{
-    Kvm *k = self;
-    (void)pin;
-    line_set(&k->own_pins->smiact, level);
-    if (!level && k->help_until == CLOCK_NEVER) {
-        atomic_store(&k->accel->cpu->attention, true); /* makes the interpreter return */
-    }
-}
-
-static uint8_t helper_acknowledge(void *self)
-{
-    Kvm *k = self;
-    uint8_t vector = k->own_pins->acknowledge(k->own_pins->self);
-    if (k->help_for_interrupt) {
-        atomic_store(&k->accel->cpu->attention, true);
-    }
-    return vector;
-}
-
-static void helper_apic_base(void *self, uint64_t value)
-{
-    Kvm *k = self;
-    if (k->own_pins->apic_base_changed) {
-        k->own_pins->apic_base_changed(k->own_pins->self, value);
-    }
-}
-
-static void take_state(Kvm *k);
-
-/* From now on the interpreter runs: until RSM (CLOCK_NEVER), or until that time. */
-static bool start_help(Kvm *k, int64_t until)
-{
-    Cpu *cpu = k->accel->cpu;
-    Err err = {""};
-    take_state(k);
-    k->helper = (Accel){.ops = &accel_interpreter, .cpu = cpu, .board = k->accel->board};
-    if (!k->helper.ops->open(&k->helper, &err)) {
-        snprintf(k->accel->failure, sizeof(k->accel->failure), "%.200s", err.text);
-        return false;
-    }
-    k->helper.ops->push(&k->helper);
-    k->helping = true;
-    k->help_for_interrupt = false;
-    k->help_until = until;
-    k->own_pins = cpu->pins;
-    k->helper_pins = *cpu->pins;
-    k->helper_pins.acknowledge = helper_acknowledge;
-    k->helper_pins.apic_base_changed = helper_apic_base;
-    k->helper_pins.self = k;
-    k->helper_pins.smiact = (Line){left_smm, k, 0};
-    cpu->pins = &k->helper_pins;
-    return true;
-}
-
-static void end_help(Kvm *k)
-{
-    if (k->helping) {
-        k->helper.ops->pull(&k->helper);
-        k->helper.ops->close(&k->helper);
-        k->helping = false;
-        k->accel->cpu->pins = k->own_pins;
-        k->flags_stale = true;
-    }
-}
-
-/* True when the interpreter has done what it was called for. */
-static bool help_done(const Kvm *k)
-{
-    const Cpu *cpu = k->accel->cpu;
-    if (cpu->smm || cpu->activity == CPU_SHUTDOWN) {
-        return false;
-    }
-    if (k->help_for_interrupt && !cpu->intr) {
-        return true;
-    }
-    return k->help_until == CLOCK_NEVER || clock_now(&k->accel->board->clock) >= k->help_until;
-}
-
-static KvmStep help(Kvm *k, int64_t until)
-{
-    int64_t limit = k->help_until < until ? k->help_until : until;
-    RunExit exit = k->helper.ops->run(&k->helper, limit);
-    if (exit == RUN_FAILED) {
-        memcpy(k->accel->failure, k->helper.failure, sizeof(k->accel->failure));
-        return KVM_STOP_FAILED;
-    }
-    if (help_done(k)) {
-        end_help(k);
-    }
-    return exit == RUN_HALTED ? KVM_STOP_HALTED : KVM_GO_ON;
-}
-
-KvmStep kvm_rescue(Kvm *k, const char *why)
-{
-    int64_t now = clock_now(&k->accel->board->clock);
-    if (k->accel->replaceable || ++k->rescues > MOST_RESCUES) {
-        snprintf(k->accel->failure, sizeof(k->accel->failure), "%s", why);
-        return KVM_STOP_FAILED;
-    }
-    log_guest("%s: the interpreter helps", why);
-    return start_help(k, now + RESCUE_NS) ? KVM_GO_ON : KVM_STOP_FAILED;
-}
-
 /* State. */
 
 /* Lets the kernel complete the instruction whose exit was handled last, and none after it. */
@@ -168,8 +60,7 @@ static void finish_instruction(Kvm *k)
     }
 }
 
-/* Makes Cpu hold the state. */
-static void take_state(Kvm *k)
+void kvm_take_state(Kvm *k)
 {
     if (!k->cpu_current) {
         finish_instruction(k);
@@ -184,7 +75,7 @@ static void kvm_pull(Accel *a)
     if (k->helping) {
         k->helper.ops->pull(&k->helper);
     } else {
-        take_state(k);
+        kvm_take_state(k);
     }
 }
 
@@ -193,7 +84,7 @@ static void kvm_push(Accel *a)
     Kvm *k = kvm_of(a);
     ram_need(&a->board->ram, 0, a->board->ram.used); /* the host maps memory to the guest unasked */
     if (k->helping && !a->cpu->smm) {
-        end_help(k); /* a reset, or another state, came in between */
+        kvm_help_end(k); /* a reset, or another state, came in between */
     }
     if (k->helping) {
         k->helper.ops->push(&k->helper);
@@ -265,7 +156,7 @@ static KvmStep carry_interrupt(Kvm *k)
 {
     int64_t now = clock_now(&k->accel->board->clock);
     k->waiting_since = CLOCK_NEVER;
-    if (!start_help(k, now + 2 * WINDOW_NS)) {
+    if (!kvm_help_begin(k, now + 2 * WINDOW_NS)) {
         return KVM_STOP_FAILED;
     }
     k->help_for_interrupt = true;
@@ -323,15 +214,15 @@ static KvmStep step(Kvm *k, int64_t until)
         return KVM_STOP_DUE;
     }
     if (k->helping) {
-        return help(k, until);
+        return kvm_help_run(k, until);
     }
     if (cpu->init_pending) {
-        take_state(k);
+        kvm_take_state(k);
         int_poll(cpu);
         k->halted = false;
     }
     if (cpu->smi_pending || cpu->smm || (k->cpu_current && cpu->activity == CPU_SHUTDOWN)) {
-        return start_help(k, CLOCK_NEVER) ? KVM_GO_ON : KVM_STOP_FAILED;
+        return kvm_help_begin(k, CLOCK_NEVER) ? KVM_GO_ON : KVM_STOP_FAILED;
     }
     if (k->halted && !wakes(k)) {
         return KVM_STOP_HALTED;
@@ -506,7 +397,7 @@ static void kvm_close(Accel *a)
 {
     Kvm *k = kvm_of(a);
     const KvmSys *sys = k->sys;
-    end_help(k);
+    kvm_help_end(k);
     kvm_alarm_close(&k->alarm);
     if (k->run) {
         sys->unmap(sys->self, k->run, k->run_size);
@@ -523,8 +414,8 @@ static void kvm_close(Accel *a)
 }
 
 /* -accel kvm is refused where it could not even start firmware; where only more is wrong, the user
- * is told. */
-static bool judge(const KvmProbe *probe, Err *err)
+ * is told. `as_it_is`: it is never refused for what it does wrong. */
+static bool judge(const KvmProbe *probe, bool as_it_is, Err *err)
 {
     if (!probe->usable) {
         return err_set(err, "kvm: %s; use -accel translator, or -accel auto", probe->reason);
@@ -533,13 +424,14 @@ static bool judge(const KvmProbe *probe, Err *err)
         if (probe->mode[m].right) {
             continue;
         }
-        if ((m == KVM_REAL || m == KVM_PROTECTED) && !probe->mode[m].timed_out) {
+        bool least = m == KVM_REAL || m == KVM_PROTECTED;
+        if (least && !probe->mode[m].timed_out && !as_it_is) {
             return err_set(err, "kvm: this host's KVM fails in %s: %s; use -accel translator",
                            kvm_mode_names[m], probe->mode[m].wrong);
         }
-        log_warn("this host's KVM fails in %s (%s): guests that need it will not run; "
-                 "-accel auto takes another engine",
-                 kvm_mode_names[m], probe->mode[m].wrong);
+        log_warn("this host's KVM fails in %s (%s): %s", kvm_mode_names[m], probe->mode[m].wrong,
+                 as_it_is ? "a guest that needs it will be carried over"
+                          : "guests that need it will not run; -accel auto takes another engine");
     }
     return true;
 }
@@ -549,7 +441,7 @@ bool kvm_open_on(Accel *a, const KvmSys *sys, bool probe, Err *err)
     if (probe) {
         KvmProbe result;
         kvm_probe(sys, &result);
-        if (!judge(&result, err)) {
+        if (!judge(&result, a->as_it_is, err)) {
             return false;
         }
     }
@@ -575,22 +467,27 @@ bool kvm_open_on(Accel *a, const KvmSys *sys, bool probe, Err *err)
     return true;
 }
 
-/* A guest that has seen more than the model has cannot go on under another engine. */
+/* A guest that has chosen its code by features which its model has not may fail under another
+ * engine: where one may have to take over, only the user's word lets it begin here. */
 static bool features_are_kept(Accel *a, Err *err)
 {
-    uint32_t foreign = cpu_has_cpuid(a->cpu->model) ? kvm_foreign_features(kvm_of(a)) : 0;
-    if (foreign && a->replaceable) {
+    Kvm *k = kvm_of(a);
+    if (cpu_has_cpuid(a->cpu->model)) {
+        k->foreign = kvm_foreign_features(k);
+    }
+    if (!(k->foreign.ecx | k->foreign.edx)) {
+        return true;
+    }
+    Err text = {""};
+    err_set(&text,
+            "this host's KVM shows the guest processor features that -cpu %s has not (CPUID 1 ECX "
+            "0x%x, EDX 0x%x)",
+            cpu_model_name(a->cpu->model), k->foreign.ecx, k->foreign.edx);
+    if (a->replaceable && !a->as_it_is) {
         kvm_close(a);
-        return err_set(err,
-                       "kvm: this host's KVM shows the guest processor features 0x%08x that "
-                       "-cpu %s has not, so it could not be carried over",
-                       foreign, cpu_model_name(a->cpu->model));
+        return err_set(err, "kvm: %.160s, so it could not be carried over", text.text);
     }
-    if (foreign) {
-        log_warn("this host's KVM shows the guest processor features 0x%08x that -cpu %s has not: "
-                 "do not change the engine while it runs",
-                 foreign, cpu_model_name(a->cpu->model));
-    }
+    log_warn("%s: under another engine it will not have them", text.text);
     return true;
 }
 
@@ -600,7 +497,8 @@ static bool kvm_open(Accel *a, Err *err)
         return err_set(err, "kvm: -icount needs an engine that counts instructions; "
                             "use -accel translator or interpreter");
     }
-    return kvm_open_on(a, &kvm_sys_host, !a->replaceable, err) && features_are_kept(a, err);
+    bool probed = a->replaceable && !a->as_it_is; /* by accel_probe */
+    return kvm_open_on(a, &kvm_sys_host, !probed, err) && features_are_kept(a, err);
 }
 
 const AccelOps accel_kvm = {

@@ -138,7 +138,7 @@ static KvmStep internal_error(Kvm *k)
     if (why != KVM_INTERNAL_ERROR_EMULATION) {
         return failed(k, "internal error of the kernel", why);
     }
-    return kvm_rescue(k, "the kernel cannot emulate an instruction");
+    return kvm_rescue(k);
 }
 
 /* A guest that mostly exits runs faster where devices are called directly. What an exit costs here
@@ -200,7 +200,7 @@ KvmStep kvm_handle_exit(Kvm *k)
     case KVM_EXIT_INTERNAL_ERROR:
         return internal_error(k);
     case KVM_EXIT_SHUTDOWN:
-        return failed(k, "the processor shut down", run->exit_reason);
+        return kvm_shut_down(k);
     case KVM_EXIT_FAIL_ENTRY:
         return failed(k, "the processor refused to enter the guest",
                       run->fail_entry.hardware_entry_failure_reason);

@@ -55,6 +55,13 @@ typedef struct KvmSlot {
 
 enum { KVM_SLOTS = 512 };
 
+/* CPUID leaf 1. */
+typedef struct KvmFeatures {
+    uint32_t ecx, edx;
+} KvmFeatures;
+
+enum { CPUID_ECX_RDRAND = 1 << 30 };
+
 typedef struct Kvm {
     const KvmSys *sys;
     Accel *accel;
@@ -89,6 +96,10 @@ typedef struct Kvm {
     CpuPins helper_pins;
     const CpuPins *own_pins;
     unsigned rescues; /* failed emulations in this window */
+    bool trial;       /* it tries whether a shutdown comes again */
+    uint64_t trial_start;
+    char shut_down_at[160];
+    KvmFeatures foreign; /* that the guest sees though its model has them not */
 
     int64_t window_start;            /* guest ns: exits are counted in windows */
     int64_t last_exit, shortest_gap; /* ns */
@@ -100,9 +111,21 @@ bool kvm_open_on(Accel *a, const KvmSys *sys, bool probe, Err *err);
 
 /* What the run loop does next. */
 typedef enum KvmStep { KVM_GO_ON, KVM_STOP_DUE, KVM_STOP_HALTED, KVM_STOP_FAILED } KvmStep;
-/* The kernel cannot go on with this instruction: the interpreter takes it, or another engine the
- * whole guest. */
-KvmStep kvm_rescue(Kvm *k, const char *why);
+/* Makes Cpu hold the state. */
+void kvm_take_state(Kvm *k);
+
+/* kvm_help.c */
+/* From now on the interpreter runs: until RSM (CLOCK_NEVER), or until that time. False:
+ * accel->failure. */
+bool kvm_help_begin(Kvm *k, int64_t until);
+KvmStep kvm_help_run(Kvm *k, int64_t until);
+void kvm_help_end(Kvm *k);
+/* The kernel cannot emulate an instruction: the interpreter takes it, or another engine the whole
+ * guest. */
+KvmStep kvm_rescue(Kvm *k);
+/* The kernel's processor shut down: so does ours, when it does at the same instruction; else
+ * another engine must take the guest. */
+KvmStep kvm_shut_down(Kvm *k);
 
 /* kvm_exit.c */
 /* What the last KVM_RUN returned for; fills accel->failure on failure. */
@@ -135,7 +158,7 @@ typedef struct KvmProbe {
 extern const char *const kvm_mode_names[KVM_MODES];
 void kvm_probe(const KvmSys *sys, KvmProbe *out);
 /* Features that CPUID shows a guest of this VM though the processor model has them not: some hosts
- * pass their own through. 0: none. Before the VM has memory. */
-uint32_t kvm_foreign_features(Kvm *k);
+ * pass their own through. Before the VM has memory. */
+KvmFeatures kvm_foreign_features(Kvm *k);
 
 #endif

@@ -297,18 +297,19 @@ done:
     return made;
 }
 
-uint32_t kvm_foreign_features(Kvm *k)
+KvmFeatures kvm_foreign_features(Kvm *k)
 {
     /* mov eax, 1; cpuid; hlt */
     static const uint8_t code[] = {0x66, 0xb8, 1, 0, 0, 0, 0x0f, 0xa2, 0xf4};
     KvmAlarm alarm = {.made = false};
     Guest g = {.sys = k->sys, .vm = k->vm, .vcpu = k->vcpu, .run = k->run, .alarm = &alarm};
-    uint32_t ours[4] = {0}, foreign = 0;
+    uint32_t ours[4] = {0};
+    KvmFeatures foreign = {0, 0};
     struct kvm_regs regs = {0};
     uint8_t *memory =
         mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) {
-        return 0;
+        return foreign;
     }
     struct kvm_userspace_memory_region region = {.memory_size = MEMORY,
                                                  .userspace_addr = (uintptr_t)memory};
@@ -318,8 +319,8 @@ uint32_t kvm_foreign_features(Kvm *k)
     if (ready && !run_to_halt(&g, host_time_ns() + LIMIT_NS) &&
         k->sys->ioctl(k->sys->self, k->vcpu, KVM_GET_REGS, &regs) >= 0) {
         cpuid(k->accel->cpu, 1, ours);
-        foreign = ((uint32_t)regs.rdx & ~ours[3] & ~(uint32_t)CPUID_APIC) |
-                  ((uint32_t)regs.rcx & ~ours[2]);
+        foreign.ecx = (uint32_t)regs.rcx & ~ours[2];
+        foreign.edx = (uint32_t)regs.rdx & ~ours[3] & ~(uint32_t)CPUID_APIC;
     }
     kvm_alarm_close(&alarm);
     region.memory_size = 0;

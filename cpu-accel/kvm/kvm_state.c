@@ -501,6 +501,7 @@ void kvm_load_cpu(Kvm *k)
         cpu->cpl = cpu_real_mode(cpu) ? 0 : (uint8_t)((cpu->seg[SS].access & SEG_DPL) >> 5);
     }
     cpu->activity = k->halted ? CPU_HALTED : CPU_RUNNING;
+    cpu->rdrand_shown |= (k->foreign.ecx & CPUID_ECX_RDRAND) != 0;
     mem_flush(cpu, true);
     load_events(k, cpu);
 }

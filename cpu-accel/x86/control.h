@@ -75,6 +75,9 @@ Outcome task_switch(Cpu *cpu, uint16_t selector, TaskSource source, bool has_err
 /* I/O permission by CPL, IOPL and the TSS bitmap: X_NEXT or X_FAULT. */
 Outcome io_check(Cpu *cpu, uint16_t port, unsigned bytes);
 
+/* An opcode that the model has not: true when it was done all the same (eip is behind it). */
+bool foreign_instruction(Cpu *cpu);
+
 /* System management mode, from SMI to RSM. smm_leave: X_STOP; a bad save area shuts
  * down. */
 void smm_enter(Cpu *cpu);

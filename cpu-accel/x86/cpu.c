@@ -131,7 +131,7 @@ static void cpu_reset(Device *d, ResetKind kind)
     cpu->misc_enable = cpu->model == CPU_PENTIUM4 ? 1 : 0; /* fast strings */
     cpu->debugctl = cpu->microcode = cpu->mcg_status = 0;
     memset(&cpu->mtrr, 0, sizeof(cpu->mtrr));
-    cpu->ignne = false;
+    cpu->ignne = cpu->rdrand_shown = false;
     cpu->tsc_offset = -(int64_t)clock_ticks(clock_now(&d->board->clock), cpu->tsc_hz);
     line_set(&cpu->pins->ferr, false);
     announce_apic_base(cpu);
@@ -209,6 +209,11 @@ static void state_events(StateIo *io, Cpu *cpu)
     state_u32(io, "pending_dr6", &cpu->pending_dr6);
     state_u32(io, "smbase", &cpu->smbase);
     state_bool(io, "ignne", &cpu->ignne);
+    if (state_since(io, 2)) {
+        state_bool(io, "rdrand_shown", &cpu->rdrand_shown);
+    } else {
+        cpu->rdrand_shown = false;
+    }
     state_check(io, !(cpu->pending_dr6 & ~(0xfu | DR6_BS | DR6_BT)), "no such debug trap");
 }
 
@@ -278,7 +283,7 @@ static void cpu_restored(Device *d)
 
 static const DeviceType cpu_type = {
     .name = "cpu",
-    .version = 1,
+    .version = 2,
     .reset = cpu_reset,
     .state = cpu_state,
     .restored = cpu_restored,

@@ -249,6 +249,7 @@ typedef struct Cpu {
     bool ignne;                      /* IGNNE# asserted by port F0h, until FERR# falls */
     uint64_t mcg_status;             /* machine check; no error is ever reported */
     bool nmi_pin, smi_pin, init_pin; /* levels last seen: these pins count edges */
+    bool rdrand_shown;               /* an engine's CPUID had it: foreign.c */
 
     /* --- not saved from here on --- */
 

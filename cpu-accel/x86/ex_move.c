@@ -3,12 +3,13 @@
  * SDM volume 2. A read that an instruction makes whatever its condition (CMOVcc) can fault; a write
  * that fails leaves all as it was.
  */
+#include "cpu-accel/x86/control.h"
 #include "cpu-accel/x86/ex.h"
 
 HANDLER(ex_invalid)
 {
     (void)in;
-    return cpu_fault(cpu, VEC_UD);
+    return foreign_instruction(cpu) ? X_STOP : cpu_fault(cpu, VEC_UD);
 }
 
 HANDLER(ex_nop)

@@ -297,7 +297,8 @@ Fixture *kvm_rig_closed(void)
                                  &(RamView){true, false, f->rom->at, f->rom->at}, "rom");
     bus_claim(f->b->memory, 0xa0000, 0x20000, &memory_ops, f, "device");
     bus_claim(f->b->ports, 0x300, 16, &port_ops, f, "device");
-    CpuPins pins = {.acknowledge = acknowledge, .self = f};
+    CpuPins pins = {
+        .acknowledge = acknowledge, .self = f, .shutdown = chip_probe(f->b, &f->shutdown)};
     f->cpu = cpu_new(f->b, CPU_PENTIUM3, &pins);
     board_reset(f->b, RESET_POWER);
     f->a = (Accel){.ops = &accel_kvm, .cpu = f->cpu, .board = f->b};

@@ -55,6 +55,7 @@ struct Fixture {
     /* the board */
     unsigned acknowledged;
     uint8_t vector;
+    Probe shutdown;
     char note[MOST_NOTES][48];
     unsigned notes;
     uint8_t in_value;

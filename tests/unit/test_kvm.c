@@ -51,6 +51,11 @@ static void management_mode_is_run_by_the_interpreter(void **state)
     kvm_rig_free(f);
 }
 
+static void want_attention(Fixture *f)
+{
+    atomic_store(&f->cpu->attention, true);
+}
+
 static void failed_emulation_is_carried_by_the_interpreter(void **state)
 {
     (void)state;
@@ -80,6 +85,118 @@ static void failed_emulation_is_carried_by_the_interpreter(void **state)
             (void)kvm_rig_go(f);
             assert_true(f->entered > 1);
         }
+        kvm_rig_free(f);
+    }
+}
+
+/* The guest stands before these bytes in real mode, segments at 0, a stack below them. */
+static void stand_before(Fixture *f, const char *code, size_t size)
+{
+    f->a.ops->pull(&f->a);
+    for (unsigned i = 0; i < SEG_COUNT; i++) {
+        seg_load_real(f->cpu, (SegIndex)i, 0);
+    }
+    f->cpu->eip = f->cpu->reg[ESP] = 0x7000;
+    memcpy(ram_at(&f->b->ram, f->ram->at) + 0x7000, code, size);
+    f->a.ops->push(&f->a);
+}
+
+static void shutdown_that_comes_again_is_the_guests(void **state)
+{
+    (void)state;
+    for (unsigned replaceable = 0; replaceable < 2; replaceable++) {
+        Fixture *f = kvm_rig();
+        f->a.replaceable = replaceable;
+        f->cpu->idtr.limit = 0;
+        stand_before(f, "\xcc", 1); /* int3, as programs reset a PC */
+        kvm_rig_add(f, KVM_EXIT_SHUTDOWN);
+        assert_int_equal(kvm_rig_go(f), RUN_HALTED);
+        assert_string_equal(f->a.failure, "");
+        assert_int_equal(f->shutdown.rises, 1);
+        assert_int_equal(f->entered, 1);
+        board_reset(f->b, RESET_HARD); /* as the PC answers */
+        f->a.ops->push(&f->a);
+        assert_int_equal(kvm_rig_go(f), RUN_DUE);
+        assert_int_equal(f->regs.rip, 0xfff0);
+        assert_int_equal(f->entered, 2); /* under KVM again */
+        kvm_rig_free(f);
+    }
+}
+
+static void shutdown_that_is_the_kernels_fault_fails_further_on(void **state)
+{
+    (void)state;
+    Fixture *f = kvm_rig();
+    stand_before(f, "\x40\x40\x40\x40\x40", 5); /* inc ax */
+    kvm_rig_add(f, KVM_EXIT_SHUTDOWN);
+    assert_int_equal(kvm_rig_go(f), RUN_FAILED);
+    assert_non_null(strstr(f->a.failure, "shut down (40 40 40 40 40 "));
+    assert_non_null(strstr(f->a.failure, "at 0000:00007000"));
+    assert_int_equal(f->shutdown.rises, 0);
+    f->a.ops->pull(&f->a);
+    assert_in_range(f->cpu->reg[EAX], 1, 8); /* whoever goes on starts where the trial came to */
+    assert_int_equal(f->cpu->eip, 0x7000 + f->cpu->reg[EAX]);
+    kvm_rig_free(f);
+}
+
+static void shutdown_waits_until_the_machine_has_been_looked_after(void **state)
+{
+    (void)state;
+    Fixture *f = kvm_rig();
+    f->cpu->idtr.limit = 0;
+    stand_before(f, "\xcc", 1);
+    kvm_rig_add(f, KVM_EXIT_SHUTDOWN)->before = want_attention;
+    assert_int_equal(kvm_rig_go(f), RUN_DUE); /* nothing was tried yet */
+    assert_int_equal(f->shutdown.rises, 0);
+    assert_int_equal(kvm_rig_go(f), RUN_HALTED);
+    assert_int_equal(f->shutdown.rises, 1);
+    assert_string_equal(f->a.failure, "");
+    kvm_rig_free(f);
+}
+
+static void reset_by_kernel(Fixture *f)
+{
+    f->regs = (struct kvm_regs){.rip = 0xfff0, .rflags = 2};
+    f->sregs2.cr0 = 0x60000010;
+    f->sregs2.cs.base = 0xffff0000;
+    f->sregs2.cs.selector = 0xf000;
+}
+
+static void shutdown_whose_state_the_kernel_dropped_is_the_guests(void **state)
+{
+    (void)state;
+    Fixture *f = kvm_rig();
+    stand_before(f, "\x40", 1);
+    kvm_rig_add(f, KVM_EXIT_SHUTDOWN)->before = reset_by_kernel;
+    assert_int_equal(kvm_rig_go(f), RUN_HALTED);
+    assert_int_equal(f->shutdown.rises, 1);
+    kvm_rig_free(f);
+}
+
+static void random_numbers_that_cpuid_has_shown_are_never_there(void **state)
+{
+    (void)state;
+    for (unsigned shown = 0; shown < 2; shown++) {
+        Fixture *f = kvm_rig();
+        uint8_t *ram = ram_at(&f->b->ram, f->ram->at);
+        ((Kvm *)f->a.self)->foreign.ecx = shown ? 0x76d81203 : 0x36d81203;
+        memcpy(ram + 4 * 6, "\x00\x60\x00\x00", 4); /* #UD */
+        memcpy(ram + 0x6000, "\xf4", 1);
+        assert_int_equal(kvm_rig_go(f), RUN_DUE);
+        /* rdrand ax; rdrand ecx; lock rdrand ax */
+        stand_before(f, "\x0f\xc7\xf0\x66\x0f\xc7\xf1\xf0\x0f\xc7\xf0", 11);
+        f->cpu->reg[EAX] = f->cpu->reg[ECX] = 0x12345678;
+        cpu_set_eflags(f->cpu, cpu_eflags(f->cpu) | FL_CF | FL_OF | FL_ZF);
+        f->a.ops->push(&f->a);
+        kvm_rig_add(f, KVM_EXIT_INTERNAL_ERROR)->exit.internal.suberror =
+            KVM_INTERNAL_ERROR_EMULATION;
+        assert_int_equal(kvm_rig_go(f), RUN_HALTED);
+        f->a.ops->pull(&f->a);
+        assert_int_equal(f->cpu->eip, 0x6001);
+        assert_int_equal(ram[0x6ffa] | ram[0x6ffb] << 8, shown ? 0x7007 : 0x7000);
+        assert_int_equal(f->cpu->reg[EAX], shown ? 0x12340000 : 0x12345678);
+        assert_int_equal(f->cpu->reg[ECX], shown ? 0 : 0x12345678);
+        assert_int_equal((ram[0x6ffe] & FL_CF) == 0, shown);
         kvm_rig_free(f);
     }
 }
@@ -186,7 +303,7 @@ static void answers_cpuid(Fixture *f)
 {
     uint32_t out[4] = {0};
     cpuid(f->cpu, 1, out);
-    f->regs.rdx = out[3];
+    f->regs.rdx = out[3] | (f->in_value ? 0x10000000u : 0);
     f->regs.rcx = out[2] | (f->in_value ? 0x40000000u : 0);
 }
 
@@ -198,12 +315,15 @@ static void features_the_model_has_not_are_noticed(void **state)
     uint32_t ours[4] = {0};
     cpuid(f->cpu, 1, ours);
     kvm_rig_add(f, KVM_EXIT_HLT)->before = answers_cpuid;
-    assert_int_equal(kvm_foreign_features(f->a.self), 0);
+    KvmFeatures foreign = kvm_foreign_features(f->a.self);
+    assert_true(foreign.ecx == 0 && foreign.edx == 0);
     f->in_value = 1;
     kvm_rig_add(f, KVM_EXIT_HLT)->before = answers_cpuid;
-    assert_int_equal(kvm_foreign_features(f->a.self), 0x40000000); /* RDRAND */
+    foreign = kvm_foreign_features(f->a.self);
+    assert_true(foreign.ecx == CPUID_ECX_RDRAND && foreign.edx == 0x10000000);
     kvm_rig_add(f, KVM_EXIT_SHUTDOWN);
-    assert_int_equal(kvm_foreign_features(f->a.self), 0); /* it does not run at all: others tell */
+    foreign = kvm_foreign_features(f->a.self); /* it does not run at all: others tell */
+    assert_true(foreign.ecx == 0 && foreign.edx == 0);
     kvm_rig_free(f);
 }
 
@@ -213,6 +333,11 @@ int main(void)
         cmocka_unit_test(opening_says_what_is_missing),
         cmocka_unit_test(management_mode_is_run_by_the_interpreter),
         cmocka_unit_test(failed_emulation_is_carried_by_the_interpreter),
+        cmocka_unit_test(shutdown_that_comes_again_is_the_guests),
+        cmocka_unit_test(shutdown_that_is_the_kernels_fault_fails_further_on),
+        cmocka_unit_test(shutdown_waits_until_the_machine_has_been_looked_after),
+        cmocka_unit_test(shutdown_whose_state_the_kernel_dropped_is_the_guests),
+        cmocka_unit_test(random_numbers_that_cpuid_has_shown_are_never_there),
         cmocka_unit_test(storm_of_exits_gives_up_only_where_another_can_go_on),
         cmocka_unit_test(counted_time_is_refused),
         cmocka_unit_test(reset_between_runs_starts_afresh),
