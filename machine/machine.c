@@ -166,6 +166,17 @@ static void io_failed(void *self, const char *device)
     atomic_store(&pc_cpu(m->pc)->attention, true);
 }
 
+/* The engine that keeps a speed for whoever asked for this one; NULL: that one cannot. */
+static const char *paced_engine(const char *name)
+{
+    if (!name || strcmp(name, "auto") == 0) {
+        return engine_has_translator() ? accel_translator.name : accel_interpreter.name;
+    }
+    bool can = strcmp(name, accel_interpreter.name) == 0 ||
+               strcmp(name, accel_translator.name) == 0 || strcmp(name, "tcg") == 0;
+    return can ? name : NULL;
+}
+
 typedef struct SpeedCall {
     uint32_t kips;
     Err *err;
@@ -176,7 +187,7 @@ static void do_set_speed(Machine *m, void *argument)
 {
     SpeedCall *call = argument;
     if (call->kips && !m->accel.ops->paced) {
-        err_set(call->err, "the %s knows no speed but max; use -accel interpreter with -speed",
+        err_set(call->err, "the %s knows no speed but max; use -accel translator with -speed",
                 m->accel.ops->name);
     } else if (call->kips && m->config.icount_shift >= 0) {
         err_set(call->err, "-icount says itself how long an instruction takes: leave -speed away");
@@ -226,8 +237,8 @@ Machine *machine_new(const MachineConfig *config, Err *err)
         return NULL;
     }
     const char *engine = m->config.accel;
-    if (speed.kips && (!engine || strcmp(engine, "auto") == 0)) {
-        engine = accel_interpreter.name;
+    if (speed.kips && paced_engine(engine)) {
+        engine = paced_engine(engine);
     }
     if (!engine_open(&m->accel, engine, pc_cpu(m->pc), m->board, err)) {
         machine_free(m);
@@ -821,12 +832,16 @@ typedef struct AccelCall {
 static void do_set_accel(Machine *m, void *argument)
 {
     AccelCall *call = argument;
-    if (m->pace.kips && strcmp(call->name, accel_interpreter.name) != 0) {
-        call->done = err_set(call->err, "the machine has a speed: x-set-speed max first");
+    const char *name = m->pace.kips ? paced_engine(call->name) : call->name;
+    if (!name) {
+        call->done = err_set(call->err,
+                             "the machine has a speed, which the %s does not keep: "
+                             "x-set-speed max first",
+                             call->name);
         return;
     }
     set_changing_engine(m, true);
-    call->done = engine_change(&m->accel, call->name, call->err);
+    call->done = engine_change(&m->accel, name, call->err);
     set_changing_engine(m, false);
 }
 

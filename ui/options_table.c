@@ -41,7 +41,7 @@ const OptionDef option_table[] = {
            "kvm-first: KVM as this host has it, and the translator from where it fails;\n"
            "check: translator and interpreter in lock step, up to their first difference"),
     OPTION("speed", "SPEED", speed, "as fast as a 386-33, 486-66, p100 ... (help lists them), or so many million\n"
-           "instructions a second; max (default): as fast as it goes; with the interpreter, not with -icount"),
+           "instructions a second; max (default): as fast as it goes; not with kvm, nor -icount"),
     OPTION("machine", "pc[,accel=ENGINE]", machine, "the machine, of which there is one"),
     OPTION("name", "NAME", name, "name of the machine, shown in the window's title"),
     OPTION("vga", "CARD", vga, "std (default), cirrus, none"),

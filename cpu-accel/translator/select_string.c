@@ -221,10 +221,10 @@ bool select_string(Code *c, const Insn *in, int mode)
 {
     const Shape s = shape_of(in);
     bool once_only = !(in->prefix & (PREFIX_REP | PREFIX_REPNE));
-    if (once_only && (mode & (MODE_ARRAY | MODE_COUNTED) || !flat_sides(in, mode, &s))) {
+    if (once_only && (mode & (MODE_ARRAY | MODE_PAUSES) || !flat_sides(in, mode, &s))) {
         return once(c, in, mode, &s);
     }
-    if (mode & (MODE_ARRAY | MODE_COUNTED)) { /* the handler's pauses count too */
+    if (mode & (MODE_ARRAY | MODE_PAUSES)) {
         return false;
     }
     if (flat_sides(in, mode, &s)) {

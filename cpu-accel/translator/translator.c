@@ -235,10 +235,10 @@ static Unit *unit_here(Translator *t, int mode)
     return u;
 }
 
-/* Does translated code count its instructions? In pieces, note_piece does. */
-static bool counts(const Translator *t)
+static void note_outcome(Translator *t, Outcome outcome)
 {
-    return t->accel->counted && !t->in_pieces;
+    t->paused = outcome == X_REPEAT;
+    t->pauses += t->paused;
 }
 
 /* One instruction in the interpreter. */
@@ -246,7 +246,7 @@ static void step(Translator *t)
 {
     resident_settle(t);
     t->shadow_kept = false;
-    t->paused = interpreter_step(t->cpu) == X_REPEAT;
+    note_outcome(t, interpreter_step(t->cpu));
 }
 
 /* In pieces: how far the unit went. */
@@ -284,11 +284,17 @@ static bool mode_suits_array(int mode)
            mode_segment(mode, SS) == MODE_SEG_FLAT;
 }
 
+/* What accounts are kept in: cycles, or where runs must repeat what stands for them. */
+static uint64_t account_time(const Translator *t)
+{
+    return t->accel->counted ? t->cpu->executed : __rdtsc();
+}
+
 /* What code of a user's window took is put to its account. */
 static void end_account(Translator *t)
 {
     if (t->user_since) {
-        window_ran(&t->windows, t->now->window, __rdtsc() - t->user_since);
+        window_ran(&t->windows, t->now->window, account_time(t) - t->user_since);
         t->user_since = 0;
     }
 }
@@ -302,7 +308,8 @@ static bool enter_space(Translator *t, int mode)
     if (w && w->array) {
         mode = (mode & ~(MODE_X87 | MODE_SSE)) | MODE_ARRAY;
     }
-    mode |= counts(t) ? MODE_COUNTED : 0;
+    mode |= t->counting ? MODE_COUNTED : 0;
+    mode |= t->counting && t->pausing ? MODE_PAUSES : 0;
     Space *space = w ? space_find(t, w, mode) : NULL;
     if (!space) {
         return false;
@@ -310,7 +317,7 @@ static bool enter_space(Translator *t, int mode)
     cpu->scratch[SCRATCH_REMAIN] = cpu->scratch[SCRATCH_STOP] - cpu->executed;
     if (!t->now || t->now->window != w) {
         end_account(t);
-        t->user_since = w->user ? __rdtsc() : 0;
+        t->user_since = w->user ? account_time(t) : 0;
     }
     t->now = space;
     if (!w->array) {
@@ -333,21 +340,21 @@ static bool must_look(const Cpu *cpu)
 static void take_count(Translator *t)
 {
     Cpu *cpu = t->cpu;
-    if (counts(t)) {
+    if (t->counting) {
         cpu->executed = cpu->scratch[SCRATCH_STOP] - cpu->scratch[SCRATCH_REMAIN];
     }
 }
 
 static bool count_is_up(const Translator *t)
 {
-    return counts(t) && t->cpu->executed >= t->cpu->scratch[SCRATCH_STOP];
+    return t->counting && t->cpu->executed >= t->cpu->scratch[SCRATCH_STOP];
 }
 
 const uint8_t *translator_turn(Translator *t, Outcome outcome)
 {
     Cpu *cpu = t->cpu;
     const Insn *in = (const Insn *)cpu->scratch[SCRATCH_INSN]; // NOLINT: stored by the stub
-    if (counts(t)) {
+    if (t->counting) {
         cpu->scratch[SCRATCH_REMAIN] = cpu->scratch[SCRATCH_LEFT] - 1;
         take_count(t);
     }
@@ -358,7 +365,7 @@ const uint8_t *translator_turn(Translator *t, Outcome outcome)
         int_deliver_fault(cpu);
     }
     end_shadow(t);
-    t->paused = outcome == X_REPEAT;
+    note_outcome(t, outcome);
     if (t->in_pieces || must_look(cpu) || count_is_up(t)) {
         return NULL;
     }
@@ -372,6 +379,7 @@ const uint8_t *translator_turn(Translator *t, Outcome outcome)
     }
     cpu->scratch[SCRATCH_LEAVE] = 0;
     t->count.turned++;
+    t->paused = false;
     return u->entry;
 }
 
@@ -397,6 +405,7 @@ static void run_space(Translator *t, int mode)
         }
         cpu->scratch[SCRATCH_LEAVE] = 0;
         t->count.enters++;
+        t->paused = false;
         LeaveReason why = stubs_enter(t, u->entry);
         take_count(t);
         if (t->in_pieces) {
@@ -456,18 +465,26 @@ static bool set_alarm(Translator *t, const Clock *clock, int64_t until_ns)
     return true;
 }
 
-/* Counted time: sets the instruction to stop at. False: it is past. */
+/* Sets the instruction to stop at, by counted time and by the budget. False: it is past. */
 static bool set_stop(Translator *t, const Clock *clock, int64_t until_ns)
 {
-    int64_t now = clock_now(clock);
-    units_cool(t, now);
-    if (now >= until_ns) {
+    Cpu *cpu = t->cpu;
+    uint64_t most = COUNTED_SLICE;
+    if (clock->source == CLOCK_COUNTED) {
+        int64_t now = clock_now(clock);
+        units_cool(t, now);
+        if (now >= until_ns) {
+            return false;
+        }
+        uint64_t left = (uint64_t)until_ns - (uint64_t)now;
+        left = (left >> clock->shift) + !!(left & ((UINT64_C(1) << clock->shift) - 1));
+        most = left < most ? left : most;
+    }
+    if (cpu->executed >= t->budget_end) {
         return false;
     }
-    uint64_t left = (uint64_t)until_ns - (uint64_t)now;
-    uint64_t most = (left >> clock->shift) + !!(left & ((UINT64_C(1) << clock->shift) - 1));
-    t->cpu->scratch[SCRATCH_STOP] =
-        t->cpu->executed + (most < COUNTED_SLICE ? most : COUNTED_SLICE);
+    uint64_t left = t->budget_end - cpu->executed;
+    cpu->scratch[SCRATCH_STOP] = cpu->executed + (most < left ? most : left);
     return true;
 }
 
@@ -477,10 +494,10 @@ static void turn(Translator *t, uint64_t slice)
     int mode = MODE_NONE;
     t->count.turns++;
     if (cpu->shadow || debug_stepping(cpu)) {
-        t->paused = interpreter_step(cpu) == X_REPEAT;
+        note_outcome(t, interpreter_step(cpu));
     } else if ((mode = mode_of(cpu)) == MODE_NONE) {
         t->count.blocks++;
-        t->paused = interpreter_blocks(t->interpreter, slice) == X_REPEAT;
+        note_outcome(t, interpreter_blocks(t->interpreter, slice));
     } else {
         run_units(t, mode);
     }
@@ -501,6 +518,7 @@ void translator_piece(Translator *t, uint64_t most, Piece *piece)
     uint64_t before = cpu->executed;
     fpu_host_release();
     t->in_pieces = true;
+    t->counting = false;
     t->most = most;
     t->paused = false;
     t->piece = (Piece){.one_step = debug_stepping(cpu)};
@@ -510,6 +528,33 @@ void translator_piece(Translator *t, uint64_t most, Piece *piece)
     *piece = t->piece;
 }
 
+/* Must engine check come between? */
+static bool span_ends(const Translator *t)
+{
+    const Cpu *cpu = t->cpu;
+    return count_is_up(t) || atomic_load_explicit(&cpu->attention, memory_order_relaxed) ||
+           int_waiting(cpu) || cpu->activity != CPU_RUNNING || debug_stepping(cpu);
+}
+
+void translator_span(Translator *t, uint64_t most, Piece *piece)
+{
+    Cpu *cpu = t->cpu;
+    uint64_t before = cpu->executed;
+    if (debug_stepping(cpu)) {
+        translator_piece(t, most, piece);
+        return;
+    }
+    fpu_host_release();
+    t->in_pieces = t->paused = false;
+    t->counting = true;
+    t->pauses = 0;
+    cpu->scratch[SCRATCH_STOP] = before + (most < COUNTED_SLICE ? most : COUNTED_SLICE);
+    do {
+        turn(t, cpu->scratch[SCRATCH_STOP] - cpu->executed);
+    } while (!span_ends(t));
+    *piece = (Piece){.paused = t->paused, .count = cpu->executed - before - t->pauses};
+}
+
 static RunExit translator_run(Accel *a, int64_t until_ns)
 {
     Translator *t = a->self;
@@ -517,8 +562,11 @@ static RunExit translator_run(Accel *a, int64_t until_ns)
     const Clock *clock = &a->board->clock;
 
     translator_begin(t);
+    t->counting = a->counted || a->budget;
+    t->pausing = a->counted;
+    t->budget_end = a->budget ? cpu->executed + a->budget : UINT64_MAX;
     cpu->scratch[SCRATCH_STOP] = cpu->executed;
-    if (!counts(t) && !set_alarm(t, clock, until_ns)) {
+    if (!a->counted && !set_alarm(t, clock, until_ns)) {
         return RUN_DUE;
     }
     for (;;) {
@@ -535,7 +583,7 @@ static RunExit translator_run(Accel *a, int64_t until_ns)
             return RUN_HALTED;
         }
         uint64_t left = cpu->scratch[SCRATCH_STOP] - cpu->executed;
-        turn(t, counts(t) && left < INTERPRETER_SLICE ? left : INTERPRETER_SLICE);
+        turn(t, t->counting && left < INTERPRETER_SLICE ? left : INTERPRETER_SLICE);
     }
 }
 
@@ -615,6 +663,7 @@ static void translator_describe(Accel *a, void (*line)(void *self, const char *t
 
 const AccelOps accel_translator = {
     .name = "translator",
+    .paced = true,
     .open = translator_open,
     .close = translator_close,
     .run = translator_run,

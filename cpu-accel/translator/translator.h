@@ -55,6 +55,7 @@ enum {
     MODE_SSE = 1 << 24,     /* the same of SSE, and MODE_X87 */
     MODE_ARRAY = 1 << 28,   /* memory by the page array, no window; only for flat 32-bit code */
     MODE_COUNTED = 1 << 29, /* instructions are counted */
+    MODE_PAUSES = 1 << 30,  /* and repeated ones pause, which counts, where the interpreter's do */
     MODE_NONE = -1,         /* code that is not translated: alignment checks */
 };
 
@@ -201,7 +202,7 @@ typedef struct Limits {
 
 /* What one piece of a run was, for engine check. */
 typedef struct Piece {
-    const Unit *unit; /* that was entered; NULL: none */
+    const Unit *unit; /* that was entered; NULL: none, or several */
     uint64_t count;   /* instructions completed */
     bool paused;      /* and behind them part of a repeated one */
     bool one_step;    /* instead: one step of the interpreter, with all that surrounds it */
@@ -228,7 +229,7 @@ typedef struct Translator {
     Space *recent[MAX_SPACES]; /* by a hash of window and mode: where to look first */
     Space *now;                /* the space that runs */
     int mode;                  /* of the processor then */
-    uint64_t user_since;       /* the host's counter when a user's window was entered, or 0 */
+    uint64_t user_since;       /* account_time() when a user's window was entered, or 0 */
     uint64_t tick;
     uint8_t slow[1 << SLOW_BITS]; /* by hash of Ram offset: exits of one instruction; past a limit
                                      it is called */
@@ -243,8 +244,12 @@ typedef struct Translator {
     FILE *perf_map;                     /* /tmp/perf-PID.map, for perf report; NULL: not wanted */
     timer_t alarm;                      /* of this thread */
     bool alarm_made, has_wrgsbase, a20; /* a20: the gate as the windows know it */
-    bool in_pieces;                     /* units are not linked, and come back one by one */
+    bool counting;                      /* the units that run now count their instructions */
+    bool pausing;                       /* ... as MODE_PAUSES has it */
+    uint64_t budget_end;                /* Cpu.executed at which run returns */
+    bool in_pieces;                     /* they are not linked, and come back one by one */
     bool paused;                        /* the last step ended in a repeated instruction */
+    uint64_t pauses;                    /* such ends, each of which was counted */
     uint64_t most;                      /* instructions that a piece may have */
     Piece piece;
 } Translator;
@@ -315,10 +320,11 @@ bool resident_goes_on(const Insn *in);
 /* translator.c */
 int mode_of(const Cpu *cpu);
 /* For engine check: at the beginning of a run, and then piece by piece, which is a unit of code or
- * what the interpreter does in its place, of `most` instructions at most. They are counted
- * in Cpu.executed. */
+ * what the interpreter does in its place, or a span of many, linked and counted. Either ends after
+ * `most` instructions, which Cpu.executed counts; a span also where the run loop must look. */
 void translator_begin(Translator *t);
 void translator_piece(Translator *t, uint64_t most, Piece *piece);
+void translator_span(Translator *t, uint64_t most, Piece *piece);
 /* After a called handler has ended like this: where to go on in translated code, NULL: leave it. */
 const uint8_t *translator_turn(Translator *t, Outcome outcome);
 

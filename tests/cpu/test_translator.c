@@ -485,6 +485,51 @@ static void test_user_code_is_interrupted(void **state)
     BOTH_WITH("\x90\x40\xeb\xfd", interrupts_are_on); /* nop; l: inc eax; jmp l */
 }
 
+/* Runs instructions by the budget, as a paced machine does, to HLT; returns how often. */
+static unsigned run_paced(Guest *g, uint64_t budget)
+{
+    unsigned runs = 0;
+    RunExit exit = RUN_DUE;
+    while (exit == RUN_DUE && runs < 100000) {
+        uint64_t before = g->cpu->executed;
+        atomic_store(&g->cpu->attention, false);
+        g->accel.budget = budget;
+        exit = g->accel.ops->run(&g->accel, CLOCK_NEVER);
+        assert_in_range(g->cpu->executed - before, exit == RUN_DUE ? budget : 0, budget);
+        runs++;
+    }
+    assert_int_equal(exit, RUN_HALTED);
+    return runs;
+}
+
+static void test_a_budget_is_kept_exactly(void **state)
+{
+    /* cld; mov ecx, 40; o: push ecx; mov edi, data; mov esi, data + 100h; mov ecx, 9; rep movsd;
+     * call f; pop ecx; loop o; hlt; f: fldpi; fstp qword [data]; jecxz g; nop; g: ret */
+    static const char code[] =
+        "\xfc\xb9\x28\x00\x00\x00\x51\xbf\x00\x00\x02\x00\xbe\x00\x01\x02\x00\xb9\x09\x00\x00\x00"
+        "\xf3\xa5\xe8\x04\x00\x00\x00\x59\xe2\xe6\xf4\xd9\xeb\xdd\x1d\x00\x00\x02\x00\xe3\x01\x90"
+        "\xc3";
+    static const uint64_t budgets[] = {1, 2, 7, 64, 65, 1000, 1 << 20};
+    (void)state;
+    for (unsigned i = 0; i < sizeof(budgets) / sizeof(budgets[0]); i++) {
+        Guest *g[2];
+        unsigned runs[2];
+        for (unsigned j = 0; j < 2; j++) {
+            g[j] = guest_new_in_host_time(CPU_PENTIUM4, j ? &accel_translator : &accel_interpreter);
+            guest_flat(g[j]);
+            guest_code(g[j], code, sizeof(code) - 1);
+            fpu_init(&g[j]->cpu->fpu);
+            runs[j] = run_paced(g[j], budgets[i]);
+        }
+        assert_int_equal(runs[0], runs[1]);
+        assert_int_equal(g[0]->cpu->executed, g[1]->cpu->executed);
+        same_state(g[0], g[1]);
+        guest_free(g[0]);
+        guest_free(g[1]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -506,6 +551,7 @@ int main(void)
         cmocka_unit_test(test_demand_paging_keeps_code_native),
         cmocka_unit_test(test_user_code_is_remapped),
         cmocka_unit_test(test_user_code_is_interrupted),
+        cmocka_unit_test(test_a_budget_is_kept_exactly),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

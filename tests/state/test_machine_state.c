@@ -1,8 +1,11 @@
 /* Whole machines: runs that repeat, saved and loaded at random points, two in one process. */
 #include "tests/state/pc_rig.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "machine/machine.h"
@@ -108,12 +111,49 @@ static void two_machines_run_in_one_process(void **state)
     }
 }
 
+static void take_count(void *self, const char *text)
+{
+    (void)sscanf(text, "%*[^,], %" SCNu64 " instructions", (uint64_t *)self);
+}
+
+static void a_speed_is_kept_by_the_engines_that_can(void **state)
+{
+    (void)state;
+    MachineConfig config;
+    Err err = {""};
+    config_init(&config);
+    free(config.accel);
+    config.accel = strdup("auto");
+    config.speed = strdup("2");
+    Machine *m = machine_new(&config, &err);
+    if (!m || !machine_start(m, &err)) {
+        fail_msg("%s", err.text);
+    }
+    assert_string_equal(machine_accel(m), "translator");
+    uint64_t count = 0;
+    for (unsigned i = 0; i < 6; i++) {
+        nanosleep(&(struct timespec){.tv_nsec = 30000000}, NULL);
+        assert_true(machine_set_accel(m, i % 2 ? "auto" : "interpreter", &err));
+        assert_false(machine_set_accel(m, "check", &err));
+        assert_true(machine_info(m, "engine", take_count, &count));
+        uint64_t most = 2 * (uint64_t)machine_time(m) / 1000 + 2000; /* a piece of 1 ms ahead */
+        assert_in_range(count, 1, most);
+    }
+    assert_true(machine_set_speed(m, "max", &err));
+    assert_true(machine_set_accel(m, "check", &err));
+    err = (Err){""};
+    assert_false(machine_set_speed(m, "2", &err));
+    machine_free(m);
+    machine_config_free(&config);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_counted_run_repeats_byte_for_byte),
         cmocka_unit_test(a_loaded_machine_goes_on_as_the_saved_one),
         cmocka_unit_test(two_machines_run_in_one_process),
+        cmocka_unit_test(a_speed_is_kept_by_the_engines_that_can),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
