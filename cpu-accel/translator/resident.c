@@ -213,7 +213,8 @@ InsnHandler resident_handler(const Insn *in, int mode)
     uint32_t traits = op_rows[in->op].traits;
     bool on_fpu = traits & (T_X87 | T_MMX | T_SSE);
     bool loads_segment = (traits & (T_STOP | T_END | T_PRIV)) == T_STOP;
-    if (loads_segment || (on_fpu && !select_on_fpu(in, mode))) {
+    bool unmasks = in->op == OP_FLDCW; /* whose code would have looked at what it loads */
+    if (loads_segment || unmasks || (on_fpu && !select_on_fpu(in, mode))) {
         return watched;
     }
     return on_fpu || traits & T_STOP ? settled : plain_handler(in);

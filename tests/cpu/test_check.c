@@ -236,6 +236,17 @@ static void test_endless_repetition_is_interrupted(void **state)
     guest_free(g);
 }
 
+/* A FLDCW that has faulted so often that its handler is called may still unmask exceptions. */
+static void test_unmasking_by_a_called_fldcw(void **state)
+{
+    (void)state;
+    /* fninit; mov word [data], 340h; mov esi, device; mov ecx, 9; l: cmp ecx, 1; jne m; mov esi,
+     * data; m: fnclex; fldcw [esi]; fldpi; fsqrt; fstp st0; loop l; hlt */
+    guest_free(AGREED("\xdb\xe3\x66\xc7\x05\x00\x00\x02\x00\x40\x03\xbe\x00\x00\x80\x00\xb9\x09"
+                      "\x00\x00\x00\x83\xf9\x01\x75\x05\xbe\x00\x00\x02\x00\xdb\xe2\xd9\x2e\xd9"
+                      "\xeb\xd9\xfa\xdd\xd8\xe2\xea\xf4"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -247,6 +258,7 @@ int main(void)
         cmocka_unit_test(test_finds_in_real_mode),
         cmocka_unit_test(test_strings_wrap_in_large_segments),
         cmocka_unit_test(test_endless_repetition_is_interrupted),
+        cmocka_unit_test(test_unmasking_by_a_called_fldcw),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
