@@ -10,8 +10,6 @@
 #include "cpu-accel/x86/fpu.h"
 #include "cpu-accel/x86/mem.h"
 
-enum { ITERATIONS = 4096 };
-
 /* All pages of the shadow's memory bear RAM_TRANSLATED: so every write is reported here. */
 static void written(void *self, uint32_t at, uint32_t length)
 {
@@ -107,18 +105,17 @@ void shadow_written(Check *c, uint32_t at, uint32_t length)
     }
 }
 
-/* The first stands between two iterations of a repeated instruction: so does the shadow then. */
+/* The first stands between two iterations of a repeated instruction: so does the shadow then. In
+ * one go, as the instruction may have overwritten itself and would be fetched anew behind a pause:
+ * the pauses must be the first one's. */
 static void repeat(Check *c)
 {
     Cpu *s = c->shadow;
-    while (s->reg[ECX] != c->cpu->reg[ECX] && !c->difference[0]) {
-        uint32_t left = s->reg[ECX] - c->cpu->reg[ECX];
-        c->shadow_tap.iterations = left < ITERATIONS ? left : ITERATIONS;
-        if (interpreter_step(s) != X_REPEAT) {
-            break;
-        }
+    uint32_t left = s->reg[ECX] - c->cpu->reg[ECX];
+    if (left && !c->difference[0]) {
+        c->shadow_tap.iterations = left;
+        interpreter_step(s);
     }
-    c->shadow_tap.iterations = 0;
 }
 
 void shadow_run(Check *c, const Piece *piece)
@@ -130,6 +127,7 @@ void shadow_run(Check *c, const Piece *piece)
         interpreter_step(s);
         return;
     }
+    c->shadow_tap.iterations = UINT32_MAX;
     for (uint64_t done = 0; done < count && s->activity == CPU_RUNNING && !c->difference[0];) {
         atomic_store_explicit(&s->attention, false, memory_order_relaxed);
         uint64_t before = s->executed;
@@ -141,4 +139,5 @@ void shadow_run(Check *c, const Piece *piece)
     if (piece->paused) {
         repeat(c);
     }
+    c->shadow_tap.iterations = 0;
 }

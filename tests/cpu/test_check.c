@@ -247,6 +247,17 @@ static void test_unmasking_by_a_called_fldcw(void **state)
                       "\xeb\xd9\xfa\xdd\xd8\xe2\xea\xf4"));
 }
 
+/* Nor is it a difference where a repetition that overwrites itself is fetched anew. */
+static void test_a_repetition_overwrites_itself(void **state)
+{
+    (void)state;
+    /* std; mov edi, 12ffeh; mov ecx, 1f88h; mov eax, f4f49090h (nop nop hlt hlt); rep stosd; hlt.
+     * The translator reaches the code's page after 800h iterations and then makes 1000h at once,
+     * the interpreter makes 1000h at once from the start */
+    guest_free(
+        AGREED("\xfd\xbf\xfe\x2f\x01\x00\xb9\x88\x1f\x00\x00\xb8\x90\x90\xf4\xf4\xf3\xab\xf4"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -259,6 +270,7 @@ int main(void)
         cmocka_unit_test(test_strings_wrap_in_large_segments),
         cmocka_unit_test(test_endless_repetition_is_interrupted),
         cmocka_unit_test(test_unmasking_by_a_called_fldcw),
+        cmocka_unit_test(test_a_repetition_overwrites_itself),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
