@@ -93,6 +93,7 @@ void cpu_init_reset(Cpu *cpu)
     cpu->nmi_blocked = false;
     cpu->init_pending = false;
     cpu->pending_dr6 = 0;
+    cpu->io_restart = (IoRestart){0};
     cpu->step_trap = false;
     if (was_smm) {
         line_set(&cpu->pins->smiact, false);
@@ -215,6 +216,15 @@ static void state_events(StateIo *io, Cpu *cpu)
         cpu->rdrand_shown = false;
     }
     state_check(io, !(cpu->pending_dr6 & ~(0xfu | DR6_BS | DR6_BT)), "no such debug trap");
+    if (state_since(io, 2)) {
+        state_bool(io, "io_restart", &cpu->io_restart.valid);
+        state_u32(io, "io_restart_eip", &cpu->io_restart.eip);
+        state_u32(io, "io_restart_ecx", &cpu->io_restart.ecx);
+        state_u32(io, "io_restart_esi", &cpu->io_restart.esi);
+        state_u32(io, "io_restart_edi", &cpu->io_restart.edi);
+    } else {
+        cpu->io_restart = (IoRestart){0};
+    }
 }
 
 static void state_msrs(StateIo *io, Cpu *cpu)

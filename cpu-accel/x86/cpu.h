@@ -201,6 +201,13 @@ typedef struct Mtrr {
     uint64_t def_type, fixed[11], base[8], mask[8];
 } Mtrr;
 
+/* The I/O instruction during which SMI came, as it was before it: what RSM goes back to when the
+ * handler asks for a restart (SDM vol. 3, 31.12). */
+typedef struct IoRestart {
+    bool valid; /* until the SMI is taken, which is at once */
+    uint32_t eip, ecx, esi, edi;
+} IoRestart;
+
 struct Tlb;
 struct CpuPins;
 
@@ -242,6 +249,7 @@ typedef struct Cpu {
     uint32_t pending_dr6; /* traps of the instruction before, not delivered yet (BS, B0..B3 of data
                              breakpoints) */
     uint32_t smbase;
+    IoRestart io_restart;
     uint64_t apic_base, sysenter_cs, sysenter_esp, sysenter_eip, pat, misc_enable, debugctl,
         microcode;
     int64_t tsc_offset; /* TSC = guest time in ticks of tsc_hz + this */

@@ -12,21 +12,34 @@ enum { PIC_MASTER = 0x20, PIC_SLAVE = 0xa0 };
 
 enum { PAUSE_AFTER = 256 }; /* iterations of a repeated instruction before timers get a look */
 
+/* SMI has come of this access: the instruction may be asked for again. */
+static void note_restart(Cpu *cpu, bool smi_before)
+{
+    if (cpu->smi_pending && !smi_before && !cpu->smm) {
+        cpu->io_restart =
+            (IoRestart){true, cpu->eip, cpu->reg[ECX], cpu->reg[ESI], cpu->reg[EDI]};
+    }
+}
+
 static uint32_t port_read(Cpu *cpu, uint16_t port, unsigned bytes)
 {
+    bool smi_before = cpu->smi_pending;
     uint32_t value = (uint32_t)(cpu->tap ? cpu->tap->read(cpu->tap->self, true, port, bytes)
                                          : bus_read(cpu->board->ports, port, bytes));
+    note_restart(cpu, smi_before);
     debug_watch_io(cpu, port, bytes);
     return value;
 }
 
 static void port_write(Cpu *cpu, uint16_t port, uint32_t value, unsigned bytes)
 {
+    bool smi_before = cpu->smi_pending;
     if (cpu->tap) {
         cpu->tap->write(cpu->tap->self, true, port, value, bytes);
     } else {
         bus_write(cpu->board->ports, port, value, bytes);
     }
+    note_restart(cpu, smi_before);
     debug_watch_io(cpu, port, bytes);
 }
 

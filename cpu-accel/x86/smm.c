@@ -1,9 +1,10 @@
 /* System management mode: SMI, the state save area, RSM.
  *
  * SDM vol. 3, chapter 31. The documented fields lie where the P6 has them (revision 0, SMBASE
- * relocation); the parts that the manual reserves hold descriptor caches and other hidden state in
- * a layout of our own, so that a handler may move the whole area away and back. Not modelled: I/O
- * instruction restart (bit 16 of the revision is clear and says so).
+ * relocation, I/O instruction restart); the parts that the manual reserves hold descriptor caches
+ * and other hidden state in a layout of our own, so that a handler may move the whole area away and
+ * back. A restart that is asked for where no I/O instruction was interrupted, which the manual leaves
+ * open, does nothing.
  */
 #include "cpu-accel/x86/cpuid.h"
 #include "cpu-accel/x86/mem.h"
@@ -27,6 +28,7 @@ enum {
     SAVE_LDTR = 0x7fc0,
     SAVE_GS = 0x7fbc, /* then down: FS DS SS CS ES */
     SAVE_AUTO_HALT = 0x7f02,
+    SAVE_IO_RESTART = 0x7f00,
     SAVE_REVISION = 0x7efc,
     SAVE_SMBASE = 0x7ef8,
     /* reserved by the manual, ours: */
@@ -36,12 +38,18 @@ enum {
     SAVE_CR4 = 0x7f80,
     SAVE_HIDDEN = 0x7f84, /* HIDDEN_* */
     SAVE_PENDING_DR6 = 0x7f88,
+    SAVE_IO_EIP = 0x7f8c, /* of the I/O instruction, before it */
+    SAVE_IO_ECX = 0x7f90,
+    SAVE_IO_ESI = 0x7f94,
+    SAVE_IO_EDI = 0x7f98,
     SAVE_PDPTE = 0x7e00,
-    SMM_REVISION = 0x00020000,
+    SMM_REVISION = 0x00030000,
     AUTO_HALT = 1,
+    IO_RESTART = 0xff, /* what the handler writes to the slot */
     HIDDEN_CPL = 3,
     HIDDEN_NMI_BLOCKED = 4,
     HIDDEN_SHUTDOWN = 8,
+    HIDDEN_IO = 16, /* the SAVE_IO_* are valid */
 };
 
 static uint64_t save_at(const Cpu *cpu, unsigned field)
@@ -93,7 +101,12 @@ static void save_state(const Cpu *cpu)
     save(cpu, SAVE_CR4, cpu->cr4);
     save(cpu, SAVE_HIDDEN,
          cpu->cpl | (cpu->nmi_blocked ? HIDDEN_NMI_BLOCKED : 0) |
-             (cpu->activity == CPU_SHUTDOWN ? HIDDEN_SHUTDOWN : 0));
+             (cpu->activity == CPU_SHUTDOWN ? HIDDEN_SHUTDOWN : 0) |
+             (cpu->io_restart.valid ? HIDDEN_IO : 0));
+    save(cpu, SAVE_IO_EIP, cpu->io_restart.eip);
+    save(cpu, SAVE_IO_ECX, cpu->io_restart.ecx);
+    save(cpu, SAVE_IO_ESI, cpu->io_restart.esi);
+    save(cpu, SAVE_IO_EDI, cpu->io_restart.edi);
     save(cpu, SAVE_PENDING_DR6, cpu->pending_dr6);
     for (unsigned i = 0; i < 4; i++) {
         save(cpu, SAVE_PDPTE + 8 * i, (uint32_t)cpu->pdpte[i]);
@@ -101,6 +114,7 @@ static void save_state(const Cpu *cpu)
     }
     bool halted = cpu->activity == CPU_HALTED;
     bus_write(cpu->board->memory, save_at(cpu, SAVE_AUTO_HALT), halted ? AUTO_HALT : 0, 2);
+    bus_write(cpu->board->memory, save_at(cpu, SAVE_IO_RESTART), 0, 2);
     save(cpu, SAVE_REVISION, SMM_REVISION);
     save(cpu, SAVE_SMBASE, cpu->smbase);
 }
@@ -110,6 +124,7 @@ void smm_enter(Cpu *cpu)
     log_trace("enter from %04x:%08x", cpu->seg[CS].selector, cpu->eip);
     line_set(&cpu->pins->smiact, true);
     save_state(cpu);
+    cpu->io_restart = (IoRestart){0};
     cpu->smm = true;
     cpu->activity = CPU_RUNNING;
     cpu->shadow = 0;
@@ -165,6 +180,17 @@ static bool impossible(const Cpu *cpu)
            cr4 & ~cpu_cr4_mask(cpu->model);
 }
 
+/* Back before the I/O instruction, as if it had not been run: it runs once more. */
+static void restart_io(Cpu *cpu)
+{
+    cpu->eip = load(cpu, SAVE_IO_EIP);
+    cpu->reg[ECX] = load(cpu, SAVE_IO_ECX);
+    cpu->reg[ESI] = load(cpu, SAVE_IO_ESI);
+    cpu->reg[EDI] = load(cpu, SAVE_IO_EDI);
+    cpu->pending_dr6 = 0; /* it will trap again */
+    cpu->activity = CPU_RUNNING;
+}
+
 Outcome smm_leave(Cpu *cpu)
 {
     if (!cpu->smm) {
@@ -196,6 +222,9 @@ Outcome smm_leave(Cpu *cpu)
     cpu->activity = load(cpu, SAVE_AUTO_HALT) & AUTO_HALT ? CPU_HALTED
                     : hidden & HIDDEN_SHUTDOWN            ? CPU_SHUTDOWN
                                                           : CPU_RUNNING;
+    if (hidden & HIDDEN_IO && (load(cpu, SAVE_IO_RESTART) & 0xff) == IO_RESTART) {
+        restart_io(cpu);
+    }
     cpu->smbase = load(cpu, SAVE_SMBASE);
     cpu->smm = false;
     cpu->shadow = 0;

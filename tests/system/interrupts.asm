@@ -1,4 +1,4 @@
-; NMI and its blocking until IRET, gates of all kinds, and interrupts from virtual-8086 mode: frames,
+; NMI and its blocking until IRET, HLT ended by NMI, gates of all kinds, and interrupts from virtual-8086 mode: frames,
 ; VIF and VIP, with VME and with protected-mode virtual interrupts.
 %include "sys.inc"
 
@@ -103,9 +103,96 @@ nmis:
     SAME "one after the other", [most], 0
     pop dword [IDT + 2 * 8 + 4]
     pop dword [IDT + 2 * 8]
+    call halted
 .no_apic:
     ret
 .unblock:
+    add esp, 8
+    iretd
+
+; HLT: the edge of counter 0 of the 8254 is an NMI, the local APIC's timer an interrupt later on.
+halted:
+    mov dword [IOAPIC], 1
+    cmp dword [IOAPIC + 0x10], -1
+    je .none
+    mov dword [IOAPIC], 0x15      ; pin 2
+    mov eax, [APIC + 0x20]
+    and eax, 0xff000000
+    mov [IOAPIC + 0x10], eax
+    mov dword [IOAPIC], 0x14
+    mov dword [IOAPIC + 0x10], 0x400
+    mov dword [hook], nmi_notes_eip
+    mov dword [hits], 0
+    call edge_soon
+    cli
+    hlt
+.behind:
+    SAME "HLT with IF clear is ended by NMI", [hits], 1
+    SAME "which returns behind it", [seen_eip], .behind
+    mov dword [hook], nmi_sleeps
+    mov dword [hits], 0
+    mov dword [most], -1
+    call edge_soon
+    cli
+    hlt
+.behind2:
+    SAME "HLT within its handler sleeps through the next", [most], 1
+    SAME "till an interrupt, whose IRET lets it in", [hits], 2
+    SAME "and which returns behind that HLT", [seen_eip], nmi_sleeps.behind
+    mov dword [IOAPIC], 0x14
+    mov dword [IOAPIC + 0x10], 0x10400
+    mov dword [hook], 0
+.none:
+    ret
+IOAPIC equ 0xfec00000
+edge_soon:                        ; channel 0, mode 0, about half a millisecond
+    mov al, 0x30
+    out 0x43, al
+    mov al, 0x50
+    out 0x40, al
+    mov al, 2
+    out 0x40, al
+    ret
+nmi_notes_eip:
+    cmp dword [esp], 2
+    jne other_vector
+    push eax
+    mov eax, [esp + 12]
+    mov [ss:seen_eip], eax
+    inc dword [ss:hits]
+    pop eax
+    add esp, 8
+    iretd
+nmi_sleeps:
+    cmp dword [esp], 0x33
+    je .interrupt
+    cmp dword [esp], 2
+    jne other_vector
+    inc dword [ss:hits]
+    cmp dword [ss:hits], 1
+    jne .second
+    push eax
+    call edge_soon
+    mov dword [APIC + 0x3e0], 0x0b
+    mov dword [APIC + 0x320], 0x33
+    mov dword [APIC + 0x380], 4000000
+    sti
+    hlt
+.behind:
+    cli
+    pop eax
+.second:
+    add esp, 8
+    iretd
+.interrupt:
+    push eax
+    mov eax, [ss:hits]
+    mov [ss:most], eax            ; how many had come till now
+    mov eax, [esp + 12]
+    mov [ss:seen_eip], eax
+    mov dword [APIC + 0x320], 0x10000
+    mov dword [APIC + 0xb0], 0
+    pop eax
     add esp, 8
     iretd
 
@@ -628,5 +715,6 @@ hits:      dd 0
 depth:     dd 0
 most:      dd 0
 selectors: dd 0
+seen_eip:  dd 0
 frame:     times 9 dd 0
 ROM_END

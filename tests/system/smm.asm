@@ -1,5 +1,6 @@
 ; System management mode: what SMI saves and RSM loads, from protected mode, paging and virtual-8086
-; mode; what a handler finds; HLT and its restart; SMI and NMI while the handler runs; SMBASE moved.
+; mode; what a handler finds; HLT and I/O instructions and their restart; SMI and NMI while the handler
+; runs; SMBASE moved.
 ;
 ; SMI comes from the local APIC; where there is none, nothing is checked.
 %include "sys.inc"
@@ -18,12 +19,14 @@ S_CR3      equ 0xfff8
 S_EFLAGS   equ 0xfff4
 S_EIP      equ 0xfff0
 S_EDI      equ 0xffec
+S_ECX      equ 0xffd4
 S_EBX      equ 0xffdc
 S_DR7      equ 0xffc8
 S_TR       equ 0xffc4
 S_CS       equ 0xffac
 S_DS       equ 0xffb4
 S_HALT     equ 0xff02
+S_IO       equ 0xff00
 S_REVISION equ 0xfefc
 S_SMBASE   equ 0xfef8
 
@@ -34,6 +37,7 @@ DO_NO_HALT equ 4             ; RSM does not go back into HLT
 DO_SMI     equ 8             ; another SMI from within, once
 DO_NMI     equ 16            ; an NMI from within, once
 DO_STEP    equ 32            ; RSM loads TF
+DO_IO      equ 64            ; restart the I/O instruction, in the run of number [ORDERS + 4]
 
 tests:
     mov eax, 1
@@ -53,6 +57,7 @@ tests:
     call again
     call modes
     call halt
+    call io
     call moved
 .none:
     ret
@@ -73,6 +78,10 @@ settle:
     popfd
     ret
 .end:
+
+settle_here:
+    pushfd
+    jmp settle
 
 %macro SMI 1                 ; orders
     mov dword [RESULTS], 0
@@ -264,6 +273,94 @@ no_smi:
     PIN 2, 0x10200
     ret
 
+; --- I/O instructions: a write to port B2h of the PIIX4 is an SMI, where there is one ---
+SMI_PORT equ 0xb2
+%macro CONFIG_READ 1         ; register, of the function in EBX
+    lea eax, [ebx + %1]
+    mov dx, 0xcf8
+    out dx, eax
+    mov dx, 0xcfc
+    in eax, dx
+%endmacro
+%macro CONFIG_WRITE 2        ; register, value
+    lea eax, [ebx + %1]
+    mov dx, 0xcf8
+    out dx, eax
+    mov dx, 0xcfc
+    mov eax, %2
+    out dx, eax
+%endmacro
+%macro ORDER_IO 1            ; the run that asks for a restart
+    mov dword [RESULTS], 0
+    mov dword [RESULTS + 32], 0
+    mov dword [RESULTS + 48], 0
+    mov dword [ORDERS], DO_IO
+    mov dword [ORDERS + 4], %1
+%endmacro
+io:
+    mov ebx, 0x80000000
+.find:
+    CONFIG_READ 0
+    cmp eax, 0x71138086
+    je .found
+    add ebx, 0x100
+    cmp ebx, 0x80010000
+    jb .find
+    ret
+.found:
+    CONFIG_WRITE 0x40, 0xb001
+    CONFIG_READ 0x80
+    or al, 1
+    out dx, eax
+    CONFIG_WRITE 0x58, 0x02000000
+    mov dx, 0xb028
+    mov eax, 1
+    out dx, eax
+    ORDER_IO 0
+    mov dx, SMI_PORT
+    mov al, 0x55
+    out dx, al
+.behind:
+    call settle_here
+    cmp word [SMBASE + S_REVISION], 0
+    jne .none                 ; a processor with another save area
+    cmp dword [RESULTS], 0
+    je .none                  ; no SMI comes of it
+    SAME "an I/O instruction's SMI", [RESULTS], 1
+    SAME "comes behind it", [RESULTS + 60], .behind
+    SAME "nothing is restarted unless it is asked for", [RESULTS + 56], 0
+    mov eax, [SMBASE + S_REVISION]
+    and eax, 0x10000
+    SAME "the revision offers it", eax, 0x10000
+    ORDER_IO 1
+    mov dx, SMI_PORT
+    mov al, 0x55
+    out dx, al
+.behind2:
+    call settle_here
+    SAME "RSM goes back to the OUT when asked", [RESULTS], 2
+    SAME "which is followed by what follows", [RESULTS + 60], .behind2
+    ORDER_IO 2
+    cld
+    mov esi, DATA
+    mov ecx, 3
+.rep:
+    rep outsb
+    call settle_here
+    SAME "each turn of a REP OUTS, one of them twice", [RESULTS], 4
+    SAME "between its turns EIP is at it", [RESULTS + 64], .rep
+    SAME "with the count that is left", [RESULTS + 68], 2
+    SAME "all are written", ecx, 0
+    SAME "and no more", esi, DATA + 3
+    ORDER_IO 1
+    mov word [ORDERS], 0
+    call send_smi
+    mov dword [ORDERS], DO_IO
+    call send_smi
+    SAME "a restart where there was no I/O does nothing", [RESULTS], 2
+.none:
+    ret
+
 bits 16
 v86_code:
     cmp byte [0], 0
@@ -332,6 +429,23 @@ handler:
     jz .no_step
     or dword [ebx + S_EFLAGS], 0x100
 .no_step:
+    movzx eax, word [ebx + S_IO]
+    mov [dword RESULTS + 56], eax
+    mov eax, [ebx + S_EIP]
+    mov [dword RESULTS + 60], eax
+    cmp dword [dword RESULTS], 1
+    jne .no_first
+    mov [dword RESULTS + 64], eax
+    mov eax, [ebx + S_ECX]
+    mov [dword RESULTS + 68], eax
+.no_first:
+    test edx, DO_IO
+    jz .no_io
+    mov eax, [dword ORDERS + 4]
+    cmp eax, [dword RESULTS]
+    jne .no_io
+    mov word [ebx + S_IO], 0xff
+.no_io:
     test edx, DO_SMI | DO_NMI
     jz .done
     mov dword [dword ORDERS], 0
