@@ -78,9 +78,11 @@ static const AccelOps *choose(const Board *b)
     return named(table.choice);
 }
 
+#define KVM_FIRST "kvm-first"
+
 static bool forced(const char *name)
 {
-    return strcmp(name, "kvm-first") == 0;
+    return strcmp(name, KVM_FIRST) == 0;
 }
 
 static bool left_open(const char *name)
@@ -178,15 +180,80 @@ bool engine_change(Accel *a, const char *name, Err *err)
     return true;
 }
 
-bool engine_replace(Accel *a)
+/* The way back. Devices are looked at every LOOK_NS; where they have had fewer than CALM_RATE
+ * accesses a second for FIRST_WAIT_NS, the storm is over. A storm that comes within STAY_NS of
+ * going back doubles the wait, so that a guest of many short storms stays where it is at home. */
+#define LOOK_NS CLOCK_NS_PER_S
+#define CALM_RATE 10000u
+#define FIRST_WAIT_NS (5 * CLOCK_NS_PER_S)
+#define LONGEST_WAIT_NS (640 * CLOCK_NS_PER_S)
+#define STAY_NS (60 * CLOCK_NS_PER_S)
+
+static uint64_t device_accesses(const Board *b)
+{
+    return bus_accesses(b->memory) + bus_accesses(b->ports);
+}
+
+static void plan_return(EngineBack *back, const Accel *left)
+{
+    int64_t now = clock_now(&left->board->clock);
+    bool soon = back->open && now - back->since < STAY_NS;
+    int64_t wait = soon ? 2 * back->wait : FIRST_WAIT_NS;
+    *back = (EngineBack){.to = left->ops,
+                         .as_it_is = left->as_it_is,
+                         .since = now,
+                         .look = now + LOOK_NS,
+                         .wait = wait < LONGEST_WAIT_NS ? wait : LONGEST_WAIT_NS,
+                         .calm_since = CLOCK_NEVER,
+                         .accesses = device_accesses(left->board)};
+}
+
+bool engine_replace(Accel *a, EngineBack *back)
 {
     Err err = {""};
-    const char *failed = a->ops->name;
-    char why[sizeof(a->failure)];
-    memcpy(why, a->failure, sizeof(why));
+    Accel failed = *a;
     if (!a->replaceable || a->ops == safest() || !change(a, safest(), safest()->name, &err)) {
         return false;
     }
-    log_warn("%s: %s; the machine goes on under %s", failed, why, a->ops->name);
+    log_warn("%s: %s; the machine goes on under %s", failed.ops->name, failed.failure,
+             a->ops->name);
+    if (failed.only_slow) {
+        plan_return(back, &failed);
+    } else {
+        *back = (EngineBack){.to = NULL};
+    }
     return true;
+}
+
+bool engine_back_due(EngineBack *back, const Board *b)
+{
+    int64_t now = back->to && !back->open ? clock_now(&b->clock) : 0;
+    if (!back->to || back->open || now < back->look) {
+        return false;
+    }
+    uint64_t count = device_accesses(b), some = count - back->accesses;
+    int64_t elapsed = now - back->look + LOOK_NS;
+    bool calm = some * CLOCK_NS_PER_S < CALM_RATE * (uint64_t)elapsed;
+    if (!calm) {
+        back->calm_since = CLOCK_NEVER;
+    } else if (back->calm_since == CLOCK_NEVER) {
+        back->calm_since = now - elapsed;
+    }
+    back->accesses = count;
+    back->look = now + LOOK_NS;
+    return calm && now - back->calm_since >= back->wait;
+}
+
+void engine_back(Accel *a, EngineBack *back)
+{
+    Err err = {""};
+    const char *from = a->ops->name;
+    if (!change(a, back->to, back->as_it_is ? KVM_FIRST : "auto", &err)) {
+        log_warn("no way back (%s): the machine stays under %s", err.text, from);
+        *back = (EngineBack){.to = NULL};
+        return;
+    }
+    back->open = true;
+    back->since = clock_now(&a->board->clock);
+    log_info("the devices are calm: back from %s to %s", from, a->ops->name);
 }

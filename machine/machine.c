@@ -41,6 +41,7 @@ struct Machine {
     Board *board;
     Pc *pc;
     Accel accel;
+    EngineBack back;
     bool changing_engine; /* under lock */
 
     pthread_t thread;
@@ -100,9 +101,16 @@ static void set_changing_engine(Machine *m, bool changing)
 static bool replace_engine(Machine *m)
 {
     set_changing_engine(m, true);
-    bool done = engine_replace(&m->accel);
+    bool done = engine_replace(&m->accel, &m->back);
     set_changing_engine(m, false);
     return done;
+}
+
+static void return_engine(Machine *m)
+{
+    set_changing_engine(m, true);
+    engine_back(&m->accel, &m->back);
+    set_changing_engine(m, false);
 }
 
 /* A timer was armed ahead of all others while the processor runs towards a later one. */
@@ -394,6 +402,9 @@ static void run_guest(Machine *m)
         return;
     }
     RunExit exit = m->accel.ops->run(&m->accel, clock_next_due(clock));
+    if (exit != RUN_FAILED && engine_back_due(&m->back, m->board)) {
+        return_engine(m);
+    }
     int64_t nap = idle_take(pc_cpu(m->pc));
     if (exit == RUN_HALTED) {
         idle(m, CLOCK_NEVER);
@@ -842,6 +853,7 @@ static void do_set_accel(Machine *m, void *argument)
     }
     set_changing_engine(m, true);
     call->done = engine_change(&m->accel, name, call->err);
+    m->back = call->done ? (EngineBack){.to = NULL} : m->back; /* the user's word counts */
     set_changing_engine(m, false);
 }
 

@@ -18,6 +18,8 @@ enum {
     WINDOW_NS = 50000000, /* of guest time, in which exits are counted */
     STORM_WINDOWS = 6,    /* so many busy ones in a row are a storm */
     FEWEST_EXITS = 500,   /* in a busy window */
+    MOST_EXIT_NS = 10000, /* what an exit costs at most, where none followed another at once */
+    COLLECTED_NS = 1500,  /* what a write that the kernel collects costs at most */
 };
 
 static KvmStep failed(Kvm *k, const char *what, uint64_t detail)
@@ -71,6 +73,7 @@ static void memory_access(Kvm *k, uint64_t addr, uint8_t *data, unsigned len, bo
 void kvm_flush_writes(Kvm *k)
 {
     struct kvm_coalesced_mmio_ring *ring = k->ring;
+    k->flushed = 0;
     if (!ring) {
         return;
     }
@@ -81,7 +84,9 @@ void kvm_flush_writes(Kvm *k)
         memory_access(k, m->phys_addr, m->data, len, true);
         __sync_synchronize(); /* the kernel may use the entry again once it sees `first` move */
         ring->first = (ring->first + 1) % room;
+        k->flushed++;
     }
+    k->collected += k->flushed;
 }
 
 static KvmStep ports(Kvm *k)
@@ -143,28 +148,38 @@ static KvmStep internal_error(Kvm *k)
 
 /* A guest that mostly exits runs faster where devices are called directly. What an exit costs here
  * is the shortest time seen between two: a window is busy when all its exits, at that price, take
- * half of it. */
+ * half of it. Writes that the kernel collects leave the guest all the same, if at a lower price. */
+static bool is_busy(const Kvm *k, int64_t elapsed)
+{
+    int64_t price = k->shortest_gap < MOST_EXIT_NS ? k->shortest_gap : MOST_EXIT_NS;
+    int64_t collected = price < COLLECTED_NS ? price : COLLECTED_NS;
+    return (uint64_t)k->exits + k->collected >= FEWEST_EXITS &&
+           k->exits * price + k->collected * collected >= elapsed / 2;
+}
+
 static KvmStep count_exit(Kvm *k, KvmStep step)
 {
     int64_t now = clock_now(&k->accel->board->clock), elapsed = now - k->window_start;
     int64_t gap = now - k->last_exit;
     k->last_exit = now;
     k->exits++;
-    if (gap > 0 && gap < k->shortest_gap) {
+    if (gap > 0 && gap < k->shortest_gap && !k->flushed) {
         k->shortest_gap = gap;
     }
     if (elapsed < WINDOW_NS) {
         return step;
     }
-    bool busy = k->exits >= FEWEST_EXITS && (int64_t)k->exits * k->shortest_gap >= elapsed / 2;
+    uint64_t accesses = (uint64_t)k->exits + k->collected;
+    bool busy = is_busy(k, elapsed);
     k->busy_windows = busy ? k->busy_windows + 1 : 0;
-    unsigned rate = (unsigned)((uint64_t)k->exits * CLOCK_NS_PER_S / (uint64_t)elapsed);
+    unsigned rate = (unsigned)(accesses * CLOCK_NS_PER_S / (uint64_t)elapsed);
     k->window_start = now;
     k->shortest_gap = WINDOW_NS;
-    k->exits = 0;
+    k->exits = k->collected = 0;
     k->rescues = 0;
     if (k->busy_windows >= STORM_WINDOWS && k->accel->replaceable && step == KVM_GO_ON) {
         k->busy_windows = 0;
+        k->accel->only_slow = true;
         snprintf(k->accel->failure, sizeof(k->accel->failure),
                  "an exit storm: %u device accesses a second", rate);
         return KVM_STOP_FAILED;

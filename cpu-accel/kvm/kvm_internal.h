@@ -102,8 +102,9 @@ typedef struct Kvm {
     KvmFeatures foreign; /* that the guest sees though its model has them not */
 
     int64_t window_start;            /* guest ns: exits are counted in windows */
-    int64_t last_exit, shortest_gap; /* ns */
+    int64_t last_exit, shortest_gap; /* ns; between two exits */
     unsigned exits, busy_windows;
+    unsigned collected, flushed; /* writes collected by the kernel: in this window, by this exit */
 } Kvm;
 
 /* kvm.c: opening on a given kernel, for tests; `probe` runs the probe first. */

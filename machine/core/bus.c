@@ -33,7 +33,8 @@ struct Bus {
     IoRange *ranges;
     Segment *segments; /* the visible map, low to high, without overlaps */
     size_t count, room;
-    size_t last; /* where the last access hit */
+    size_t last;       /* where the last access hit */
+    uint64_t accesses; /* calls of devices' handlers */
     void (*changed)(void *self);
     void *changed_self;
 };
@@ -277,6 +278,7 @@ static uint64_t segment_read(Bus *bus, const Segment *s, uint64_t addr, unsigned
     }
     unsigned size = piece(r->ops, offset, within);
     unsigned skip = (unsigned)(offset & (size - 1));
+    bus->accesses++;
     if (size <= within && skip == 0) {
         *done = size;
         return r->ops->read(r->self, (uint32_t)offset, size) & mask_of(size);
@@ -307,7 +309,13 @@ static void segment_write(Bus *bus, const Segment *s, uint64_t addr, uint64_t va
     unsigned size = piece(r->ops, offset, within);
     unsigned skip = (unsigned)(offset & (size - 1));
     *done = size - skip < within ? size - skip : within;
+    bus->accesses++;
     r->ops->write(r->self, (uint32_t)(offset - skip), (value & mask_of(*done)) << (8 * skip), size);
+}
+
+uint64_t bus_accesses(const Bus *bus)
+{
+    return bus->accesses;
 }
 
 uint64_t bus_read(Bus *bus, uint64_t addr, unsigned bytes)

@@ -62,6 +62,8 @@ void bus_set_level(IoRange *r, int level);
 /* bytes is 1, 2, 4 or 8; any alignment. */
 uint64_t bus_read(Bus *bus, uint64_t addr, unsigned bytes);
 void bus_write(Bus *bus, uint64_t addr, uint64_t value, unsigned bytes);
+/* How often devices' handlers have been called. */
+uint64_t bus_accesses(const Bus *bus);
 /* A bus master's transfer. False when some of it met no memory (those bytes read as ones). */
 bool bus_dma(Bus *bus, uint64_t addr, void *buf, size_t len, bool to_guest);
 

@@ -220,6 +220,39 @@ static void storm_of_exits_gives_up_only_where_another_can_go_on(void **state)
     }
 }
 
+static void fill_ring(Fixture *f)
+{
+    struct kvm_coalesced_mmio_ring *ring = (struct kvm_coalesced_mmio_ring *)(f->run + 2 * 4096);
+    ring->first = 0;
+    ring->last = 100;
+    for (unsigned i = 0; i < 100; i++) {
+        ring->coalesced_mmio[i] = (struct kvm_coalesced_mmio){0xa0000 + i, 1, {0}, {0}};
+    }
+}
+
+/* Planar VGA: few exits, and yet the guest does nothing but leave. */
+static void writes_that_the_kernel_collects_are_a_storm_too(void **state)
+{
+    (void)state;
+    for (unsigned busy = 0; busy < 2; busy++) {
+        Fixture *f = kvm_rig();
+        f->a.replaceable = true;
+        f->step_clock = 2000; /* ns for each write */
+        RunExit exit = RUN_DUE;
+        for (unsigned i = 0; i < 3000 && exit == RUN_DUE; i++) {
+            f->steps = f->at = 0;
+            kvm_rig_add_mmio(f, true, 0xa0000, 1)->before = fill_ring;
+            exit = kvm_rig_go(f);
+            if (!busy) {
+                clock_step(&f->b->clock, 2000000); /* the guest computes for most of the time */
+            }
+        }
+        assert_int_equal(exit, busy ? RUN_FAILED : RUN_DUE);
+        assert_int_equal(f->a.only_slow, busy);
+        kvm_rig_free(f);
+    }
+}
+
 static void counted_time_is_refused(void **state)
 {
     (void)state;
@@ -339,6 +372,7 @@ int main(void)
         cmocka_unit_test(shutdown_whose_state_the_kernel_dropped_is_the_guests),
         cmocka_unit_test(random_numbers_that_cpuid_has_shown_are_never_there),
         cmocka_unit_test(storm_of_exits_gives_up_only_where_another_can_go_on),
+        cmocka_unit_test(writes_that_the_kernel_collects_are_a_storm_too),
         cmocka_unit_test(counted_time_is_refused),
         cmocka_unit_test(reset_between_runs_starts_afresh),
         cmocka_unit_test(init_pin_resets_the_processor_alone),
