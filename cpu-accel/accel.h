@@ -58,7 +58,8 @@ struct Accel {
     bool counted;      /* guest time is a count of instructions: they must be counted exactly */
     bool replaceable;  /* whoever runs it goes on with another engine after RUN_FAILED, so that it
                         * may also give up where another would only be faster */
-    bool only_slow;    /* with RUN_FAILED: it could go on, but another engine would be faster */
+    bool may_return;   /* with RUN_FAILED: what speaks against this engine passes, like a storm of
+                          exits */
     bool as_it_is;     /* open takes what the host offers, also where that is known to be wrong */
 };
 

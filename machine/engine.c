@@ -217,7 +217,7 @@ bool engine_replace(Accel *a, EngineBack *back)
     }
     log_warn("%s: %s; the machine goes on under %s", failed.ops->name, failed.failure,
              a->ops->name);
-    if (failed.only_slow) {
+    if (failed.may_return) {
         plan_return(back, &failed);
     } else {
         *back = (EngineBack){.to = NULL};

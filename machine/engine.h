@@ -14,7 +14,7 @@ void engine_close(Accel *a);
  * goes on. */
 bool engine_change(Accel *a, const char *name, Err *err);
 
-/* The way back to an engine that was left only because another one was faster just then. */
+/* The way back to an engine that was left for a reason that passes (Accel.may_return). */
 typedef struct EngineBack {
     const AccelOps *to; /* NULL: there is none */
     bool as_it_is;      /* as Accel's */

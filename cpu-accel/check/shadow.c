@@ -38,7 +38,6 @@ bool shadow_open(Check *c, Err *err)
         return err_set(err, "out of memory");
     }
     c->shadow->tap = &c->shadow_tap;
-    c->shadow->tsc_hz = c->cpu->tsc_hz;
     c->shadow_interpreter = interpreter_new(c->shadow);
     if (!c->shadow_interpreter) {
         return err_set(err, "out of memory");
@@ -71,6 +70,7 @@ void shadow_follow(Check *c)
     memcpy(s, c->cpu, offsetof(Cpu, model));
     s->intr = c->cpu->intr;
     s->a20 = c->cpu->a20;
+    s->tsc_hz = c->cpu->tsc_hz;
     if (flush) {
         mem_flush(s, true);
     }

@@ -4,8 +4,9 @@
  * every engine. What the kernel cannot do is carried by the interpreter, between two instructions,
  * without leaving this engine (kvm_help.c).
  * Not offered: guest time from executed instructions (the hardware does not stop at a count), FERR#
- * (the processor runs with CR0.NE set), the kernel's paravirtual clock (a guest that found it could
- * not go on under another engine, so its leaf is not shown). engine.c opens it.
+ * (VMX wants CR0.NE set, whatever the guest reads: SDM vol. 3, 23.8 and A.7; SVM leaves it clear
+ * and tells nobody of the error), the kernel's paravirtual clock (a guest that found it could not
+ * go on under another engine, so its leaf is not shown). engine.c opens it.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -23,6 +24,8 @@ enum {
     API_VERSION = 12,
     WINDOW_NS = 2000000, /* how long an interrupt waits for KVM to see that it may come */
     PAGE = 4096,
+    FERR_LOOK_NS = 1000000,
+    MOST_TSC_KHZ = 4294967,
 };
 /* Three pages and one that some processors need, where neither memory nor devices are. */
 #define TSS_ADDRESS 0xfeffd000u
@@ -239,6 +242,31 @@ static KvmStep step(Kvm *k, int64_t until)
     return enter(k);
 }
 
+/* x87 errors come by IRQ 13 where CR0.NE is clear; a virtual processor has no FERR#. True: another
+ * engine must go on. */
+static bool misses_ferr(Kvm *k)
+{
+    int64_t now = clock_now(&k->accel->board->clock);
+    if (k->helping || k->cpu_current || now < k->ferr_look) {
+        return false;
+    }
+    k->ferr_look = now + FERR_LOOK_NS;
+    if (!kvm_wants_ferr(k)) {
+        return false;
+    }
+    static const char why[] = "x87 errors are unmasked and come by IRQ 13, which KVM cannot signal";
+    if (k->accel->replaceable) {
+        snprintf(k->accel->failure, sizeof(k->accel->failure), "%s", why);
+        k->accel->may_return = true;
+        return true;
+    }
+    if (!k->ferr_told) {
+        k->ferr_told = true;
+        log_warn("%s: they will come as interrupt 16; -accel translator has both", why);
+    }
+    return false;
+}
+
 static RunExit kvm_run_guest(Accel *a, int64_t until)
 {
     Kvm *k = kvm_of(a);
@@ -251,6 +279,9 @@ static RunExit kvm_run_guest(Accel *a, int64_t until)
     k->thread = pthread_self();
     atomic_thread_fence(memory_order_seq_cst);
     k->thread_known = true;
+    if (!k->cpu_current && !k->helping && kvm_lag(k) != k->lag) {
+        kvm_take_state(k); /* the machine stood still: so shall its TSC have */
+    }
     k->run->immediate_exit = 0;
     atomic_thread_fence(memory_order_seq_cst); /* before step looks at attention */
     bool timed = clock->source == CLOCK_HOST && until != CLOCK_NEVER;
@@ -271,7 +302,7 @@ static RunExit kvm_run_guest(Accel *a, int64_t until)
         kvm_alarm_stop(&k->alarm);
     }
     kvm_memory_sync(k);
-    if (result == KVM_STOP_FAILED) {
+    if (result == KVM_STOP_FAILED || misses_ferr(k)) {
         return RUN_FAILED;
     }
     return result == KVM_STOP_HALTED ? RUN_HALTED : RUN_DUE;
@@ -368,6 +399,30 @@ static void find_extras(Kvm *k, int *ring_page)
     }
 }
 
+/* Where the host cannot scale its TSC, a machine that begins here has the host's for good, under
+ * every engine: guests measure it once. */
+static void find_tsc_rate(Kvm *k)
+{
+    const KvmSys *sys = k->sys;
+    Cpu *cpu = k->accel->cpu;
+    k->tsc_hz = cpu->tsc_hz;
+    k->tsc_control = extension(sys, k->vm, KVM_CAP_TSC_CONTROL) &&
+                     kvm_ioctl_value(sys, k->vcpu, KVM_SET_TSC_KHZ, cpu->tsc_hz / 1000) >= 0;
+    int khz = k->tsc_control || !extension(sys, k->vm, KVM_CAP_GET_TSC_KHZ)
+                  ? 0
+                  : kvm_ioctl_value(sys, k->vcpu, KVM_GET_TSC_KHZ, 0);
+    if (khz <= 0 || khz > MOST_TSC_KHZ) {
+        return;
+    }
+    k->tsc_hz = (uint32_t)khz * 1000;
+    if (clock_now(&k->accel->board->clock) == 0) {
+        cpu->tsc_hz = k->tsc_hz;
+    } else if (cpu->tsc_hz != k->tsc_hz) {
+        log_info("this host cannot scale its TSC: it runs at %u MHz from here on, not at %u",
+                 k->tsc_hz / 1000000, cpu->tsc_hz / 1000000);
+    }
+}
+
 static bool open_vcpu(Kvm *k, Err *err)
 {
     const KvmSys *sys = k->sys;
@@ -387,9 +442,7 @@ static bool open_vcpu(Kvm *k, Err *err)
     if (ring_page && (size_t)(ring_page + 1) * PAGE <= k->run_size) {
         k->ring = (struct kvm_coalesced_mmio_ring *)((uint8_t *)k->run + (size_t)ring_page * PAGE);
     }
-    if (extension(sys, k->vm, KVM_CAP_TSC_CONTROL)) {
-        kvm_ioctl_value(sys, k->vcpu, KVM_SET_TSC_KHZ, k->accel->cpu->tsc_hz / 1000);
-    }
+    find_tsc_rate(k);
     return kvm_set_cpuid(k, err);
 }
 

@@ -179,7 +179,7 @@ static KvmStep count_exit(Kvm *k, KvmStep step)
     k->rescues = 0;
     if (k->busy_windows >= STORM_WINDOWS && k->accel->replaceable && step == KVM_GO_ON) {
         k->busy_windows = 0;
-        k->accel->only_slow = true;
+        k->accel->may_return = true;
         snprintf(k->accel->failure, sizeof(k->accel->failure),
                  "an exit storm: %u device accesses a second", rate);
         return KVM_STOP_FAILED;

@@ -72,7 +72,9 @@ typedef struct Kvm {
     KvmAlarm alarm;
     pthread_t thread;
     bool thread_known;
-    bool sregs2, xsave, debugregs, user_msrs, read_only_slots;
+    bool sregs2, xsave, debugregs, user_msrs, read_only_slots, tsc_control;
+    uint32_t tsc_hz; /* of the vCPU */
+    int64_t lag;     /* host time minus guest time when its TSC was last set or read */
 
     bool cpu_current; /* the state is in Cpu, and must be pushed before the next KVM_RUN */
     bool unfinished;  /* the last exit's instruction needs another KVM_RUN to complete */
@@ -103,6 +105,8 @@ typedef struct Kvm {
 
     int64_t window_start;            /* guest ns: exits are counted in windows */
     int64_t last_exit, shortest_gap; /* ns; between two exits */
+    int64_t ferr_look;               /* guest ns: when x87's control word is looked at next */
+    bool ferr_told;
     unsigned exits, busy_windows;
     unsigned collected, flushed; /* writes collected by the kernel: in this window, by this exit */
 } Kvm;
@@ -136,8 +140,11 @@ void kvm_flush_writes(Kvm *k);
 
 /* kvm_state.c */
 bool kvm_set_cpuid(Kvm *k, Err *err);
-void kvm_load_cpu(Kvm *k);  /* KVM to Cpu */
-bool kvm_store_cpu(Kvm *k); /* Cpu to KVM; false: accel->failure says why */
+/* Has the guest unmasked x87 errors that must come by FERR#? */
+bool kvm_wants_ferr(Kvm *k);
+int64_t kvm_lag(const Kvm *k); /* host time minus guest time: grows while the machine is stopped */
+void kvm_load_cpu(Kvm *k);     /* KVM to Cpu */
+bool kvm_store_cpu(Kvm *k);    /* Cpu to KVM; false: accel->failure says why */
 
 /* kvm_memory.c */
 bool kvm_memory_update(Kvm *k); /* slots as the bus has them now; false: accel->failure */

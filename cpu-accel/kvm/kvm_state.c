@@ -24,6 +24,8 @@ enum {
     XSAVE_BV = 512,
     XSAVE_X87_SSE = 3,
     TOP_SHIFT = 11,
+    FCW_RESET = 0x40,
+    FCW_MASKS = 0x3f,
     TYPE_BITS = 0xf,
     MAX_LEAVES = 16,
     DR6_TRAPS = 0xf | DR6_BS | DR6_BT,
@@ -307,19 +309,37 @@ static bool store_fpu(Kvm *k, const Cpu *cpu)
     return vcpu(k, KVM_SET_FPU, &fpu) >= 0 || fail(k, "setting x87 and SSE state");
 }
 
-static void load_fpu(Kvm *k, Cpu *cpu)
+static void get_fpu(Kvm *k, struct kvm_xsave *area)
 {
-    struct kvm_xsave area;
-    uint8_t *image = (uint8_t *)area.region;
-    memset(&area, 0, sizeof(area));
+    memset(area, 0, sizeof(*area));
     if (k->xsave) {
-        vcpu(k, KVM_GET_XSAVE, &area);
+        vcpu(k, KVM_GET_XSAVE, area);
     } else {
         struct kvm_fpu fpu = {0};
         vcpu(k, KVM_GET_FPU, &fpu);
-        kvm_fpu_to_image(&fpu, image);
+        kvm_fpu_to_image(&fpu, (uint8_t *)area->region);
     }
-    fpu_from_image(&cpu->fpu, image);
+}
+
+static void load_fpu(Kvm *k, Cpu *cpu)
+{
+    struct kvm_xsave area;
+    get_fpu(k, &area);
+    fpu_from_image(&cpu->fpu, (const uint8_t *)area.region);
+}
+
+/* Until the first FNINIT the control word is that of reset, with all unmasked and nobody behind it.
+ */
+bool kvm_wants_ferr(Kvm *k)
+{
+    struct kvm_sregs2 sregs = current_sregs(k);
+    struct kvm_xsave area;
+    if (sregs.cr0 & CR0_NE) {
+        return false;
+    }
+    get_fpu(k, &area);
+    uint16_t control = (uint16_t)take((const uint8_t *)area.region, 2);
+    return control != FCW_RESET && (control & FCW_MASKS) != FCW_MASKS;
 }
 
 /* Debug registers. */
@@ -410,8 +430,36 @@ static void transfer_msrs(Kvm *k, unsigned long request, MsrBlock *all, unsigned
     }
 }
 
+int64_t kvm_lag(const Kvm *k)
+{
+    const Clock *c = &k->accel->board->clock;
+    if (c->source != CLOCK_HOST) {
+        return 0;
+    }
+    return (c->running ? c->source_base : c->host_ns()) - c->base;
+}
+
+/* The kernel's TSC has run on while the machine stood still; at one rate or another. */
+static uint64_t without_stops(Kvm *k, uint64_t tsc)
+{
+    int64_t lag = kvm_lag(k), stopped = lag - k->lag;
+    k->lag = lag;
+    return stopped > 0 ? tsc - clock_ticks(stopped, k->tsc_hz) : tsc;
+}
+
+static void set_tsc_rate(Kvm *k, const Cpu *cpu)
+{
+    if (k->tsc_hz != cpu->tsc_hz && k->tsc_control &&
+        k->sys->ioctl(k->sys->self, k->vcpu, KVM_SET_TSC_KHZ,
+                      (void *)(uintptr_t)(cpu->tsc_hz / 1000)) >= 0) { // NOLINT: a number
+        k->tsc_hz = cpu->tsc_hz;
+    }
+}
+
 static void store_msrs(Kvm *k, Cpu *cpu)
 {
+    set_tsc_rate(k, cpu);
+    k->lag = kvm_lag(k);
     MsrPlace place[MSR_PLACES];
     MsrBlock block;
     bool done[MSR_PLACES + 1] = {false};
@@ -444,7 +492,8 @@ static void load_msrs(Kvm *k, Cpu *cpu)
     }
     if (done[n]) {
         /* the count goes on from here, at the rate of Cpu */
-        cpu->tsc_offset += (int64_t)(entries(&block)[n].data - tsc_read(cpu));
+        uint64_t tsc = without_stops(k, entries(&block)[n].data);
+        cpu->tsc_offset += (int64_t)(tsc - tsc_read(cpu));
     }
 }
 

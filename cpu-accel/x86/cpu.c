@@ -21,6 +21,7 @@ enum {
     DR6_RESET = (int)0xffff0ff0,
     DR7_RESET = 0x400,
     MXCSR_RESET = 0x1f80,
+    TSC_LEAST_HZ = 1000000,
 };
 
 /* Cpu is what all others see; the device around it is known here alone. */
@@ -212,8 +213,11 @@ static void state_events(StateIo *io, Cpu *cpu)
     state_bool(io, "ignne", &cpu->ignne);
     if (state_since(io, 2)) {
         state_bool(io, "rdrand_shown", &cpu->rdrand_shown);
+        state_u32(io, "tsc_hz", &cpu->tsc_hz);
+        state_check(io, cpu->tsc_hz >= TSC_LEAST_HZ, "a TSC that slow would be none");
     } else {
         cpu->rdrand_shown = false;
+        cpu->tsc_hz = cpu_default_hz(cpu->model);
     }
     state_check(io, !(cpu->pending_dr6 & ~(0xfu | DR6_BS | DR6_BT)), "no such debug trap");
     if (state_since(io, 2)) {
@@ -337,7 +341,8 @@ void cpu_intr(void *self, unsigned pin, bool level)
 
 void cpu_connect(Cpu *cpu, const CpuPins *pins)
 {
-    CpuDevice *device = (CpuDevice *)((char *)cpu - offsetof(CpuDevice, cpu)); // NOLINT: its container
+    CpuDevice *device =
+        (CpuDevice *)((char *)cpu - offsetof(CpuDevice, cpu)); // NOLINT: its container
     device->pins = *pins;
 }
 

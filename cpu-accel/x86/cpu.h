@@ -262,7 +262,7 @@ typedef struct Cpu {
     /* --- not saved from here on --- */
 
     CpuModel model;
-    uint32_t tsc_hz;
+    uint32_t tsc_hz; /* saved, but the board's rather than the processor's */
     bool intr;             /* INTR pin */
     bool a20;              /* A20 gate open; the board's latch is what is saved */
     Fault fault;           /* filled by whoever returns X_FAULT */

@@ -88,6 +88,10 @@ static int fake_extension(const Fixture *f, uintptr_t which)
     case KVM_CAP_READONLY_MEM:
     case KVM_CAP_X86_USER_SPACE_MSR:
         return !f->old;
+    case KVM_CAP_GET_TSC_KHZ:
+        return f->tsc_khz != 0;
+    case KVM_CAP_TSC_CONTROL:
+        return f->tsc_control;
     default:
         return 0;
     }
@@ -180,6 +184,11 @@ static int fake_vcpu(Fixture *f, unsigned long request, void *argument)
     switch (request) {
     case KVM_RUN:
         return fake_run(f);
+    case KVM_GET_TSC_KHZ:
+        return f->tsc_khz;
+    case KVM_SET_TSC_KHZ:
+        f->tsc_khz = (int)(uintptr_t)argument;
+        return 0;
     case KVM_NMI:
         f->nmis++;
         return 0;

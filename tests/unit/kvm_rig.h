@@ -49,6 +49,8 @@ struct Fixture {
     struct kvm_debugregs debug;
     struct kvm_vcpu_events events;
     uint64_t msr[0x400];
+    int tsc_khz; /* 0: the kernel does not say */
+    bool tsc_control;
     bool zone;
     unsigned nmis, interrupts, last_vector, cpuid_entries, logs_read;
     uint64_t dirty;

@@ -248,7 +248,35 @@ static void writes_that_the_kernel_collects_are_a_storm_too(void **state)
             }
         }
         assert_int_equal(exit, busy ? RUN_FAILED : RUN_DUE);
-        assert_int_equal(f->a.only_slow, busy);
+        assert_int_equal(f->a.may_return, busy);
+        kvm_rig_free(f);
+    }
+}
+
+static void unmasked_x87_errors_need_another_engine_where_they_are_irq_13(void **state)
+{
+    (void)state;
+    static const struct {
+        uint16_t control;
+        bool ne, wanted;
+    } cases[] = {{0x40, false, false},
+                 {0x37f, false, false},
+                 {0x332, false, true},
+                 {0x1372, false, true},
+                 {0x332, true, false}};
+    for (unsigned i = 0; i < 20; i++) {
+        unsigned n = i % 5;
+        bool replaceable = i < 10;
+        Fixture *f = kvm_rig_closed();
+        f->old = i / 5 % 2;
+        kvm_rig_attach(f);
+        f->a.replaceable = replaceable;
+        f->cpu->fpu.control = cases[n].control;
+        f->cpu->cr0 |= cases[n].ne ? CR0_NE : 0;
+        f->a.ops->push(&f->a);
+        assert_int_equal(kvm_rig_go(f), cases[n].wanted && replaceable ? RUN_FAILED : RUN_DUE);
+        assert_int_equal(f->a.may_return, cases[n].wanted && replaceable);
+        assert_int_equal(strstr(f->a.failure, "IRQ 13") != NULL, cases[n].wanted && replaceable);
         kvm_rig_free(f);
     }
 }
@@ -373,6 +401,7 @@ int main(void)
         cmocka_unit_test(random_numbers_that_cpuid_has_shown_are_never_there),
         cmocka_unit_test(storm_of_exits_gives_up_only_where_another_can_go_on),
         cmocka_unit_test(writes_that_the_kernel_collects_are_a_storm_too),
+        cmocka_unit_test(unmasked_x87_errors_need_another_engine_where_they_are_irq_13),
         cmocka_unit_test(counted_time_is_refused),
         cmocka_unit_test(reset_between_runs_starts_afresh),
         cmocka_unit_test(init_pin_resets_the_processor_alone),

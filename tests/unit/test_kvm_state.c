@@ -121,6 +121,71 @@ static void time_stamp_goes_on_where_the_kernel_left_it(void **state)
     kvm_rig_free(f);
 }
 
+static int64_t host_time;
+
+static int64_t host_ns(void)
+{
+    return host_time;
+}
+
+static void time_stamp_stands_still_with_the_machine(void **state)
+{
+    (void)state;
+    for (unsigned pulled = 0; pulled < 2; pulled++) {
+        Fixture *f = kvm_rig();
+        Clock *clock = &f->b->clock;
+        uint64_t second = f->cpu->tsc_hz;
+        clock_use_host(clock, host_ns);
+        clock_run(clock, true);
+        assert_int_equal(kvm_rig_go(f), RUN_DUE);
+        host_time += CLOCK_NS_PER_S;
+        f->msr[0x10] = 7 * second; /* as fast as the kernel likes: it is not read, not written */
+        assert_int_equal(kvm_rig_go(f), RUN_DUE);
+        assert_int_equal(f->msr[0x10], 7 * second);
+        clock_run(clock, false);
+        host_time += 1000 * CLOCK_NS_PER_S;
+        f->msr[0x10] += 1000 * second;
+        if (pulled) { /* somebody looks, a while before it goes on */
+            f->a.ops->pull(&f->a);
+            assert_in_range(tsc_read(f->cpu), 7 * second - 1, 7 * second + 1);
+            host_time += 50 * CLOCK_NS_PER_S;
+            f->msr[0x10] += 50 * second;
+        }
+        clock_run(clock, true);
+        assert_int_equal(kvm_rig_go(f), RUN_DUE);
+        assert_in_range(f->msr[0x10], 7 * second - 1, 7 * second + 1);
+        kvm_rig_free(f);
+    }
+}
+
+static void time_stamp_keeps_the_rate_that_the_guest_measured(void **state)
+{
+    (void)state;
+    Fixture *f = kvm_rig_closed(); /* a host that cannot scale it: from the first instruction */
+    f->tsc_khz = 2600000;
+    kvm_rig_attach(f);
+    assert_int_equal(f->cpu->tsc_hz, 2600000000u);
+    kvm_rig_free(f);
+    f = kvm_rig_closed(); /* or not at all, when the guest runs already */
+    clock_step(&f->b->clock, 1000);
+    f->tsc_khz = 2600000;
+    uint32_t model = f->cpu->tsc_hz;
+    kvm_rig_attach(f);
+    assert_int_equal(f->cpu->tsc_hz, model);
+    kvm_rig_free(f);
+    f = kvm_rig_closed(); /* one that can */
+    f->tsc_khz = 2600000;
+    f->tsc_control = true;
+    kvm_rig_attach(f);
+    assert_int_equal(f->cpu->tsc_hz, model);
+    assert_int_equal(f->tsc_khz, model / 1000);
+    f->cpu->tsc_hz = 1234567000; /* a state was loaded from a machine that began on another host */
+    f->a.ops->push(&f->a);
+    assert_int_equal(kvm_rig_go(f), RUN_DUE);
+    assert_int_equal(f->tsc_khz, 1234567);
+    kvm_rig_free(f);
+}
+
 static void privilege_follows_the_mode(void **state)
 {
     (void)state;
@@ -232,6 +297,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_state_goes_there_and_back),
         cmocka_unit_test(time_stamp_goes_on_where_the_kernel_left_it),
+        cmocka_unit_test(time_stamp_stands_still_with_the_machine),
+        cmocka_unit_test(time_stamp_keeps_the_rate_that_the_guest_measured),
         cmocka_unit_test(privilege_follows_the_mode),
         cmocka_unit_test(slots_follow_the_map),
         cmocka_unit_test(closed_a20_shows_even_mebibytes_twice),
