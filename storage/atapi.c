@@ -32,14 +32,20 @@ enum {
     FORM_EDC = 0x08,
     FORM_SUBHEADER = 0x40,
     FORM_ALL = 0xf8,
-    EVENT_EJECT = 1,
-    EVENT_NEW = 2,
-    EVENT_REMOVED = 3,
+    /* A swap takes its time. Whoever polls each second sees the drive empty in between, without
+     * which NT and its heirs take no notice; to DOS, whose drivers give up on "not ready", it is
+     * over before somebody has reached the keyboard. */
+    LOADING_NS = 1200000000,
 };
 
 uint32_t atapi_blocks(const IdeUnit *u)
 {
     return u->medium ? (uint32_t)((block_size(u->medium) + CD_BLOCK - 1) / CD_BLOCK) : 0;
+}
+
+bool atapi_has_disc(const IdeUnit *u)
+{
+    return u->medium && !u->g.cd.tray_open && ide_now(u) >= u->g.cd.loading_until;
 }
 
 void atapi_good(IdeUnit *u)
@@ -300,17 +306,23 @@ static void read_cd(IdeUnit *u, uint32_t lba, uint32_t count)
     }
 }
 
+/* A disc that is still being loaded has not come yet. */
+static bool attention_is_due(const IdeUnit *u)
+{
+    uint8_t asc = u->g.cd.pending_asc;
+    return asc && (asc != ASC_NEW_MEDIUM || !u->medium || atapi_has_disc(u));
+}
+
 static void request_sense(IdeUnit *u)
 {
     uint8_t *reply = u->buffer;
     memset(reply, 0, 18);
     CdState *cd = &u->g.cd;
-    if (cd->sense_key == 0 && cd->pending_asc) {
+    if (cd->sense_key == 0 && attention_is_due(u)) {
         cd->sense_key = KEY_ATTENTION;
         cd->asc = cd->pending_asc;
         cd->ascq = 0;
         cd->pending_asc = 0;
-        cd->show_absent = false;
     }
     reply[0] = 0x70;
     reply[2] = cd->sense_key;
@@ -407,23 +419,16 @@ static bool may_run(IdeUnit *u)
 {
     CdState *cd = &u->g.cd;
     uint8_t command = cd->packet[0];
-    bool medium = u->medium && !cd->tray_open;
     if (ignores_attention(command)) {
         return true;
     }
-    if (cd->show_absent && needs_medium(command)) {
-        /* Drivers take a change for real when the drive was empty meanwhile. */
-        cd->show_absent = false;
-        atapi_check(u, KEY_NOT_READY, ASC_NO_MEDIUM, 1);
-        return false;
-    }
-    if (cd->pending_asc) {
+    if (attention_is_due(u)) {
         uint8_t asc = cd->pending_asc;
         cd->pending_asc = 0;
         atapi_check(u, KEY_ATTENTION, asc, 0);
         return false;
     }
-    if (needs_medium(command) && !medium) {
+    if (needs_medium(command) && !atapi_has_disc(u)) {
         atapi_check(u, KEY_NOT_READY, ASC_NO_MEDIUM, cd->tray_open ? 2 : 1);
         return false;
     }
@@ -592,18 +597,20 @@ void atapi_command(IdeUnit *u, uint8_t command)
 void atapi_reset(IdeUnit *u, bool power)
 {
     CdState *cd = &u->g.cd;
-    bool open = cd->tray_open, locked = cd->locked;
-    uint8_t volume[2] = {cd->volume[0], cd->volume[1]};
+    CdState before = *cd;
     memset(cd, 0, sizeof(*cd));
     cd->audio = 0x15; /* no audio status to report */
     atapi_audio_sound(u);
-    cd->tray_open = open && !power;
+    cd->tray_open = before.tray_open && !power;
     if (power) {
         cd->volume[0] = cd->volume[1] = 0xff;
         cd->pending_asc = ASC_RESET;
     } else { /* the lock falls with a hardware or device reset only (MMC-3, 6.13) */
-        cd->locked = locked && u->g.command != 0x08;
-        memcpy(cd->volume, volume, sizeof(volume));
+        cd->locked = before.locked && u->g.command != 0x08;
+        cd->loading_until = before.loading_until;
+        cd->event = before.event; /* another disc is another disc, whatever was reset */
+        cd->pending_asc = before.pending_asc;
+        memcpy(cd->volume, before.volume, sizeof(cd->volume));
     }
 }
 
@@ -620,9 +627,11 @@ void ide_change_medium(Ide *ide, unsigned drive, Block *medium)
     }
     atapi_audio_stop(u);
     block_queue_retire(ide->config.queue, u->medium);
+    if (atapi_has_disc(u) || !medium) {
+        u->g.cd.loading_until = ide_now(u) + LOADING_NS;
+    }
     u->medium = medium;
     u->g.cd.tray_open = false;
-    u->g.cd.show_absent = medium != NULL;
     u->g.cd.pending_asc = medium ? ASC_NEW_MEDIUM : 0;
     u->g.cd.event = medium ? EVENT_NEW : EVENT_REMOVED;
     if (reading) {
@@ -659,7 +668,13 @@ void atapi_state(IdeUnit *u, StateIo *io)
     state_u8(io, "asc", &cd->asc);
     state_u8(io, "ascq", &cd->ascq);
     state_u8(io, "pending_asc", &cd->pending_asc);
-    state_bool(io, "show_absent", &cd->show_absent);
+    if (state_since(io, 2)) {
+        state_i64(io, "loading_until", &cd->loading_until);
+    } else {
+        bool show_absent = false; /* the next command was told that there is no disc */
+        state_bool(io, "show_absent", &show_absent);
+        cd->loading_until = 0;
+    }
     state_u8(io, "event", &cd->event);
     state_bool(io, "tray_open", &cd->tray_open);
     state_bool(io, "locked", &cd->locked);
@@ -675,4 +690,6 @@ void atapi_state(IdeUnit *u, StateIo *io)
                 "the head is beyond the disc");
     state_check(io, cd->audio_since >= 0 && cd->audio_since <= ide_now(u) + CLOCK_NS_PER_S,
                 "audio of the future");
+    state_check(io, cd->loading_until >= 0 && cd->loading_until <= ide_now(u) + LOADING_NS,
+                "a disc of the future");
 }

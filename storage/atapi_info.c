@@ -32,11 +32,6 @@ static void put_address(uint8_t *p, uint32_t lba, bool msf)
     }
 }
 
-static bool has_disc(const IdeUnit *u)
-{
-    return u->medium && !u->g.cd.tray_open;
-}
-
 static void bad_field(IdeUnit *u)
 {
     atapi_check(u, KEY_ILLEGAL, ASC_FIELD, 0);
@@ -295,7 +290,7 @@ static void get_configuration(IdeUnit *u)
     const uint8_t *p = u->g.cd.packet;
     uint8_t *r = u->buffer, which = p[1] & 3;
     unsigned from = be16(p + 2);
-    bool disc = has_disc(u);
+    bool disc = atapi_has_disc(u);
     static const struct {
         uint16_t code;
         uint8_t length;
@@ -362,9 +357,10 @@ static void get_event(IdeUnit *u)
     }
     r[1] = 6;
     r[2] = 4;
-    r[4] = u->g.cd.event;
-    r[5] = (uint8_t)((u->g.cd.tray_open ? 1 : 0) | (has_disc(u) ? 2 : 0));
-    u->g.cd.event = 0;
+    bool loading = u->g.cd.event == EVENT_NEW && !atapi_has_disc(u);
+    r[4] = loading ? 0 : u->g.cd.event;
+    r[5] = (uint8_t)((u->g.cd.tray_open ? 1 : 0) | (atapi_has_disc(u) ? 2 : 0));
+    u->g.cd.event = loading ? EVENT_NEW : 0;
     atapi_reply(u, 8, be16(p + 7));
 }
 
@@ -447,7 +443,7 @@ static void get_performance(IdeUnit *u)
 {
     const uint8_t *p = u->g.cd.packet;
     uint8_t *r = u->buffer;
-    if (p[10] != 0 || !has_disc(u)) {
+    if (p[10] != 0 || !atapi_has_disc(u)) {
         bad_field(u);
         return;
     }

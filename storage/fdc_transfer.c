@@ -31,6 +31,10 @@ enum {
 
 #define TURN_NS 200000000 /* 300 turns a minute */
 #define SETTLE_NS 20000000
+/* From a sector's last byte to its checksum's end and the gap: no result comes sooner. A driver
+ * that feeds bytes in its interrupt handler would take a result within it for one interrupt too
+ * many. */
+#define END_NS 100000
 
 static unsigned code(const Fdc *f)
 {
@@ -387,7 +391,7 @@ static void store(Fdc *f, const Spot *spot)
     if (job->data) {
         memcpy(job->data, f->buffer, spot->size);
     }
-    submit(f, d, job, 0);
+    submit(f, d, job, END_NS);
 }
 
 /* FORMAT TRACK: an ID has come; the sector it names is filled. */

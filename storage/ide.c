@@ -588,7 +588,7 @@ static void ide_destroy(Device *d)
 
 static const DeviceType ide_type = {
     .name = "ide",
-    .version = 1,
+    .version = 2,
     .reset = ide_reset,
     .state = ide_state,
     .restored = ide_restored,

@@ -76,13 +76,19 @@ typedef struct IdeRegisters {
     uint8_t device, status, error;
 } IdeRegisters;
 
+enum { /* media events */
+       EVENT_EJECT = 1,
+       EVENT_NEW = 2,
+       EVENT_REMOVED = 3,
+};
+
 /* An ATAPI drive's own part. */
 typedef struct CdState {
     uint8_t packet[PACKET_BYTES];
     uint8_t sense_key, asc, ascq;
-    uint8_t pending_asc; /* unit attention to be reported: 0 none, 28h new medium, 29h reset */
-    bool show_absent;    /* the tray just moved: once "medium not present" before the attention */
-    uint8_t event; /* media event not fetched yet: 0 none, 1 eject request, 2 new, 3 removed */
+    uint8_t pending_asc;   /* unit attention to be reported: 0 none, 28h new medium, 29h reset */
+    int64_t loading_until; /* guest ns: the disc that was put in cannot be seen before */
+    uint8_t event;         /* media event not fetched yet: 0 none */
     bool tray_open, locked;
     uint16_t byte_limit; /* of a PIO data block, as the host wrote it */
     uint8_t read_form;   /* READ CD: which parts of a sector go out; 10h: user data only */
@@ -221,6 +227,7 @@ void atapi_check(IdeUnit *u, uint8_t key, uint8_t asc, uint8_t ascq);
 /* Sends `length` bytes of the buffer, cut to the host's allocation length. */
 void atapi_reply(IdeUnit *u, uint32_t length, uint32_t allocation);
 uint32_t atapi_blocks(const IdeUnit *u);
+bool atapi_has_disc(const IdeUnit *u); /* it can be seen */
 
 /* atapi_info.c: what the drive says about itself and its disc; false: not one of these */
 bool atapi_information(IdeUnit *u);

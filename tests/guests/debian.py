@@ -1,7 +1,7 @@
 """Debian packages for tests: fetched with the user's apt into the build folder, unpacked there, never installed.
 
 linux() gives a kernel of linux-image-686; initrd() packs busybox and the modules for the IDE disk and CD into a root whose
-init starts a shell on the serial port; iso() and grub_disk() make bootable media of the two.
+init starts a shell on the serial port (and heeds MODULE.PARAMETER=VALUE of the command line, as modprobe would); iso() and grub_disk() make bootable media of the two.
 """
 import gzip
 import hashlib
@@ -164,7 +164,9 @@ INIT = f'''#!/bin/busybox sh
 /bin/busybox mkdir -p /proc /sys /dev /mnt /tmp
 /bin/busybox --install -s /bin
 mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
-for module in $(cat /modules/order); do insmod /modules/$module; done
+for module in $(cat /modules/order); do
+    insmod /modules/$module $(tr ' ' '\\n' </proc/cmdline | sed -n "s/^${{module%.ko}}\\.//p")
+done
 [ -e /modules/ata_piix.ko ] && for i in 1 2 3 4 5 6 7 8 9 10; do [ -e /dev/sda ] && [ -e /dev/sr0 ] && break; sleep 0.3; done
 exec </dev/ttyS0 >/dev/ttyS0 2>&1
 stty -echo -onlcr

@@ -512,7 +512,7 @@ static void tray_and_lock(void **state)
     done(f);
 }
 
-static void change_is_seen_as_absent_then_new(void **state)
+static void change_takes_a_second_and_is_reported(void **state)
 {
     (void)state;
     Fixture *f = fixture();
@@ -520,9 +520,22 @@ static void change_is_seen_as_absent_then_new(void **state)
     ide_change_medium(f->ide, 2, memory_block(&f->other));
     PACKET(f, 0x12, 0, 0, 0, 36); /* neither concerns INQUIRY */
     check_good(f);
-    PACKET(f, 0x28, 0, 0, 0, 0, 0, 0, 0, 1);
-    assert_int_equal(in(f, ERROR), 0x24);
-    assert_int_equal(in(f, STATUS), DRDY | ERR);
+    for (unsigned i = 0; i < 2; i++) { /* whoever polls sees an empty drive */
+        PACKET(f, 0x28, 0, 0, 0, 0, 0, 0, 0, 1);
+        assert_int_equal(in(f, ERROR), 0x24);
+        assert_int_equal(in(f, STATUS), DRDY | ERR);
+    }
+    PACKET(f, 0x00);
+    check_sense(f, 2, 0x3a, 1);
+    PACKET(f, 0x4a, 1, 0, 0, 0x10, 0, 0, 0, 8);
+    check_good(f);
+    assert_int_equal(f->data[4], 0); /* the new medium is still to come */
+    assert_int_equal(f->data[5], 0);
+    clock_step(&f->b->clock, 2 * CLOCK_NS_PER_S);
+    PACKET(f, 0x4a, 1, 0, 0, 0x10, 0, 0, 0, 8);
+    check_good(f);
+    assert_int_equal(f->data[4], 2);
+    assert_int_equal(f->data[5], 2);
     PACKET(f, 0x28, 0, 0, 0, 0, 0, 0, 0, 1);
     assert_int_equal(in(f, ERROR), 0x64);
     in(f, STATUS);
@@ -535,6 +548,23 @@ static void change_is_seen_as_absent_then_new(void **state)
     IdeDriveInfo info;
     ide_drive_info(f->ide, 2, &info);
     assert_null(info.medium);
+    done(f);
+}
+
+/* A swap that nobody polled for: DOS drivers give up on "not ready". */
+static void change_while_nobody_looks_is_new_at_once(void **state)
+{
+    (void)state;
+    Fixture *f = fixture();
+    memory_disk_init(&f->other, 2048 * 50);
+    ide_change_medium(f->ide, 2, memory_block(&f->other));
+    clock_step(&f->b->clock, 2 * CLOCK_NS_PER_S);
+    out(f, STATUS, 0x08); /* DEVICE RESET does not make it unseen */
+    step(f);
+    PACKET(f, 0x00);
+    check_sense(f, 6, 0x28, 0);
+    PACKET(f, 0x00);
+    check_good(f);
     done(f);
 }
 
@@ -629,7 +659,8 @@ int main(void)
         cmocka_unit_test(mode_pages_and_configuration),
         cmocka_unit_test(mode_select_sets_the_volume),
         cmocka_unit_test(tray_and_lock),
-        cmocka_unit_test(change_is_seen_as_absent_then_new),
+        cmocka_unit_test(change_takes_a_second_and_is_reported),
+        cmocka_unit_test(change_while_nobody_looks_is_new_at_once),
         cmocka_unit_test(audio_commands_keep_state),
         cmocka_unit_test(state_goes_on_in_another_machine),
         cmocka_unit_test(noise_is_survived),

@@ -432,6 +432,38 @@ static void format_fills_the_sectors_it_names(void **state)
     done(f);
 }
 
+/* Linux's floppy=nodma reads the status register once more in the handler that fed the last byte.
+ */
+static void result_does_not_follow_the_last_byte_at_once(void **state)
+{
+    (void)state;
+    for (unsigned formats = 0; formats < 2; formats++) {
+        Fixture *f = fixture_with(1474560, 0);
+        start(f);
+        SEND(f, 0x03, 0xdf, 0x03);
+        const uint8_t id[4] = {0, 0, 1, 2};
+        if (formats) {
+            SEND(f, 0x4d, 0, 2, 1, 0x54, 0xf6);
+        } else {
+            SEND(f, 0x45, 0, 0, 0, 1, 2, 1, 0x1b, 0xff);
+        }
+        step(f);
+        for (unsigned i = 0; i < (formats ? 4u : 512u); i++) {
+            assert_int_equal(chip_in(f->b, MSR), 0xb0);
+            chip_out(f->b, FIFO, id[i & 3]);
+        }
+        for (unsigned i = 0; i < 9; i++) {
+            assert_int_equal(chip_in(f->b, MSR), 0x30);
+            assert_false(f->irq.level);
+            clock_step(&f->b->clock, 10000);
+        }
+        step(f);
+        assert_true(f->irq.level);
+        assert_int_equal(fetch(f), 7);
+        done(f);
+    }
+}
+
 static void read_track_verify_and_deleted_data(void **state)
 {
     (void)state;
@@ -759,6 +791,7 @@ int main(void)
         cmocka_unit_test(masked_channel_is_waited_for_then_overruns),
         cmocka_unit_test(write_protected_disks_refuse),
         cmocka_unit_test(format_fills_the_sectors_it_names),
+        cmocka_unit_test(result_does_not_follow_the_last_byte_at_once),
         cmocka_unit_test(read_track_verify_and_deleted_data),
         cmocka_unit_test(scan_compares_with_memory),
         cmocka_unit_test(short_commands_answer),
