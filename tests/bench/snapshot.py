@@ -101,7 +101,7 @@ class System:
 
 STATES = {
     'booted': 'true',
-    'noise': 'dd if=/dev/urandom of=/tmp/r bs=1M count={noise} 2>/dev/null',
+    'noise': 'mount -t tmpfs -o size=95% tmp /tmp; dd if=/dev/urandom of=/tmp/r bs=1M count={noise} 2>/dev/null',
     'noise, busy': 'cp /tmp/r /dev/null; (while true; do dd if=/dev/zero of=/tmp/z bs=1M count=24 conv=notrunc 2>/dev/null; done) &',
 }
 

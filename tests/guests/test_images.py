@@ -138,6 +138,7 @@ def freedos_on(name, engine):
         with guest.Guest(engine, *drive, '-fda', guest.image('freedos13.img'), '-boot', 'a', snapshot=False) as vm:
             boot_floppy(vm)
             vm.command('fdisk /auto 1', 'A:\\>')
+            vm.command('fdisk /mbr 1', 'A:\\>')
             vm.command('fdisk /info', 'FAT16')
             vm.qmp('system_reset')
             boot_floppy(vm)

@@ -19,7 +19,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 CD, FLOPPY = 'ide1-cd0', 'floppy0'
 MODULES = [*debian.MODULES, 'vfat', 'nls_cp437', 'nls_ascii']
 NOISE = 2 << 20
-TROUBLE = r"dmesg | grep -E 'exception|failed|timeout|lost interrupt|I/O error|disk absent' || true"
+TROUBLE = "dmesg | grep -E 'ata[0-9].*(exception|failed|timeout)|sr0.*FAILED|lost interrupt|I/O error|floppy.*(error|unexpected|absent)' || true"
 made = {}
 
 
