@@ -148,7 +148,7 @@ def host_key_begins_and_ends_one():
         vm.until(lambda: '[recording]' not in vm.title() and 'saved' in vm.title(), 'the notice')
         names = [n for n in os.listdir(vm.here) if n.endswith('.mkv')]
         seen = looked_at(os.path.join(vm.here, names[0]), '3:10:10', '3:630:390')
-        assert seen['frames'] >= FPS and near(seen['3:10:10'], RED) and near(seen['3:630:390'], BLUE), seen
+        assert seen['frames'] >= 2 and near(seen['3:10:10'], RED) and near(seen['3:630:390'], BLUE), seen
         assert 'key 15' not in vm.screen()
         vm.qmp('x-record-start', filename=os.path.join(vm.here, 'b.mkv'))
         vm.until(lambda: '[recording]' in vm.title(), 'the title of a recording that others began')
