@@ -45,7 +45,8 @@ struct Machine {
     bool changing_engine; /* under lock */
 
     pthread_t thread;
-    bool started;
+    atomic_bool started;
+    pthread_mutex_t starting; /* recursive: calls before the start run in their callers' threads */
     pthread_mutex_t lock;
     pthread_cond_t wake;     /* the machine's thread waits on it when the guest is idle or paused */
     pthread_cond_t answered; /* callers wait on it */
@@ -215,6 +216,11 @@ Machine *machine_new(const MachineConfig *config, Err *err)
     }
     machine_config_copy(&m->config, config);
     pthread_mutex_init(&m->lock, NULL);
+    pthread_mutexattr_t recursive;
+    pthread_mutexattr_init(&recursive);
+    pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
+    pthread_mutex_init(&m->starting, &recursive);
+    pthread_mutexattr_destroy(&recursive);
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -426,6 +432,8 @@ static void run_guest(Machine *m)
 static void *machine_thread(void *self)
 {
     Machine *m = self;
+    pthread_mutex_lock(&m->starting); /* until machine_start is done */
+    pthread_mutex_unlock(&m->starting);
     log_use_clock(&m->board->clock);
     if (!m->config.start_paused) {
         set_running(m, RUN_STATE_RUNNING);
@@ -466,18 +474,32 @@ static void *machine_thread(void *self)
 
 bool machine_start(Machine *m, Err *err)
 {
+    pthread_mutex_lock(&m->starting);
     int failed = pthread_create(&m->thread, NULL, machine_thread, m);
-    if (failed) {
-        return err_set(err, "no thread for the machine: %s", strerror(failed));
+    atomic_store(&m->started, failed == 0);
+    pthread_mutex_unlock(&m->starting);
+    return failed == 0 || err_set(err, "no thread for the machine: %s", strerror(failed));
+}
+
+/* True when the machine has no thread yet; no thread begins while `run` is at work. */
+static bool call_before_start(Machine *m, void (*run)(Machine *m, void *argument), void *argument)
+{
+    pthread_mutex_lock(&m->starting);
+    bool started = atomic_load(&m->started);
+    if (!started) {
+        run(m, argument);
     }
-    m->started = true;
-    return true;
+    pthread_mutex_unlock(&m->starting);
+    return !started;
 }
 
 void machine_call(Machine *m, void (*run)(Machine *m, void *argument), void *argument)
 {
-    if (!m->started || pthread_equal(pthread_self(), m->thread)) {
+    if (atomic_load(&m->started) && pthread_equal(pthread_self(), m->thread)) {
         run(m, argument);
+        return;
+    }
+    if (call_before_start(m, run, argument)) {
         return;
     }
     Call call = {.run = run, .argument = argument};
@@ -524,7 +546,7 @@ void machine_quit(Machine *m, int exit_status)
 int machine_wait(Machine *m)
 {
     pthread_mutex_lock(&m->lock);
-    while (m->started && !m->finished) {
+    while (atomic_load(&m->started) && !m->finished) {
         pthread_cond_wait(&m->answered, &m->lock);
     }
     pthread_mutex_unlock(&m->lock);
@@ -536,7 +558,7 @@ void machine_free(Machine *m)
     if (!m) {
         return;
     }
-    if (m->started) {
+    if (atomic_load(&m->started)) {
         machine_quit(m, 0);
         pthread_join(m->thread, NULL);
     }
@@ -548,6 +570,7 @@ void machine_free(Machine *m)
     pthread_cond_destroy(&m->answered);
     pthread_cond_destroy(&m->wake);
     pthread_mutex_destroy(&m->lock);
+    pthread_mutex_destroy(&m->starting);
     machine_config_free(&m->config);
     free(m);
 }

@@ -2,6 +2,8 @@
 #include "tests/state/pc_rig.h"
 
 #include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -147,6 +149,54 @@ static void a_speed_is_kept_by_the_engines_that_can(void **state)
     machine_config_free(&config);
 }
 
+typedef struct Caller {
+    Machine *machine;
+    atomic_bool ready, go;
+    unsigned delay; /* turns of a loop, from `go` on */
+} Caller;
+
+static void *quit_soon(void *self)
+{
+    Caller *c = self;
+    atomic_store(&c->ready, true);
+    while (!atomic_load(&c->go)) {
+    }
+    for (volatile unsigned i = 0; i < c->delay; i++) {
+    }
+    machine_quit(c->machine, 3);
+    return NULL;
+}
+
+/* Whoever calls while the machine's thread is being made is heard: a paused machine sleeps for ever
+ * else. */
+static void a_call_at_the_start_is_heard(void **state)
+{
+    (void)state;
+    Err err = {""};
+    MachineConfig config;
+    config_init(&config);
+    free(config.accel);
+    config.accel = strdup("interpreter");
+    config.start_paused = true;
+    config.ram_mib = 4;
+    alarm(120);
+    for (unsigned i = 0; i < 300; i++) {
+        pthread_t thread;
+        Caller caller = {.machine = machine_new(&config, &err), .delay = i * 100};
+        assert_non_null(caller.machine);
+        assert_int_equal(pthread_create(&thread, NULL, quit_soon, &caller), 0);
+        while (!atomic_load(&caller.ready)) {
+        }
+        atomic_store(&caller.go, true);
+        assert_true(machine_start(caller.machine, &err));
+        assert_int_equal(machine_wait(caller.machine), 3);
+        pthread_join(thread, NULL);
+        machine_free(caller.machine);
+    }
+    alarm(0);
+    machine_config_free(&config);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -154,6 +204,7 @@ int main(void)
         cmocka_unit_test(a_loaded_machine_goes_on_as_the_saved_one),
         cmocka_unit_test(two_machines_run_in_one_process),
         cmocka_unit_test(a_speed_is_kept_by_the_engines_that_can),
+        cmocka_unit_test(a_call_at_the_start_is_heard),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
