@@ -14,7 +14,7 @@
 
 enum {
     PIECE = 15,         /* sectors fetched at a time: a fifth of a second */
-    RING = 30,          /* sectors kept */
+    RING = 225,         /* sectors kept: three seconds, for a host whose disk or threads are slow */
     SECTOR_PAIRS = 588, /* stereo samples in a sector */
     HZ = 44100,
     KEY_ILLEGAL = 5,
