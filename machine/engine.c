@@ -151,17 +151,17 @@ void engine_close(Accel *a)
 static bool change(Accel *a, const AccelOps *ops, const char *name, Err *err)
 {
     Accel old = *a;
-    Accel fresh = {.ops = ops,
-                   .cpu = old.cpu,
-                   .board = old.board,
-                   .counted = old.counted,
-                   .replaceable = left_open(name),
-                   .as_it_is = forced(name)};
     old.ops->pull(&old);
-    if (!ops->open(&fresh, err)) {
+    *a = (Accel){.ops = ops,
+                 .cpu = old.cpu,
+                 .board = old.board,
+                 .counted = old.counted,
+                 .replaceable = left_open(name),
+                 .as_it_is = forced(name)};
+    if (!ops->open(a, err)) { /* in its place: engines keep the address */
+        *a = old;
         return false;
     }
-    *a = fresh;
     old.ops->close(&old);
     listen(a);
     a->ops->push(a);

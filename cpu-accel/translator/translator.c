@@ -79,8 +79,10 @@ static void translator_close(Accel *a)
     if (!t) {
         return;
     }
-    t->cpu->flushed = (CpuFlushed){0};
-    memset(t->cpu->scratch, 0, sizeof(t->cpu->scratch));
+    if (t->cpu->flushed.self == t) { /* else another of us has the processor already */
+        t->cpu->flushed = (CpuFlushed){0};
+        memset(t->cpu->scratch, 0, sizeof(t->cpu->scratch));
+    }
     if (t->perf_map) {
         fclose(t->perf_map);
     }
