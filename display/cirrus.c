@@ -97,7 +97,7 @@ static void destroy(Device *d)
 
 static const DeviceType cirrus_type = {
     .name = "cirrus",
-    .version = 1,
+    .version = 2,
     .reset = reset,
     .state = state,
     .restored = restored,

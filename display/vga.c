@@ -82,7 +82,9 @@ static const IoOps mmio_ops = {mmio_read, mmio_write, 1, 2};
 void vga_reset(Vga *v, ResetKind kind)
 {
     uint64_t frames = kind == RESET_POWER ? 0 : v->g.frames;
+    bool direct = v->g.direct;
     memset(&v->g, 0, sizeof(v->g));
+    v->g.direct = direct; /* until the registers' effects are looked at, below */
     v->g.frames = frames;
     v->g.enable = 1;
     v->g.dac_mask = 0xff;
@@ -127,6 +129,13 @@ static void state_registers(Vga *v, StateIo *io)
     state_bool(io, "dac_8_bit", &v->g.dac_8_bit);
     state_bytes(io, "dac_latch", v->g.dac_latch, sizeof(v->g.dac_latch));
     state_u32(io, "latch", &v->g.latch);
+    if (state_since(io, 2)) {
+        state_bool(io, "direct", &v->g.direct);
+        state_u8(io, "direct_wait", &v->g.direct_wait);
+    } else {
+        v->g.direct = false;
+        v->g.direct_wait = 0;
+    }
     state_bool(io, "irq_pending", &v->g.irq_pending);
     for (unsigned i = 0; i < VBE_REGISTERS; i++) {
         state_u16(io, "vbe", &v->g.vbe[i]);
@@ -173,7 +182,7 @@ void vga_restored(Vga *v)
 {
     v->style++;
     vga_palette_changed(v);
-    vga_memory_changed(v);
+    vga_memory_restored(v);
     vga_scan_changed(v);
     vga_timing_restored(v);
     vga_redraw_all(v);
@@ -200,7 +209,7 @@ static void destroy(Device *d)
 
 static const DeviceType vga_type = {
     .name = "vga",
-    .version = 1,
+    .version = 2,
     .reset = reset,
     .state = state,
     .restored = restored,

@@ -221,6 +221,8 @@ struct Vga {
         bool dac_reading, dac_8_bit;
         uint8_t dac_latch[3];
         uint32_t latch;
+        bool direct; /* plain memory is given to the bus: reads of it leave the latch alone */
+        uint8_t direct_wait; /* accesses until it is; 0: it cannot be, or is */
         bool irq_pending;
         uint16_t vbe[VBE_REGISTERS];
         uint16_t vbe_index;
@@ -240,9 +242,8 @@ struct Vga {
     } g;
     Timer timer;                 /* fires when the picture is complete */
     IoRange *window, *direct[2]; /* direct: 32 KiB each */
-    bool direct_possible, direct_on;
+    bool direct_possible;
     uint32_t direct_at[2];
-    unsigned direct_wait;
     /* Derived from registers. */
     Scan scan;
     Timing timing;
@@ -278,6 +279,8 @@ extern const IoOps vga_window_ops;
 /* Are the first 64 KiB of the window plain bytes of memory by the standard registers? */
 bool vga_plain(const Vga *v, uint32_t at[2]);
 void vga_memory_changed(Vga *v);
+/* After a state was loaded: what the bus sees is as it was. */
+void vga_memory_restored(Vga *v);
 
 /* vga_regs.c */
 /* Writes a register, with the brackets, if it changes. */

@@ -162,12 +162,12 @@ static void show_direct(Vga *v, bool on)
     for (unsigned i = 0; i < 2; i++) {
         bus_move(v->direct[i], VGA_WINDOW + i * VGA_HALF_BANK, on);
     }
-    v->direct_on = on;
+    v->g.direct = on;
 }
 
 static void map_directly(Vga *v)
 {
-    if (v->direct_possible && !v->direct_on && --v->direct_wait == 0) {
+    if (v->g.direct_wait > 0 && --v->g.direct_wait == 0) {
         set_direct_views(v);
         show_direct(v, true);
     }
@@ -221,13 +221,29 @@ void vga_memory_changed(Vga *v)
     bool possible = v->chip && v->chip->direct ? v->chip->direct(v, at) : vga_plain(v, at);
     bool moved = memcmp(at, v->direct_at, sizeof(at)) != 0;
     memcpy(v->direct_at, at, sizeof(at));
-    if (possible && v->direct_on && moved) {
+    if (possible && v->g.direct && moved) {
         set_direct_views(v);
-    } else if (!possible && v->direct_on) {
+    } else if (!possible && v->g.direct) {
         show_direct(v, false);
     }
-    if (possible && !v->direct_possible) {
-        v->direct_wait = DIRECT_PATIENCE;
+    if (possible != v->direct_possible) {
+        v->g.direct_wait = possible ? DIRECT_PATIENCE : 0;
     }
     v->direct_possible = possible;
+}
+
+void vga_memory_restored(Vga *v)
+{
+    uint8_t wait = v->g.direct_wait;
+    bool direct = v->g.direct;
+    v->g.direct = true; /* whatever the bus has now is taken away */
+    v->direct_possible = false;
+    vga_memory_changed(v);
+    set_direct_views(v);
+    show_direct(v, direct && v->direct_possible);
+    if (v->g.direct) {
+        v->g.direct_wait = 0;
+    } else if (wait > 0 && wait <= DIRECT_PATIENCE && v->direct_possible) {
+        v->g.direct_wait = wait;
+    }
 }

@@ -1,8 +1,10 @@
 /* States that older versions of this program have saved still load.
  *
  * ps2_keyboard-1.state: a board with a keyboard alone, before it knew multimedia keys; LEDs 5, scan
- * code set 3, left Shift and B held and not yet read. Each device that gets a new version leaves a
- * sample of its old one here.
+ * code set 3, left Shift and B held and not yet read. vga-1.state, cirrus-1.state: a card each,
+ * before it said whether its memory is plain to the bus; mode 13h in line 100, palette entry 7 at
+ * (1, 2, 3); a packed mode in a blit of 8 x 2 bytes to 100h, three of which have come. Each device
+ * that gets a new version leaves a sample of its old one here.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,8 +12,9 @@
 #include <zlib.h>
 
 #include "chipset/ps2_keyboard.h"
+#include "display/cirrus.h"
 #include "machine/core/keys.h"
-#include "tests/unit/chip.h"
+#include "tests/unit/vga_rig.h"
 
 enum { ROOM = 65536, LSHIFT = 0xe1, MUTE = 0x7f };
 
@@ -88,6 +91,55 @@ static void keyboard_of_version_1(void **state)
     board_free(b);
 }
 
+static void vga_of_version_1(void **state)
+{
+    (void)state;
+    uint8_t bytes[ROOM];
+    size_t size = sample("vga-1.state", bytes);
+    Rig r = rig_new(), other = rig_new();
+    assert_string_equal(load(r.b, bytes, size), "");
+    chip_out(r.b, 0x3c7, 7);
+    for (uint8_t i = 1; i <= 3; i++) {
+        assert_int_equal(chip_in(r.b, 0x3c9), i);
+    }
+    rig_poke(&r, 0xa0000, 9);
+    rig_frame(&r);
+    assert_int_equal(r.picture.width, 320);
+    assert_int_equal(r.picture.height, 400);
+    assert_int_equal(rig_pixel(&r, 0, 1), rig_color(9));
+    for (unsigned i = 0; i < 40; i++) {
+        rig_peek(&r, 0xa0000);
+    }
+    assert_true(bus_page(r.b->memory, 0xa0000).ram);
+    memcpy(other.b->ram.host, r.b->ram.host, r.b->ram.used);
+    chip_state_round_trip(r.b, other.b);
+    rig_free(&other);
+    rig_free(&r);
+}
+
+static void cirrus_of_version_1(void **state)
+{
+    (void)state;
+    uint8_t bytes[ROOM];
+    size_t size = sample("cirrus-1.state", bytes);
+    Rig r = {.b = chip_board(), .screen = screen_new()};
+    VgaConfig config = {.screen = r.screen, .pci = pci_new(r.b, "pci"), .pci_device = 2};
+    Err err = {""};
+    r.vga = cirrus_new(r.b, &config, "vga", &err);
+    assert_non_null(r.vga);
+    board_reset(r.b, RESET_POWER);
+    assert_string_equal(load(r.b, bytes, size), "");
+    for (uint8_t i = 3; i < 16; i++) { /* the rest of the blit's data */
+        rig_poke(&r, 0xa0000, 0x41 + i);
+    }
+    const uint8_t *vram = ram_at(&r.b->ram, r.b->ram.blocks->at);
+    assert_memory_equal(vram + 0x100, "ABCDEFGH", 8);
+    assert_memory_equal(vram + 0x100 + 80, "IJKLMNOP", 8);
+    rig_poke(&r, 0xa0000, 0x5a); /* no blit takes it any more */
+    assert_int_equal(vram[0], 0x5a);
+    rig_free(&r);
+}
+
 /* What this program does not know yet it does not guess. */
 static void a_newer_version_is_refused_by_name(void **state)
 {
@@ -112,6 +164,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keyboard_of_version_1),
+        cmocka_unit_test(vga_of_version_1),
+        cmocka_unit_test(cirrus_of_version_1),
         cmocka_unit_test(a_newer_version_is_refused_by_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
