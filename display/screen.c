@@ -3,13 +3,15 @@
  * Each buffer knows, for every line, the serial of the picture in which that line last changed. So
  * the drawer copies into its buffer just the lines which changed since that buffer was last drawn,
  * and a reader just those that changed since its own picture. The mutex guards who holds which
- * buffer, never pixels. Wired by pc_build: the display device draws, front ends read.
+ * buffer, never pixels, and nobody sleeps or copies while holding it. Wired by pc_build: the
+ * display device draws, front ends read.
  */
 #include "display/screen.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { BUFFERS = 8 }; /* the one drawn, the newest, and six that slow readers may hold */
 
@@ -23,6 +25,8 @@ typedef struct Buffer {
 
 struct Screen {
     pthread_mutex_t mutex;
+    pthread_cond_t news; /* on CLOCK_MONOTONIC: there is a newer picture, or wakes has risen */
+    unsigned wakes;
     Buffer buffer[BUFFERS];
     Buffer *newest; /* guarded by the mutex; written by the drawer only, which may read it freely */
     Buffer *back;   /* the drawer's */
@@ -36,6 +40,11 @@ Screen *screen_new(void)
 {
     Screen *s = calloc(1, sizeof(*s));
     if (s) {
+        pthread_condattr_t attributes;
+        pthread_condattr_init(&attributes);
+        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+        pthread_cond_init(&s->news, &attributes);
+        pthread_condattr_destroy(&attributes);
         pthread_mutex_init(&s->mutex, NULL);
         s->back = &s->buffer[0];
     }
@@ -49,6 +58,7 @@ void screen_free(Screen *s)
             free(s->buffer[i].pixels);
             free(s->buffer[i].changed);
         }
+        pthread_cond_destroy(&s->news);
         pthread_mutex_destroy(&s->mutex);
         free(s);
     }
@@ -154,6 +164,7 @@ bool screen_publish(Screen *s)
     pthread_mutex_lock(&s->mutex);
     s->newest = s->back;
     pthread_mutex_unlock(&s->mutex);
+    pthread_cond_broadcast(&s->news);
     s->back = next;
     s->fresh = s->any = false;
     return true;
@@ -217,6 +228,34 @@ bool screen_read(Screen *s, Picture *picture)
     b->readers--;
     pthread_mutex_unlock(&s->mutex);
     return fits;
+}
+
+uint64_t screen_wait(Screen *s, uint64_t serial, unsigned milliseconds)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += milliseconds / 1000;
+    until.tv_nsec += milliseconds % 1000 * 1000000L;
+    if (until.tv_nsec >= 1000000000L) {
+        until.tv_nsec -= 1000000000L;
+        until.tv_sec++;
+    }
+    pthread_mutex_lock(&s->mutex);
+    unsigned wakes = s->wakes;
+    while (wakes == s->wakes && (s->newest ? s->newest->serial : 0) == serial &&
+           pthread_cond_timedwait(&s->news, &s->mutex, &until) == 0) {
+    }
+    uint64_t newest = s->newest ? s->newest->serial : 0;
+    pthread_mutex_unlock(&s->mutex);
+    return newest;
+}
+
+void screen_wake(Screen *s)
+{
+    pthread_mutex_lock(&s->mutex);
+    s->wakes++;
+    pthread_mutex_unlock(&s->mutex);
+    pthread_cond_broadcast(&s->news);
 }
 
 void picture_free(Picture *picture)

@@ -48,6 +48,11 @@ bool screen_publish(Screen *s);
 /* Readers, any thread. Copies the newest picture into *picture (zeroed at first) if its serial
  * differs, only those lines of it that are new. True if it did. */
 bool screen_read(Screen *s, Picture *picture);
+/* Any thread: sleeps while the newest picture's serial is `serial`, until screen_wake, or for that
+ * long. Returns the newest picture's serial, 0 when there is none yet. */
+uint64_t screen_wait(Screen *s, uint64_t serial, unsigned milliseconds);
+/* Ends the waits that are under way. */
+void screen_wake(Screen *s);
 void picture_free(Picture *picture);
 
 /* PNG and PPM with the exact guest pixels; written to a temporary name and renamed. */

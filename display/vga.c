@@ -198,6 +198,7 @@ void vga_fini(Vga *v)
 {
     timer_disarm(&v->timer);
     free(v->stamp);
+    free(v->heat);
     free(v->text);
 }
 
@@ -239,9 +240,11 @@ bool vga_init(Vga *v, Board *b, const VgaConfig *config, const VgaChip *chip, Er
     v->size = (config->vram_mib ? config->vram_mib : 16) << 20;
     v->vram = ram_add(&b->ram, "vram", v->size, err);
     v->stamp = calloc(v->size / RAM_PAGE, sizeof(*v->stamp));
+    v->heat = calloc(v->size / RAM_PAGE, sizeof(*v->heat));
     v->text = calloc(VGA_MAX_ROWS, sizeof(*v->text));
-    if (!v->vram || !v->stamp || !v->text) {
+    if (!v->vram || !v->stamp || !v->heat || !v->text) {
         free(v->stamp);
+        free(v->heat);
         free(v->text);
         return err_set(err, "no memory for the video card");
     }

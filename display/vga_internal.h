@@ -258,6 +258,7 @@ struct Vga {
     bool whole_blanked;   /* vertical blanking below that picture */
     uint64_t dirty_batch; /* in which memory of the picture was last found changed */
     uint64_t *stamp;      /* per page of vram: batch in which it was last found written */
+    uint8_t *heat;        /* per page: looks in a row that found it written, up to HOT */
     LineKey key[SCREEN_MAX_HEIGHT];
     TextRow *text; /* VGA_MAX_ROWS */
     uint8_t font[2][256 * 32];

@@ -19,31 +19,53 @@ void vga_forget_picture(Vga *v)
     v->whole.style = 0;
 }
 
+/* To be told of a write costs the engine a fault. A page that looks have found written HOT times in
+ * a row counts as written without being asked about, but for one look in HOT_LOOKS: until then its
+ * lines are drawn though nothing may have changed, and found the same by screen_put. */
+enum { HOT = 4, HOT_LOOKS = 32 };
+
+/* Whether this page, written since the last look, is to be watched from now on. */
+static bool watch(Vga *v, uint32_t page)
+{
+    if (v->heat[page] < HOT) {
+        v->heat[page]++;
+        return true;
+    }
+    return v->batch % HOT_LOOKS == 0;
+}
+
 /* Stamps the pages [first, first + count) that were written since the last look, and asks to be
  * told of the next write. */
 static void look_at(Vga *v, uint32_t first, uint32_t count)
 {
     Ram *ram = &v->dev.board->ram;
-    uint32_t base = v->vram->at >> RAM_PAGE_SHIFT;
-    for (uint32_t page = first; page < first + count; page++) {
-        uint32_t run = 0;
-        uint64_t eight;
-        while (page + 8 <= first + count) { /* most are clean: skip them eight at a time */
+    uint32_t base = v->vram->at >> RAM_PAGE_SHIFT, end = first + count;
+    uint64_t eight;
+    for (uint32_t page = first; page < end;) {
+        if (page + 8 <= end) { /* most are clean: skip them eight at a time */
             memcpy(&eight, &ram->flags[base + page], 8);
-            if ((eight & CLEAN_8) != CLEAN_8) {
+            if ((eight & CLEAN_8) == CLEAN_8) {
+                memset(&v->heat[page], 0, 8);
+                page += 8;
+                continue;
+            }
+        }
+        uint32_t run = 0; /* pages to watch, in one call */
+        while (page + run < end) {
+            if (ram->flags[base + page + run] & RAM_CLEAN_DISPLAY) {
+                v->heat[page + run] = 0;
                 break;
             }
-            page += 8;
-        }
-        while (page + run < first + count && !(ram->flags[base + page + run] & RAM_CLEAN_DISPLAY)) {
-            v->stamp[page + run] = v->batch;
+            v->stamp[page + run] = v->dirty_batch = v->batch;
+            if (!watch(v, page + run)) {
+                break;
+            }
             run++;
         }
         if (run) {
             ram_flag_set(ram, base + page, run, RAM_CLEAN_DISPLAY);
-            v->dirty_batch = v->batch;
-            page += run;
         }
+        page += run + 1; /* and the one that ended the run */
     }
 }
 

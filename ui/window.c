@@ -1,7 +1,8 @@
 /* The window's life: opening, the event loop, closing.
  *
- * The loop sleeps in SDL until an event comes, and looks for a new picture as often as pictures
- * have come lately; it draws only when something has changed.
+ * The loop sleeps in SDL until an event comes and draws only when something has changed. New
+ * pictures are an event too: a thread waits for them, so that neither the machine's thread has to
+ * do with the window nor the window has to look for them.
  */
 #include "ui/window.h"
 
@@ -12,11 +13,9 @@
 #include "ui/window_internal.h"
 
 enum {
-    BUSY_MS = 12,    /* between looks while the picture moves */
-    CALM_MS = 33,    /* while it stands still */
-    PAUSED_MS = 500, /* while the machine is paused */
+    WATCH_MS = 1000,
+    TURN_MS = 500,   /* between looks at what is no event: the speed, recordings, notices */
     MENU_MS = 40,    /* between frames of the menu */
-    CALM_AFTER_MS = 1000,
     SETTLE_MS = 400, /* an OpenGL driver may learn of the window's new size a frame late */
     NOTICE_MS = 4000,
     FIRST_WIDTH = 720,
@@ -102,6 +101,20 @@ static void *wait_for_end(void *self)
     return NULL;
 }
 
+static void *watch_pictures(void *self)
+{
+    Window *w = self;
+    uint64_t seen = 0;
+    while (!atomic_load(&w->watch_ended)) {
+        uint64_t newest = screen_wait(machine_screen(w->machine), seen, WATCH_MS);
+        if (newest != seen && !atomic_exchange(&w->picture_told, true)) {
+            window_push(w, WINDOW_PICTURE);
+        }
+        seen = newest;
+    }
+    return NULL;
+}
+
 static bool open_window(Window *w, Err *err)
 {
     Uint32 flags = SDL_WINDOW_RESIZABLE | SDL_WINDOW_ALLOW_HIGHDPI;
@@ -144,7 +157,7 @@ static void take_window_event(Window *w, const SDL_WindowEvent *e)
 {
     w->redraw = true;
     if (e->event == SDL_WINDOWEVENT_SIZE_CHANGED || e->event == SDL_WINDOWEVENT_EXPOSED) {
-        w->changed_at = w->resized_at = SDL_GetTicks();
+        w->resized_at = SDL_GetTicks();
         w->settling = true;
     }
     if (e->event == SDL_WINDOWEVENT_FOCUS_LOST) {
@@ -156,6 +169,9 @@ static void take_window_event(Window *w, const SDL_WindowEvent *e)
 
 static void take_user_event(Window *w, int code)
 {
+    if (code == WINDOW_PICTURE) {
+        return; /* run_once looks for it anyway */
+    }
     w->redraw = true;
     if (code == WINDOW_MACHINE_ENDED) {
         w->ended = true;
@@ -199,16 +215,9 @@ static void take_event(Window *w, SDL_Event *e)
 static int patience(const Window *w, int64_t typist_due)
 {
     int64_t until = (typist_due - host_time_ns()) / 1000000;
-    if (until < BUSY_MS) {
-        return until < 1 ? 1 : (int)until;
-    }
-    if (w->menu_open) {
-        return MENU_MS;
-    }
-    if (machine_state(w->machine) != RUN_STATE_RUNNING) {
-        return PAUSED_MS;
-    }
-    return SDL_GetTicks() - w->changed_at < CALM_AFTER_MS ? BUSY_MS : CALM_MS;
+    int64_t most = w->menu_open || w->settling ? MENU_MS : TURN_MS;
+    until = until < most ? until : most;
+    return until < 1 ? 1 : (int)until;
 }
 
 static void run_once(Window *w)
@@ -231,8 +240,8 @@ static void run_once(Window *w)
     if (w->recording != recorder_running(w->recorder) || strcmp(speed, w->speed) != 0) {
         window_title(w); /* the control socket, or a full disk */
     }
+    atomic_store(&w->picture_told, false);
     if (window_picture_update(w)) {
-        w->changed_at = SDL_GetTicks();
         w->redraw = true;
         window_clip_picture(w);
     }
@@ -250,8 +259,10 @@ bool window_run(Window *w, Err *err)
     if (!open_window(w, err)) {
         return false;
     }
-    w->waiting = pthread_create(&w->waiter, NULL, wait_for_end, w) == 0;
-    if (!w->waiting) {
+    if (pthread_create(&w->waiter, NULL, wait_for_end, w) != 0) {
+        return err_set(err, "no thread for the window");
+    }
+    if (pthread_create(&w->watcher, NULL, watch_pictures, w) != 0) {
         return err_set(err, "no thread for the window");
     }
     w->pads = pads_open(w->machine);
@@ -262,7 +273,9 @@ bool window_run(Window *w, Err *err)
     pads_close(w->pads);
     w->pads = NULL;
     pthread_join(w->waiter, NULL);
-    w->waiting = false;
+    atomic_store(&w->watch_ended, true);
+    screen_wake(machine_screen(w->machine));
+    pthread_join(w->watcher, NULL);
     return true;
 }
 

@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include <SDL.h>
+#include <stdatomic.h>
 
 #include "ui/clip.h"
 #include "ui/menu.h"
@@ -30,7 +31,13 @@ typedef enum WindowCommand {
 } WindowCommand;
 
 /* Codes of the SDL user events that other threads push. */
-enum { WINDOW_STATE_CHANGED, WINDOW_MACHINE_ENDED, WINDOW_IO_ERROR, WINDOW_SNAPSHOT_SAVED };
+enum {
+    WINDOW_STATE_CHANGED,
+    WINDOW_MACHINE_ENDED,
+    WINDOW_IO_ERROR,
+    WINDOW_SNAPSHOT_SAVED,
+    WINDOW_PICTURE
+};
 
 /* The selected text. */
 typedef struct WindowClip {
@@ -60,11 +67,12 @@ struct Window {
     bool settling;             /* drawn again and again, see SETTLE_MS */
     SDL_Rect before;           /* the window before full screen, where no window manager keeps it */
     int set_width, set_height; /* the size we gave the window; another one is the user's choice */
-    Uint32 changed_at;         /* SDL ticks when the picture last changed */
     Uint32 resized_at;         /* SDL ticks when the window last got a new size or came to light */
     Uint32 event_type;
-    pthread_t waiter; /* waits for the machine's end */
-    bool waiting;
+    pthread_t waiter;  /* waits for the machine's end */
+    pthread_t watcher; /* waits for pictures */
+    atomic_bool picture_told; /* WINDOW_PICTURE is on its way */
+    atomic_bool watch_ended;
 
     /* input */
     SDL_Scancode host_key; /* SDL_SCANCODE_UNKNOWN: none */

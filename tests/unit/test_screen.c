@@ -141,6 +141,45 @@ static void readers_on_threads_see_whole_pictures(void **state)
     screen_free(r.screen);
 }
 
+typedef struct Waiter {
+    Screen *screen;
+    uint64_t seen[3];
+} Waiter;
+
+static void *wait_for_pictures(void *self)
+{
+    Waiter *w = self;
+    w->seen[0] = screen_wait(w->screen, 0, 60000);
+    w->seen[1] = screen_wait(w->screen, w->seen[0], 60000);
+    w->seen[2] = screen_wait(w->screen, w->seen[1], 60000);
+    return NULL;
+}
+
+static void waiting_ends_with_a_picture_or_a_call(void **state)
+{
+    (void)state;
+    Waiter w = {.screen = screen_new()};
+    pthread_t thread;
+    assert_int_equal(screen_wait(w.screen, 0, 1), 0); /* the time is over */
+    pthread_create(&thread, NULL, wait_for_pictures, &w);
+    screen_begin(w.screen, 8, 8, 4, 3);
+    screen_publish(w.screen);
+    for (uint64_t seen = 0; seen != 1; seen = screen_wait(w.screen, seen, 1000)) {
+    }
+    put(w.screen, 3, 8, 3);
+    usleep(10000);
+    screen_publish(w.screen);
+    usleep(10000);
+    for (unsigned i = 0; i < 20; i++) { /* whichever wait it is in */
+        screen_wake(w.screen);
+        usleep(1000);
+    }
+    pthread_join(thread, NULL);
+    assert_true(w.seen[0] >= 1 && w.seen[2] <= 2);
+    assert_int_equal(screen_wait(w.screen, 1, 60000), 2); /* at once */
+    screen_free(w.screen);
+}
+
 static void sample(Picture *p)
 {
     Screen *s = screen_new();
@@ -197,6 +236,7 @@ int main(void)
         cmocka_unit_test(only_new_lines_are_copied),
         cmocka_unit_test(a_new_size_is_a_new_picture),
         cmocka_unit_test(readers_on_threads_see_whole_pictures),
+        cmocka_unit_test(waiting_ends_with_a_picture_or_a_call),
         cmocka_unit_test(screenshots_hold_the_exact_pixels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

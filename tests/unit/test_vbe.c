@@ -285,6 +285,37 @@ static void only_changed_lines_are_shown(void **state)
     rig_free(&r);
 }
 
+static void count_watches(void *self, uint32_t first_page, uint32_t pages)
+{
+    (void)first_page;
+    *(unsigned *)self += pages;
+}
+
+static void moving_pictures_are_shown_without_being_watched(void **state)
+{
+    (void)state;
+    Rig r = rig_new();
+    unsigned watches = 0;
+    mode(&r, 640, 480, 8, 0x40);
+    rig_frame(&r);
+    r.b->ram.listener = (RamListener){.flags_set = count_watches, .self = &watches};
+    for (unsigned i = 1; i <= 200; i++) { /* one page, in each frame */
+        rig_poke(&r, LFB + 100 * 640, (uint8_t)i);
+        clock_step(&r.b->clock, 17000000);
+        assert_true(screen_read(r.screen, &r.picture));
+        assert_int_equal(rig_pixel(&r, 0, 100), rig_color(i));
+        assert_int_equal(r.picture.changed_first, 100);
+    }
+    assert_in_range(watches, 1, 40);
+    clock_step(&r.b->clock, CLOCK_NS_PER_S); /* it rests: watched again */
+    watches = 0;
+    rig_poke(&r, LFB + 100 * 640 + 1, 1);
+    clock_step(&r.b->clock, CLOCK_NS_PER_S);
+    assert_true(screen_read(r.screen, &r.picture));
+    assert_int_equal(watches, 1);
+    rig_free(&r);
+}
+
 static void registers_in_memory_and_rom_on_pci(void **state)
 {
     (void)state;
@@ -486,6 +517,7 @@ int main(void)
         cmocka_unit_test(a_picture_that_runs_over_the_end_wraps),
         cmocka_unit_test(a_dos_box_that_switches_vbe_off_does_not_take_the_desktop),
         cmocka_unit_test(only_changed_lines_are_shown),
+        cmocka_unit_test(moving_pictures_are_shown_without_being_watched),
         cmocka_unit_test(registers_in_memory_and_rom_on_pci),
         cmocka_unit_test(hostile_states_are_refused_or_harmless),
         cmocka_unit_test(random_programs_stay_within_bounds),
