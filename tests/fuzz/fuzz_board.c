@@ -24,6 +24,7 @@
 #include "machine/core/bytes.h"
 #include "machine/core/keys.h"
 #include "machine/core/log.h"
+#include "tests/fuzz/fuzz_copy.h"
 #include "tests/fuzz/fuzz_loop.h"
 
 #ifndef FUZZ_DEVICE
@@ -328,40 +329,10 @@ static uint32_t one_step(Rig *r, Input *in)
 
 /* --- the state --- */
 
-static StateIo *saved(Board *b, const uint8_t **bytes, size_t *size)
-{
-    StateIo *io = state_saver_new();
-    board_state(b, io);
-    if (!state_ok(io)) {
-        fprintf(stderr, "%s\n", state_error(io));
-        abort();
-    }
-    *bytes = state_finish(io, size);
-    return io;
-}
-
 static void copy_board(Rig *from, Rig *to)
 {
-    const uint8_t *bytes, *again;
-    size_t size, again_size;
-    Err err = {""};
-    StateIo *first = saved(from->b, &bytes, &size);
-    StateIo *loader = state_loader_new(bytes, size, &err);
-    board_state(to->b, loader);
-    if (!state_ok(loader)) {
-        fprintf(stderr, "refused: %s\n", state_error(loader));
-        abort();
-    }
     memcpy(to->ram, from->ram, RAM_SIZE);
-    board_restored(to->b);
-    StateIo *second = saved(to->b, &again, &again_size);
-    if (size != again_size || memcmp(bytes, again, size) != 0) {
-        fprintf(stderr, "the state is another after loading\n");
-        abort();
-    }
-    state_free(second);
-    state_free(loader);
-    state_free(first);
+    fuzz_copy_board(from->b, to->b, true);
     to->sent = from->sent;
     to->waiting = from->waiting = false; /* back ends try again with what waits */
     to->lines = from->lines;

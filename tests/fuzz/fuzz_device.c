@@ -28,6 +28,7 @@
 #include "chipset/uart.h"
 #include "machine/core/bytes.h"
 #include "machine/core/log.h"
+#include "tests/fuzz/fuzz_copy.h"
 #include "tests/fuzz/fuzz_loop.h"
 
 #ifndef FUZZ_DEVICE
@@ -445,45 +446,6 @@ static uint32_t one_step(Rig *r, Input *in)
     }
 }
 
-/* --- the state --- */
-
-static StateIo *saved(Board *b, const uint8_t **bytes, size_t *size)
-{
-    StateIo *io = state_saver_new();
-    board_state(b, io);
-    if (!state_ok(io)) {
-        fprintf(stderr, "%s\n", state_error(io));
-        abort();
-    }
-    *bytes = state_finish(io, size);
-    return io;
-}
-
-static void copy_board(Rig *from, Rig *to)
-{
-    const uint8_t *bytes, *again;
-    size_t size, again_size;
-    Err err = {""};
-    StateIo *first = saved(from->b, &bytes, &size);
-    StateIo *loader = state_loader_new(bytes, size, &err);
-    board_state(to->b, loader);
-    if (!state_ok(loader)) {
-        fprintf(stderr, "refused: %s\n", state_error(loader));
-        abort();
-    }
-    memcpy(to->b->ram.host, from->b->ram.host, from->b->ram.used); /* a card's memory too */
-    board_restored(to->b);
-    StateIo *second = saved(to->b, &again, &again_size);
-    /* a modem's call ends there */
-    if (!from->phone.ringing && (size != again_size || memcmp(bytes, again, size) != 0)) {
-        fprintf(stderr, "the state is another after loading\n");
-        abort();
-    }
-    state_free(second);
-    state_free(loader);
-    state_free(first);
-}
-
 static void no_line(void *self, LogLevel level, const char *tag, const char *text)
 {
     (void)self, (void)level, (void)tag, (void)text;
@@ -512,7 +474,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         one_step(&one, &in);
     }
     build(&two, data[0]);
-    copy_board(&one, &two);
+    memcpy(two.b->ram.host, one.b->ram.host, one.b->ram.used); /* a card's memory too */
+    fuzz_copy_board(one.b, two.b, !one.phone.ringing);         /* a call ends there */
     Input in_two = in;
     while (in.at < in.end) {
         uint32_t a = one_step(&one, &in), b = one_step(&two, &in_two);

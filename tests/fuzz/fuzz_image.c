@@ -20,6 +20,7 @@
 #include "storage/block_create.h"
 #include "storage/cd.h"
 #include "storage/qcow2.h"
+#include "tests/fuzz/fuzz_mutator.h"
 #include "tests/fuzz/fuzz_seeds.h"
 #ifdef FUZZ_STANDALONE
 #include "tests/fuzz/fuzz_standalone.h"
@@ -250,20 +251,6 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
         exit(fuzz_write_seeds(FUZZ_FORMAT, seeds) ? 0 : 1);
     }
     return 0;
-}
-
-/* Fields of headers and tables get the values that code forgets; see fuzz_seeds.h. */
-size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t most);
-size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t most, unsigned seed);
-
-size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t most, unsigned seed)
-{
-#ifndef FUZZ_STANDALONE
-    if (seed % 3 == 0) {
-        return LLVMFuzzerMutate(data, size, most);
-    }
-#endif
-    return fuzz_change(data, size, most, seed);
 }
 
 #ifdef FUZZ_STANDALONE

@@ -11,6 +11,7 @@
 #include "machine/core/bytes.h"
 #include "machine/core/log.h"
 #include "storage/snapshot_internal.h"
+#include "tests/fuzz/fuzz_mutator.h"
 #include "tests/fuzz/fuzz_seeds.h"
 #ifdef FUZZ_STANDALONE
 #include "tests/fuzz/fuzz_standalone.h"
@@ -164,19 +165,6 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
         exit(write_seed(seeds, 0) && write_seed(seeds, 1) && write_seed(seeds, 20) ? 0 : 1);
     }
     return 0;
-}
-
-size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t most);
-size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t most, unsigned seed);
-
-size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t most, unsigned seed)
-{
-#ifndef FUZZ_STANDALONE
-    if (seed % 3 == 0) {
-        return LLVMFuzzerMutate(data, size, most);
-    }
-#endif
-    return fuzz_change(data, size, most, seed);
 }
 
 #ifdef FUZZ_STANDALONE

@@ -17,6 +17,7 @@
 #include "display/cirrus.h"
 #include "display/vga_internal.h"
 #include "machine/core/log.h"
+#include "tests/fuzz/fuzz_copy.h"
 #include "tests/fuzz/fuzz_loop.h"
 #include "tests/unit/vga_rig.h"
 
@@ -554,42 +555,12 @@ static uint32_t one_step(Card *c, Input *in)
 
 /* --- What must hold -------------------------------------------------------------------------- */
 
-static StateIo *saved(Board *b, const uint8_t **bytes, size_t *size)
-{
-    StateIo *io = state_saver_new();
-    board_state(b, io);
-    if (!state_ok(io)) {
-        fprintf(stderr, "%s\n", state_error(io));
-        abort();
-    }
-    *bytes = state_finish(io, size);
-    return io;
-}
-
 static void copy_board(Card *from, Card *to)
 {
-    const uint8_t *bytes, *again;
-    size_t size, again_size;
-    Err err = {""};
-    StateIo *first = saved(from->rig.b, &bytes, &size);
-    StateIo *loader = state_loader_new(bytes, size, &err);
-    board_state(to->rig.b, loader);
-    if (!state_ok(loader)) {
-        fprintf(stderr, "refused: %s\n", state_error(loader));
-        abort();
-    }
     memcpy(to->rig.vga->bytes, from->rig.vga->bytes, from->vram_size);
     memcpy(ram_at(&to->rig.b->ram, 0), ram_at(&from->rig.b->ram, 0), RAM_PAGE);
-    board_restored(to->rig.b);
+    fuzz_copy_board(from->rig.b, to->rig.b, true);
     to->interrupts = from->interrupts;
-    StateIo *second = saved(to->rig.b, &again, &again_size);
-    if (size != again_size || memcmp(bytes, again, size) != 0) {
-        fprintf(stderr, "the state is another after loading\n");
-        abort();
-    }
-    state_free(second);
-    state_free(loader);
-    state_free(first);
 }
 
 static void compare(Card *one, Card *two, bool all)
