@@ -363,12 +363,11 @@ static void sleep_until(Machine *m, int64_t when)
 static void idle(Machine *m, int64_t most)
 {
     Clock *clock = &m->board->clock;
-    int64_t due = clock_next_due(clock);
+    int64_t due = clock_next_due(clock), now = clock_now(clock);
+    if (most != CLOCK_NEVER && due - now > most) {
+        due = now + most;
+    }
     if (clock->source == CLOCK_HOST) {
-        int64_t now = clock_now(clock);
-        if (most != CLOCK_NEVER && due - now > most) {
-            due = now + most;
-        }
         if (due > now) {
             sleep_until(m, due == CLOCK_NEVER ? CLOCK_NEVER : host_time_ns() + (due - now));
         }
@@ -377,7 +376,7 @@ static void idle(Machine *m, int64_t most)
     if (!m->config.icount_hurry || due == CLOCK_NEVER) {
         sleep_until(m, due == CLOCK_NEVER ? CLOCK_NEVER : due + m->lead);
         if (event_waiting(m->board->events)) {
-            int64_t now = host_time_ns() - m->lead;
+            now = host_time_ns() - m->lead;
             clock_skip_to(clock, now < due ? now : due);
             return;
         }
@@ -414,7 +413,7 @@ static void run_guest(Machine *m)
     int64_t nap = idle_take(pc_cpu(m->pc));
     if (exit == RUN_HALTED) {
         idle(m, CLOCK_NEVER);
-    } else if (nap && clock->source == CLOCK_HOST && !pc_cpu(m->pc)->intr) {
+    } else if (nap && !pc_cpu(m->pc)->intr) {
         idle(m, nap);
     } else if (exit == RUN_FAILED && !replace_engine(m)) {
         bool end = m->config.unattended && !m->config.no_shutdown;

@@ -1,10 +1,10 @@
 /* Engine `check`: translator and interpreter in lock step on a real machine.
  *
- * The translator runs one unit of code (or whatever else it does at a time), the interpreter then
- * as many instructions on the shadow, and everything must be the same: registers, memory that was
- * written, clean marks of pages, device accesses. From time to time all of memory is compared. The
- * first difference is reported and stops the machine. docs/TRANSLATOR.md says how to read it;
- * engine.c opens it.
+ * The translator runs a span of code, the interpreter then as many instructions on the shadow, and
+ * everything must be the same: registers, memory that was written, clean marks of pages, device
+ * accesses. From time to time all of memory is compared. A span that ends in a difference is run
+ * again in single units; the first difference is reported and stops the machine. docs/TRANSLATOR.md
+ * says how to read it; engine.c opens it.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -16,9 +16,12 @@
 #include "machine/core/clock.h"
 
 enum {
-    CLOCK_SLICE = 2000,     /* instructions between two looks at a host clock */
-    MEMORY_EVERY = 1 << 24, /* instructions between two comparisons of all memory */
-    PIECE_MOST = 256,       /* instructions given to the interpreter at once */
+    CLOCK_SLICE = 20000,    /* instructions between two looks at a host clock */
+    MEMORY_EVERY = 1 << 26, /* instructions between two comparisons of all memory */
+    SPAN_MOST = 1 << 16,    /* instructions compared at once */
+    PIECE_MOST = 256,       /* ... where units are run one by one, */
+    PIECES_ONE_IN = 4,      /* at the beginning of one run in so many, */
+    PIECES_FOR = 128,       /* for so many instructions */
 };
 
 static void check_close(Accel *a)
@@ -76,7 +79,7 @@ static uint64_t room(Check *c, int64_t until_ns)
     return (left >> clock->shift) + !!(left & ((UINT64_C(1) << clock->shift) - 1));
 }
 
-static void remember(Check *c)
+void check_remember(Check *c)
 {
     const Cpu *s = c->shadow;
     memcpy(c->before.reg, s->reg, sizeof(c->before.reg));
@@ -85,7 +88,7 @@ static void remember(Check *c)
     c->before.code = s->seg[CS];
 }
 
-static void leave_trail(Check *c, const Piece *piece)
+void check_leave_trail(Check *c, const Piece *piece)
 {
     c->trail_at = (c->trail_at + 1) % TRAIL;
     c->trail[c->trail_at] = (Step){
@@ -98,48 +101,67 @@ static void leave_trail(Check *c, const Piece *piece)
     };
 }
 
-/* Both are where they are: compare. False: they differ, and that has been reported. */
-static bool compare(Check *c)
+static void compare_all_sometimes(Check *c)
 {
-    if (!c->difference[0] && compare_piece(c) && c->count.instructions >= c->next_memory) {
+    if (!c->difference[0] && c->count.instructions >= c->next_memory) {
         c->next_memory = c->count.instructions + MEMORY_EVERY;
         compare_memory(c);
     }
-    if (!c->difference[0]) {
-        return true;
-    }
-    report(c);
-    c->stale = true;
-    snprintf(c->accel->failure, sizeof(c->accel->failure), "%s", c->difference);
-    return false;
 }
 
 static bool poll(Check *c)
 {
-    remember(c);
+    check_remember(c);
     record_begin(c);
     int_poll(c->cpu);
     record_replay(c);
     int_poll(c->shadow);
     record_done(c);
-    leave_trail(c, &(Piece){0});
-    return compare(c);
+    check_leave_trail(c, &(Piece){0});
+    if (c->difference[0] || !compare_span(c)) {
+        report_make(c);
+        report_send(c);
+        return false;
+    }
+    return true;
 }
 
-static bool run_piece(Check *c, uint64_t most)
+/* Both are where they are: compare. False: they differ, and that has been reported. */
+static bool compare(Check *c, const Piece *span)
 {
-    Piece piece;
-    remember(c);
+    if ((c->difference[0] || !compare_span(c)) && !again_run(c, span)) {
+        return false;
+    }
+    compare_all_sometimes(c);
+    if (c->difference[0]) {
+        report_make(c);
+        report_send(c);
+        return false;
+    }
+    return true;
+}
+
+/* Units are linked and counted, but now and then also not. */
+static bool run_span(Check *c, uint64_t most, bool in_pieces)
+{
+    Piece span;
+    uint64_t limit = in_pieces ? PIECE_MOST : SPAN_MOST;
+    most = most < limit ? most : limit;
+    check_remember(c);
+    again_start(c);
     record_begin(c);
-    translator_piece(c->translator, most < PIECE_MOST ? most : PIECE_MOST, &piece);
+    if (in_pieces) {
+        translator_piece(c->translator, most, &span);
+    } else {
+        translator_span(c->translator, most, &span);
+    }
     record_replay(c);
-    shadow_run(c, &piece);
+    shadow_run(c, &span);
     record_done(c);
-    c->count.pieces++;
-    c->count.units += piece.unit != NULL;
-    c->count.instructions += piece.count + piece.one_step;
-    leave_trail(c, &piece);
-    return compare(c);
+    *(in_pieces ? &c->count.pieces : &c->count.spans) += 1;
+    c->count.instructions += span.count + span.one_step;
+    check_leave_trail(c, &span);
+    return compare(c, &span);
 }
 
 static RunExit check_run(Accel *a, int64_t until_ns)
@@ -155,6 +177,7 @@ static RunExit check_run(Accel *a, int64_t until_ns)
     } else {
         shadow_follow(c);
     }
+    uint64_t pieces_until = ++c->runs % PIECES_ONE_IN ? 0 : c->count.instructions + PIECES_FOR;
     for (;;) {
         uint64_t most = room(c, until_ns);
         if (most == 0) {
@@ -169,7 +192,7 @@ static RunExit check_run(Accel *a, int64_t until_ns)
         if (cpu->activity != CPU_RUNNING) {
             return RUN_HALTED;
         }
-        if (!run_piece(c, most)) {
+        if (!run_span(c, most, c->count.instructions < pieces_until)) {
             return RUN_FAILED;
         }
     }
@@ -204,6 +227,7 @@ static void check_code_changed(Accel *a, uint32_t at, uint32_t length)
 static void check_flags_set(Accel *a, uint32_t first_page, uint32_t pages)
 {
     Check *c = a->self;
+    record_flags(c);
     accel_translator.flags_set(&c->inner, first_page, pages);
 }
 
@@ -230,11 +254,13 @@ static void check_describe(Accel *a, void (*line)(void *self, const char *text),
         uint64_t count;
     } all[] = {
         {"instructions run twice", n->instructions},
-        {"pieces compared", n->pieces},
-        {"of them units of translated code", n->units},
+        {"spans compared", n->spans},
+        {"single units compared", n->pieces},
         {"accesses outside memory, made once", n->devices},
         {"comparisons of all memory", n->memory_compares},
         {"accessed and dirty bits that only one of the two has set", n->marks},
+        {"spans run again, in pieces", n->again},
+        {"of them agreed then: those bits came at another time", n->vanished},
         {"ms of guest time", (uint64_t)clock_now(&c->board->clock) / 1000000},
     };
     char text[128];

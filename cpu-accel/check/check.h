@@ -1,9 +1,11 @@
 /* Engine check's parts, as they see one another.
  *
  * The machine runs in the translator. A second processor with memory of its own, the shadow,
- * follows it piece by piece in the interpreter. What the first does beyond its memory (ports,
+ * follows it span by span in the interpreter. What the first does beyond its memory (ports,
  * devices, pins, the time) is done for real, once, and recorded with all that comes of it for
- * memory, map and pins; the shadow gets the recording.
+ * memory, map and pins; the shadow gets the recording. A third memory, the base, is what both were
+ * when they last agreed: from there a span that ended in a difference is run again, unit by unit,
+ * with the recording in the devices' place for both.
  */
 #ifndef CPU_ACCEL_CHECK_CHECK_H
 #define CPU_ACCEL_CHECK_CHECK_H
@@ -45,31 +47,36 @@ typedef struct Record {
     size_t data; /* offset of its bytes in Recording.data */
 } Record;
 
-/* Of one piece. */
+/* Of one span. */
 typedef struct Recording {
     Record *record;
-    size_t count, room, next; /* next: to be replayed */
+    size_t count, room;
     uint8_t *data;
     size_t data_count, data_room;
-    bool on;      /* the first processor runs */
-    bool busy;    /* it is at a device */
-    bool replay;  /* the shadow runs */
-    bool marking; /* accessed or dirty bits are being written */
-    Pins pins;    /* as last recorded */
+    bool on;     /* the first processor runs */
+    bool busy;   /* it is at a device */
+    bool maps;   /* the map changed */
+    bool looked; /* flags of memory were set while it was at a device: by a display, maybe */
+    Pins pins;   /* as last recorded */
 } Recording;
 
-/* A stretch of memory that a processor wrote. */
-typedef struct Written {
-    uint32_t at, length;
-    bool mark; /* accessed and dirty bits, by a page walk */
-} Written;
+/* Who gets it: the shadow, or in a second run the first processor too. */
+typedef struct Replay {
+    struct Check *check;
+    Cpu *cpu;
+    bool shadow;
+    bool on;
+    bool left;   /* it wanted something else than what is recorded */
+    size_t next; /* to be replayed */
+} Replay;
 
-typedef struct WrittenList {
-    Written *item;
-    size_t count, room;
-} WrittenList;
+/* A page of the shadow that is not as the base has it. */
+typedef struct Dirty {
+    uint32_t page;
+    bool mark; /* written for accessed and dirty bits first */
+} Dirty;
 
-enum { TRAIL = 32 };
+enum { TRAIL = 32, REPORT_TEXT = 1 << 16 };
 
 /* What ran, for the report. */
 typedef struct Step {
@@ -86,8 +93,14 @@ typedef struct Before {
     SegReg code;
 } Before;
 
+/* And of a span, to come back to. */
+typedef struct Start {
+    _Alignas(8) uint8_t state[offsetof(Cpu, model)];
+    Pins pins;
+} Start;
+
 typedef struct CheckCounts {
-    uint64_t pieces, units, instructions, devices, memory_compares, marks;
+    uint64_t spans, pieces, instructions, devices, memory_compares, marks, again, vanished;
 } CheckCounts;
 
 typedef struct Check {
@@ -104,17 +117,32 @@ typedef struct Check {
     const CpuPins *pins; /* the machine's own */
     CpuPins tapped, shadow_pins;
     Recording recording;
-    WrittenList written, marked;      /* by the shadow; page walks of the first */
+    Replay first, second; /* second: the shadow */
+    uint8_t *base;        /* memory when they last agreed */
+    uint32_t pages;       /* of memory */
+    Dirty *dirty;         /* room for all pages */
+    size_t dirty_count;
+    bool protecting; /* flags are being set on the shadow's pages for that list */
+    uint64_t *mark;  /* Ram offsets of page table entries that walks have marked */
+    size_t mark_count, mark_room;
     bool stale;                       /* the shadow must be made anew */
     char difference[200];             /* the first: empty while there is none */
     bool means[offsetof(Cpu, model)]; /* this byte of Cpu belongs to a field */
+    Start start;
     Before before;
     Step trail[TRAIL];
     unsigned trail_at;
+    char text[REPORT_TEXT]; /* of a report: lines, each with its zero */
+    size_t text_count;
+    uint64_t runs;
     uint64_t next_memory; /* instructions at which all memory is to be compared */
     uint64_t time_at;     /* and at which a host clock is to be looked at */
     CheckCounts count;
 } Check;
+
+/* check.c: what the report tells of the way. */
+void check_remember(Check *c);
+void check_leave_trail(Check *c, const Piece *piece);
 
 /* shadow.c */
 bool shadow_open(Check *c, Err *err);
@@ -123,9 +151,13 @@ void shadow_close(Check *c);
 void shadow_copy(Check *c);
 /* The processor alone, at the beginning of a run. */
 void shadow_follow(Check *c);
-/* A device wrote to memory between two pieces. */
+/* A device wrote to memory between two spans. */
 void shadow_written(Check *c, uint32_t at, uint32_t length);
 void shadow_map(Check *c);
+/* The shadow's memory is going to be written, or has been. */
+void shadow_touch(Check *c, uint32_t at, uint32_t length, bool mark);
+/* Both agree: what the shadow has written goes to the base. */
+void shadow_agreed(Check *c);
 /* Runs the shadow as far as the first went. */
 void shadow_run(Check *c, const Piece *piece);
 
@@ -136,17 +168,32 @@ void record_close(Check *c);
 void record_begin(Check *c);
 void record_replay(Check *c);
 void record_done(Check *c);
+/* Both are going to run with what has been recorded. */
+void record_again(Check *c);
 void record_written(Check *c, uint32_t at, uint32_t length);
 void record_map(Check *c);
-
-void written_add(WrittenList *l, uint32_t at, uint32_t length, bool mark);
+void record_flags(Check *c);
+Pins record_pins(const Cpu *cpu);
+void record_set_pins(Cpu *cpu, const Pins *pins);
 
 /* compare.c */
 void compare_open(Check *c);
-/* Both after a piece. False: c->difference says what differs first. */
-bool compare_piece(Check *c);
+/* Both after a span or piece. False: c->difference says what differs first. */
+bool compare_span(Check *c);
 bool compare_memory(Check *c);
-/* report.c: all of it, in two columns, to the log. */
-void report(Check *c);
+
+/* again.c */
+/* The state at the beginning of a span. */
+void again_start(Check *c);
+/* A span of so much has ended in a difference: runs it again in pieces, from where it began. False:
+ * there is a difference, and it has been reported. */
+bool again_run(Check *c, const Piece *span);
+
+/* report.c: all of it, in two columns. */
+void report_make(Check *c);
+/* ... and that it was none in pieces. */
+void report_only_linked(Check *c);
+/* To the log. */
+void report_send(Check *c);
 
 #endif

@@ -1,4 +1,4 @@
-/* Comparing the two processors, and their memories. check.c asks after every piece. */
+/* Comparing the two processors, and their memories. check.c asks after every span. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,7 +8,6 @@
 #include "cpu-accel/check/fields.h"
 
 enum {
-    LINE = 64, /* memory around a write that is compared with it */
     ENTRY_A = 1 << 5,
     ENTRY_D = 1 << 6,
     ARITH_ALL = ARITH_OF | ARITH_CF | ARITH_PF | ARITH_AF | ARITH_ZF | ARITH_SF,
@@ -97,51 +96,54 @@ static bool memory_differs(Check *c, uint64_t at, size_t length)
 
 /* A page table entry that a walk has marked: one may have had the translation already and not
  * walked, as processors differ in what their TLBs hold. */
-static void settle_mark(Check *c, const Written *mark)
+static void settle_mark(Check *c, uint32_t at)
 {
-    uint8_t *a = ram_at(&c->board->ram, mark->at), *b = ram_at(&c->shadow_board->ram, mark->at);
+    uint8_t *a = ram_at(&c->board->ram, at), *b = ram_at(&c->shadow_board->ram, at);
     if (*a != *b && ((*a ^ *b) & ~(ENTRY_A | ENTRY_D)) == 0) {
+        shadow_touch(c, at, 1, true);
         *b = *a;
         c->count.marks++;
     }
 }
 
+/* Whoever looks for changes would miss this one. */
+static bool still_clean(Check *c, const Dirty *dirty)
+{
+    uint8_t flags = c->board->ram.flags[dirty->page];
+    if (!(flags & (RAM_CLEAN_DISPLAY | RAM_CLEAN_SNAPSHOT)) || dirty->mark || c->recording.looked) {
+        return false;
+    }
+    snprintf(c->difference, sizeof(c->difference),
+             "the page at 0x%" PRIx64 " of memory was written, and is still marked clean",
+             (uint64_t)dirty->page << RAM_PAGE_SHIFT);
+    return true;
+}
+
 static bool same_written(Check *c)
 {
     const Ram *ram = &c->board->ram;
-    const WrittenList *l = &c->written;
-    for (size_t i = 0; i < c->marked.count; i++) {
-        settle_mark(c, &c->marked.item[i]);
+    for (size_t i = 0; i < c->mark_count; i++) {
+        settle_mark(c, (uint32_t)c->mark[i]);
     }
-    for (size_t i = 0; i < l->count; i++) {
-        if (l->item[i].mark) {
-            settle_mark(c, &l->item[i]);
-        }
-    }
-    for (size_t i = 0; i < l->count; i++) {
-        uint64_t from = l->item[i].at & ~(uint64_t)(LINE - 1);
-        uint64_t to =
-            ((uint64_t)l->item[i].at + l->item[i].length + LINE - 1) & ~(uint64_t)(LINE - 1);
-        if (memcmp(ram->host + from, c->shadow_board->ram.host + from, to - from) != 0 &&
-            memory_differs(c, from, to - from)) {
+    for (size_t i = 0; i < c->dirty_count; i++) {
+        uint64_t at = (uint64_t)c->dirty[i].page << RAM_PAGE_SHIFT;
+        if ((memcmp(ram->host + at, c->shadow_board->ram.host + at, RAM_PAGE) != 0 &&
+             memory_differs(c, at, RAM_PAGE)) ||
+            still_clean(c, &c->dirty[i])) {
             return false;
-        }
-        for (uint64_t page = from >> RAM_PAGE_SHIFT; page <= (to - 1) >> RAM_PAGE_SHIFT; page++) {
-            if (ram->flags[page] & (RAM_CLEAN_DISPLAY | RAM_CLEAN_SNAPSHOT) && !l->item[i].mark) {
-                snprintf(c->difference, sizeof(c->difference),
-                         "the page at 0x%" PRIx64
-                         " of memory was written, and is still marked clean",
-                         page << RAM_PAGE_SHIFT);
-                return false;
-            }
         }
     }
     return true;
 }
 
-bool compare_piece(Check *c)
+bool compare_span(Check *c)
 {
-    return same_cpu(c) && same_written(c);
+    if (!same_cpu(c) || !same_written(c)) {
+        return false;
+    }
+    shadow_agreed(c);
+    c->mark_count = 0;
+    return true;
 }
 
 bool compare_memory(Check *c)

@@ -8,6 +8,8 @@
 #include "cpu-accel/check/check.h"
 #include "cpu-accel/x86/mem.h"
 
+enum { RECORDS_MOST = 1 << 16 }; /* of one span */
+
 static const char *const names[] = {
     [RECORD_PORT_READ] = "port read",
     [RECORD_PORT_WRITE] = "port write",
@@ -38,31 +40,13 @@ static void *grow(void *old, size_t count, size_t *room, size_t size)
     return fresh;
 }
 
-void written_add(WrittenList *l, uint32_t at, uint32_t length, bool mark)
-{
-    Written *last = l->count ? &l->item[l->count - 1] : NULL;
-    if (last && !mark && !last->mark && last->length < UINT32_MAX / 2) {
-        if (at == last->at + last->length) {
-            last->length += length;
-            return;
-        }
-        if (at + length == last->at) {
-            last->at = at;
-            last->length += length;
-            return;
-        }
-    }
-    l->item = grow(l->item, l->count + 1, &l->room, sizeof(*l->item));
-    l->item[l->count++] = (Written){at, length, mark};
-}
-
-static Pins pins_of(const Cpu *cpu)
+Pins record_pins(const Cpu *cpu)
 {
     return (Pins){cpu->intr,         cpu->a20,     cpu->ignne,   cpu->nmi_pending, cpu->smi_pending,
                   cpu->init_pending, cpu->nmi_pin, cpu->smi_pin, cpu->init_pin};
 }
 
-static void set_pins(Cpu *cpu, const Pins *pins)
+void record_set_pins(Cpu *cpu, const Pins *pins)
 {
     if (cpu->a20 != pins->a20) {
         cpu->a20 = pins->a20;
@@ -97,14 +81,17 @@ static void add_data(Recording *r, const void *data, size_t size)
 void record_written(Check *c, uint32_t at, uint32_t length)
 {
     Recording *r = &c->recording;
-    if (!r->on) {
-        shadow_written(c, at, length);
-    } else if (r->busy) {
+    if (r->on && r->busy) {
         add(c, RECORD_WRITTEN, 0, at, length);
         add_data(r, ram_at(&c->board->ram, at), length);
-    } else if (r->marking) {
-        written_add(&c->marked, at, length, true);
+    } else if (!r->on && !c->first.on) {
+        shadow_written(c, at, length);
     }
+}
+
+void record_flags(Check *c)
+{
+    c->recording.looked |= c->recording.on && c->recording.busy;
 }
 
 /* The whole map goes into the recording: it may change again before the shadow comes here. */
@@ -115,6 +102,7 @@ void record_map(Check *c)
         shadow_map(c);
         return;
     }
+    r->maps = true;
     Record *record = add(c, RECORD_MAP, 0, 0, 0);
     BusStretch stretch;
     for (uint64_t from = 0; bus_stretch(c->board->memory, from, &stretch); from = stretch.end) {
@@ -125,7 +113,7 @@ void record_map(Check *c)
 
 static void note_pins(Check *c)
 {
-    Pins pins = pins_of(c->cpu);
+    Pins pins = record_pins(c->cpu);
     if (memcmp(&pins, &c->recording.pins, sizeof(pins)) != 0) {
         c->recording.pins = pins;
         add(c, RECORD_PINS, 0, 0, 0);
@@ -133,9 +121,9 @@ static void note_pins(Check *c)
     }
 }
 
-/* --- the first processor --- */
+/* --- for real --- */
 
-/* Around whatever it does outside. */
+/* Around whatever the first processor does outside. */
 static size_t outside(Check *c, RecordKind kind, unsigned bytes, uint64_t at, uint64_t value)
 {
     if (!c->recording.on) {
@@ -152,14 +140,17 @@ static void back(Check *c)
         c->recording.busy = false;
         note_pins(c);
         c->count.devices++;
+        if (c->recording.count > RECORDS_MOST) { /* the span ends here */
+            atomic_store(&c->cpu->attention, true);
+        }
     }
 }
 
-static uint64_t tap_read(void *self, bool port, uint64_t at, unsigned bytes)
+static uint64_t real_read(Check *c, RecordKind kind, uint64_t at, unsigned bytes)
 {
-    Check *c = self;
-    size_t record = outside(c, port ? RECORD_PORT_READ : RECORD_MEMORY_READ, bytes, at, 0);
-    uint64_t value = bus_read(port ? c->board->ports : c->board->memory, at, bytes);
+    size_t record = outside(c, kind, bytes, at, 0);
+    uint64_t value =
+        bus_read(kind == RECORD_PORT_READ ? c->board->ports : c->board->memory, at, bytes);
     if (c->recording.on) {
         c->recording.record[record].value = value;
     }
@@ -167,17 +158,15 @@ static uint64_t tap_read(void *self, bool port, uint64_t at, unsigned bytes)
     return value;
 }
 
-static void tap_write(void *self, bool port, uint64_t at, uint64_t value, unsigned bytes)
+static void real_write(Check *c, RecordKind kind, uint64_t at, uint64_t value, unsigned bytes)
 {
-    Check *c = self;
-    outside(c, port ? RECORD_PORT_WRITE : RECORD_MEMORY_WRITE, bytes, at, value);
-    bus_write(port ? c->board->ports : c->board->memory, at, value, bytes);
+    outside(c, kind, bytes, at, value);
+    bus_write(kind == RECORD_PORT_WRITE ? c->board->ports : c->board->memory, at, value, bytes);
     back(c);
 }
 
-static int64_t tap_now(void *self)
+static int64_t real_now(Check *c)
 {
-    Check *c = self;
     int64_t now = clock_now(&c->board->clock);
     if (c->recording.on) {
         add(c, RECORD_TIME, 0, 0, (uint64_t)now);
@@ -185,15 +174,8 @@ static int64_t tap_now(void *self)
     return now;
 }
 
-static void tap_marking(void *self, bool begins)
+static uint8_t real_acknowledge(Check *c)
 {
-    Check *c = self;
-    c->recording.marking = begins;
-}
-
-static uint8_t pin_acknowledge(void *self)
-{
-    Check *c = self;
     size_t record = outside(c, RECORD_ACKNOWLEDGE, 1, 0, 0);
     uint8_t vector = c->pins->acknowledge ? c->pins->acknowledge(c->pins->self) : 0xff;
     if (c->recording.on) {
@@ -203,9 +185,8 @@ static uint8_t pin_acknowledge(void *self)
     return vector;
 }
 
-static void pin_line(void *self, unsigned pin, bool level)
+static void real_line(Check *c, unsigned pin, bool level)
 {
-    Check *c = self;
     outside(c, (RecordKind)pin, 1, 0, level);
     line_set(pin == RECORD_FERR     ? &c->pins->ferr
              : pin == RECORD_SMIACT ? &c->pins->smiact
@@ -214,9 +195,8 @@ static void pin_line(void *self, unsigned pin, bool level)
     back(c);
 }
 
-static void pin_apic_base(void *self, uint64_t value)
+static void real_apic_base(Check *c, uint64_t value)
 {
-    Check *c = self;
     outside(c, RECORD_APIC_BASE, 8, 0, value);
     if (c->pins->apic_base_changed) {
         c->pins->apic_base_changed(c->pins->self, value);
@@ -224,7 +204,7 @@ static void pin_apic_base(void *self, uint64_t value)
     back(c);
 }
 
-/* --- the shadow --- */
+/* --- out of the recording --- */
 
 static void load_map(Check *c, const Record *record)
 {
@@ -256,141 +236,199 @@ void shadow_map(Check *c)
     r->data_count = data;
 }
 
-/* What came of what the shadow has just done. */
-static void effects(Check *c)
+static void replay_written(Replay *p, const Record *record)
 {
-    Recording *r = &c->recording;
-    for (; r->next < r->count && r->record[r->next].kind >= RECORD_WRITTEN; r->next++) {
-        const Record *record = &r->record[r->next];
+    Check *c = p->check;
+    const uint8_t *data = c->recording.data + record->data;
+    Ram *ram = p->cpu->ram;
+    uint32_t at = (uint32_t)record->at, length = (uint32_t)record->value;
+    if (p->shadow) {
+        shadow_touch(c, at, length, false);
+        memcpy(ram_at(ram, at), data, length);
+        interpreter_changed(c->shadow_interpreter, at, length);
+    } else {
+        memcpy(ram_at(ram, at), data, length);
+        ram_written(ram, at, length);
+    }
+}
+
+/* What came of what this processor has just done. */
+static void effects(Replay *p)
+{
+    const Recording *r = &p->check->recording;
+    if (!p->on) {
+        return;
+    }
+    for (; p->next < r->count && r->record[p->next].kind >= RECORD_WRITTEN; p->next++) {
+        const Record *record = &r->record[p->next];
         Pins pins;
         switch (record->kind) {
         case RECORD_WRITTEN:
-            memcpy(ram_at(&c->shadow_board->ram, (uint32_t)record->at), r->data + record->data,
-                   record->value);
-            interpreter_changed(c->shadow_interpreter, (uint32_t)record->at,
-                                (uint32_t)record->value);
+            replay_written(p, record);
             break;
         case RECORD_MAP:
-            load_map(c, record);
+            load_map(p->check, record);
             break;
         default:
             memcpy(&pins, r->data + record->data, sizeof(pins));
-            set_pins(c->shadow, &pins);
+            record_set_pins(p->cpu, &pins);
             break;
         }
     }
 }
 
-static void differ(Check *c, RecordKind kind, unsigned bytes, uint64_t at, uint64_t value)
+static void differ(Replay *p, RecordKind kind, unsigned bytes, uint64_t at, uint64_t value)
 {
+    Check *c = p->check;
     const Recording *r = &c->recording;
     char first[80] = "nothing";
+    p->left = true;
     if (c->difference[0]) {
         return;
     }
-    if (r->next < r->count) {
-        const Record *was = &r->record[r->next];
+    if (p->next < r->count) {
+        const Record *was = &r->record[p->next];
         snprintf(first, sizeof(first), "%s 0x%" PRIx64 " (%u bytes, 0x%" PRIx64 ")",
                  names[was->kind], was->at, was->bytes, was->value);
     }
     snprintf(c->difference, sizeof(c->difference),
-             "outside: %s by the translator, %s 0x%" PRIx64 " (%u bytes, 0x%" PRIx64
-             ") by the interpreter",
-             first, names[kind], at, bytes, value);
+             "outside: %s by the translator, %s 0x%" PRIx64 " (%u bytes, 0x%" PRIx64 ") by the %s",
+             first, names[kind], at, bytes, value,
+             p->shadow ? "interpreter" : "translator in its second run");
 }
 
 /* The next record, which must be this; NULL, and a difference, if it is not. */
-static const Record *expect(Check *c, RecordKind kind, unsigned bytes, uint64_t at, uint64_t value,
+static const Record *expect(Replay *p, RecordKind kind, unsigned bytes, uint64_t at, uint64_t value,
                             bool compare)
 {
-    Recording *r = &c->recording;
-    if (!r->replay) {
+    const Recording *r = &p->check->recording;
+    if (!p->on) {
         return NULL;
     }
-    const Record *record = r->next < r->count ? &r->record[r->next] : NULL;
+    const Record *record = p->next < r->count ? &r->record[p->next] : NULL;
     if (!record || record->kind != kind || record->bytes != bytes || record->at != at ||
         (compare && record->value != value)) {
-        differ(c, kind, bytes, at, value);
+        differ(p, kind, bytes, at, value);
         return NULL;
     }
-    r->next++;
+    p->next++;
     return record;
 }
 
-static uint64_t shadow_read(void *self, bool port, uint64_t at, unsigned bytes)
+static uint64_t replay_read(Replay *p, RecordKind kind, uint64_t at, unsigned bytes)
 {
-    Check *c = self;
-    const Record *record =
-        expect(c, port ? RECORD_PORT_READ : RECORD_MEMORY_READ, bytes, at, 0, false);
+    const Record *record = expect(p, kind, bytes, at, 0, false);
     uint64_t value = record ? record->value : UINT64_MAX;
-    effects(c);
+    effects(p);
     return value;
 }
 
-static void shadow_write(void *self, bool port, uint64_t at, uint64_t value, unsigned bytes)
+static void replay_write(Replay *p, RecordKind kind, uint64_t at, uint64_t value, unsigned bytes)
 {
-    Check *c = self;
-    (void)expect(c, port ? RECORD_PORT_WRITE : RECORD_MEMORY_WRITE, bytes, at, value, true);
-    effects(c);
+    (void)expect(p, kind, bytes, at, value, true);
+    effects(p);
 }
 
-static int64_t shadow_now(void *self)
+/* --- the taps --- */
+
+static bool for_real(const Replay *p)
 {
-    const Record *record = expect(self, RECORD_TIME, 0, 0, 0, false);
+    return !p->shadow && !p->on;
+}
+
+static uint64_t tap_read(void *self, bool port, uint64_t at, unsigned bytes)
+{
+    Replay *p = self;
+    RecordKind kind = port ? RECORD_PORT_READ : RECORD_MEMORY_READ;
+    return for_real(p) ? real_read(p->check, kind, at, bytes) : replay_read(p, kind, at, bytes);
+}
+
+static void tap_write(void *self, bool port, uint64_t at, uint64_t value, unsigned bytes)
+{
+    Replay *p = self;
+    RecordKind kind = port ? RECORD_PORT_WRITE : RECORD_MEMORY_WRITE;
+    if (for_real(p)) {
+        real_write(p->check, kind, at, value, bytes);
+    } else {
+        replay_write(p, kind, at, value, bytes);
+    }
+}
+
+static int64_t tap_now(void *self)
+{
+    Replay *p = self;
+    if (for_real(p)) {
+        return real_now(p->check);
+    }
+    const Record *record = expect(p, RECORD_TIME, 0, 0, 0, false);
     return record ? (int64_t)record->value : 0;
 }
 
-static void shadow_marking(void *self, bool begins)
+static void tap_marks(void *self, uint64_t at)
 {
-    Check *c = self;
-    c->recording.marking = begins;
+    Replay *p = self;
+    Check *c = p->check;
+    BusPage page = bus_page(p->cpu->board->memory, at);
+    if (!page.ram || !page.view.writable) {
+        return;
+    }
+    uint32_t ram_offset = page.view.write_at + (uint32_t)(at & (RAM_PAGE - 1));
+    c->mark = grow(c->mark, c->mark_count + 1, &c->mark_room, sizeof(*c->mark));
+    c->mark[c->mark_count++] = ram_offset;
+    if (p->shadow) {
+        shadow_touch(c, ram_offset, 1, true);
+    }
 }
 
-static uint8_t shadow_acknowledge(void *self)
+static uint8_t pin_acknowledge(void *self)
 {
-    Check *c = self;
-    const Record *record = expect(c, RECORD_ACKNOWLEDGE, 1, 0, 0, false);
-    uint8_t vector = record ? (uint8_t)record->value : 0xff;
-    effects(c);
-    return vector;
+    Replay *p = self;
+    return for_real(p) ? real_acknowledge(p->check)
+                       : (uint8_t)replay_read(p, RECORD_ACKNOWLEDGE, 0, 1);
 }
 
-static void shadow_line(void *self, unsigned pin, bool level)
+static void pin_line(void *self, unsigned pin, bool level)
 {
-    Check *c = self;
-    (void)expect(c, (RecordKind)pin, 1, 0, level, true);
-    effects(c);
+    Replay *p = self;
+    if (for_real(p)) {
+        real_line(p->check, pin, level);
+    } else {
+        replay_write(p, (RecordKind)pin, 0, level, 1);
+    }
 }
 
-static void shadow_apic_base(void *self, uint64_t value)
+static void pin_apic_base(void *self, uint64_t value)
 {
-    Check *c = self;
-    (void)expect(c, RECORD_APIC_BASE, 8, 0, value, true);
-    effects(c);
+    Replay *p = self;
+    if (for_real(p)) {
+        real_apic_base(p->check, value);
+    } else {
+        replay_write(p, RECORD_APIC_BASE, 0, value, 8);
+    }
 }
 
 /* --- both --- */
 
-void record_open(Check *c)
+static CpuPins pins_to(Replay *p)
 {
-    c->tap = (CpuTap){tap_read, tap_write, tap_now, tap_marking, c, 0};
-    c->shadow_tap = (CpuTap){shadow_read, shadow_write, shadow_now, shadow_marking, c, 0};
-    c->tapped = (CpuPins){
+    return (CpuPins){
         .acknowledge = pin_acknowledge,
-        .self = c,
-        .ferr = {pin_line, c, RECORD_FERR},
-        .smiact = {pin_line, c, RECORD_SMIACT},
-        .shutdown = {pin_line, c, RECORD_SHUTDOWN},
+        .self = p,
+        .ferr = {pin_line, p, RECORD_FERR},
+        .smiact = {pin_line, p, RECORD_SMIACT},
+        .shutdown = {pin_line, p, RECORD_SHUTDOWN},
         .apic_base_changed = pin_apic_base,
     };
-    c->shadow_pins = (CpuPins){
-        .acknowledge = shadow_acknowledge,
-        .self = c,
-        .ferr = {shadow_line, c, RECORD_FERR},
-        .smiact = {shadow_line, c, RECORD_SMIACT},
-        .shutdown = {shadow_line, c, RECORD_SHUTDOWN},
-        .apic_base_changed = shadow_apic_base,
-    };
+}
+
+void record_open(Check *c)
+{
+    c->first = (Replay){.check = c, .cpu = c->cpu};
+    c->second = (Replay){.check = c, .shadow = true};
+    c->tap = (CpuTap){tap_read, tap_write, tap_now, tap_marks, &c->first, 0};
+    c->shadow_tap = (CpuTap){tap_read, tap_write, tap_now, tap_marks, &c->second, 0};
+    c->tapped = pins_to(&c->first);
+    c->shadow_pins = pins_to(&c->second);
     c->pins = c->cpu->pins;
     c->cpu->pins = &c->tapped;
     c->cpu->tap = &c->tap;
@@ -404,32 +442,43 @@ void record_close(Check *c)
     }
     free(c->recording.record);
     free(c->recording.data);
-    free(c->written.item);
-    free(c->marked.item);
+    free(c->mark);
 }
 
 void record_begin(Check *c)
 {
     Recording *r = &c->recording;
-    r->count = r->next = r->data_count = 0;
-    c->written.count = c->marked.count = 0;
-    r->pins = pins_of(c->cpu);
-    set_pins(c->shadow, &r->pins);
+    r->count = r->data_count = 0;
+    r->maps = r->looked = false;
+    c->mark_count = 0;
+    r->pins = record_pins(c->cpu);
+    record_set_pins(c->shadow, &r->pins);
     r->on = true;
 }
 
 void record_replay(Check *c)
 {
     c->recording.on = false;
-    c->recording.replay = true;
+    c->second.on = true;
+    c->second.left = false;
+    c->second.next = 0;
+}
+
+void record_again(Check *c)
+{
+    record_replay(c);
+    c->first.on = true;
+    c->first.left = false;
+    c->first.next = 0;
 }
 
 void record_done(Check *c)
 {
-    Recording *r = &c->recording;
-    r->replay = false;
-    if (r->next < r->count && !c->difference[0]) {
-        const Record *left = &r->record[r->next];
+    const Recording *r = &c->recording;
+    size_t next = c->second.next;
+    c->first.on = c->second.on = false;
+    if (next < r->count && !c->difference[0]) {
+        const Record *left = &r->record[next];
         snprintf(c->difference, sizeof(c->difference),
                  "outside: %s 0x%" PRIx64 " (%u bytes, 0x%" PRIx64
                  ") by the translator, nothing by the interpreter",

@@ -1,5 +1,6 @@
 /* The report of a difference: both processors' state in two columns, memory, and what they ran. */
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -12,28 +13,41 @@ LOG_TAG("check");
 
 enum { MEMORY_LINES = 16, STREAM_LINES = 64, ROW = 16 };
 
-static void report_fields(const Check *c)
+/* A line of the report. */
+__attribute__((format(printf, 2, 3))) static void say(Check *c, const char *format, ...)
 {
-    log_error("%-16s %-18s %-18s", "", "translator", "interpreter");
+    size_t room = REPORT_TEXT - c->text_count;
+    va_list arguments;
+    va_start(arguments, format);
+    int length = vsnprintf(c->text + c->text_count, room, format, arguments);
+    va_end(arguments);
+    if (length >= 0 && (size_t)length < room) { /* else it is full */
+        c->text_count += (size_t)length + 1;
+    }
+}
+
+static void report_fields(Check *c)
+{
+    say(c, "%-16s %-18s %-18s", "", "translator", "interpreter");
     for (unsigned i = 0; i < check_field_count; i++) {
         const Field *field = &check_fields[i];
         uint64_t a = check_field(c->cpu, field), b = check_field(c->shadow, field);
         int digits = 2 * field->size;
         if (a != b || field->shown) {
-            log_error("%-16s %0*" PRIx64 "%*s %0*" PRIx64 "%*s%s", field->name, digits, a,
-                      18 - digits, "", digits, b, 18 - digits, "", a != b ? " <<<" : "");
+            say(c, "%-16s %0*" PRIx64 "%*s %0*" PRIx64 "%*s%s", field->name, digits, a, 18 - digits,
+                "", digits, b, 18 - digits, "", a != b ? " <<<" : "");
         }
     }
 }
 
-static void report_before(const Check *c)
+static void report_before(Check *c)
 {
     const Before *b = &c->before;
-    log_error("before: EAX %08x ECX %08x EDX %08x EBX %08x ESP %08x EBP %08x ESI %08x EDI %08x",
-              b->reg[EAX], b->reg[ECX], b->reg[EDX], b->reg[EBX], b->reg[ESP], b->reg[EBP],
-              b->reg[ESI], b->reg[EDI]);
-    log_error("before: CS %04x base %08x EIP %08x EFLAGS %08x", b->code.selector, b->code.base,
-              b->eip, b->eflags);
+    say(c, "before: EAX %08x ECX %08x EDX %08x EBX %08x ESP %08x EBP %08x ESI %08x EDI %08x",
+        b->reg[EAX], b->reg[ECX], b->reg[EDX], b->reg[EBX], b->reg[ESP], b->reg[EBP], b->reg[ESI],
+        b->reg[EDI]);
+    say(c, "before: CS %04x base %08x EIP %08x EFLAGS %08x", b->code.selector, b->code.base, b->eip,
+        b->eflags);
 }
 
 static void hex(char *text, const uint8_t *bytes)
@@ -43,7 +57,7 @@ static void hex(char *text, const uint8_t *bytes)
     }
 }
 
-static unsigned report_memory(const Check *c, uint64_t from, uint64_t length, unsigned lines)
+static unsigned report_memory(Check *c, uint64_t from, uint64_t length, unsigned lines)
 {
     const uint8_t *a = c->board->ram.host, *b = c->shadow_board->ram.host;
     uint64_t end = from + length;
@@ -52,7 +66,7 @@ static unsigned report_memory(const Check *c, uint64_t from, uint64_t length, un
         if (memcmp(a + at, b + at, ROW) != 0) {
             hex(first, a + at);
             hex(second, b + at);
-            log_error("memory %08" PRIx64 ": %s %s <<<", at, first, second);
+            say(c, "memory %08" PRIx64 ": %s %s <<<", at, first, second);
             lines--;
         }
     }
@@ -88,13 +102,13 @@ static bool fetch(const Cpu *cpu, const Before *b, uint32_t eip, char *text, uns
 }
 
 /* A unit as it was translated beside the same memory as the interpreter decodes it. */
-static void report_streams(const Check *c, const Step *step)
+static void report_streams(Check *c, const Step *step)
 {
     const Unit *unit = step->unit ? c->translator->piece.unit : NULL;
     uint32_t eip = step->eip;
     uint64_t count = step->count < STREAM_LINES ? step->count : STREAM_LINES;
-    log_error("%-8s  %-38s %-38s", "", unit ? "as translated" : "memory of the translator",
-              "memory of the interpreter");
+    say(c, "%-8s  %-38s %-38s", "", unit ? "as translated" : "memory of the translator",
+        "memory of the interpreter");
     for (unsigned i = 0; i <= count; i++) {
         char first[100] = "?", second[100] = "?";
         unsigned length = 0;
@@ -106,8 +120,7 @@ static void report_streams(const Check *c, const Step *step)
             unsigned left;
             (void)fetch(c->cpu, &c->before, eip, first, sizeof(first), &left);
         }
-        log_error("%08x  %-38s %-38s%s", eip, first, second,
-                  strcmp(first, second) != 0 ? " <<<" : "");
+        say(c, "%08x  %-38s %-38s%s", eip, first, second, strcmp(first, second) != 0 ? " <<<" : "");
         if (length == 0 || (!right && !unit)) {
             break;
         }
@@ -115,34 +128,50 @@ static void report_streams(const Check *c, const Step *step)
     }
 }
 
-static void report_trail(const Check *c)
+static void report_trail(Check *c)
 {
-    log_error("the way here, latest last:");
+    say(c, "the way here, latest last:");
     for (unsigned i = 1; i <= TRAIL; i++) {
         const Step *s = &c->trail[(c->trail_at + i) % TRAIL];
         if (s->count || s->eip) {
-            log_error("  %04x:%08x %4" PRIu64 " instructions %s", s->selector, s->eip, s->count,
-                      s->count == 0 ? "(an interrupt)"
-                      : s->unit     ? "translated"
-                                    : "interpreted");
+            say(c, "  %04x:%08x %4" PRIu64 " instructions %s", s->selector, s->eip, s->count,
+                s->count == 0 ? "(an interrupt)"
+                : s->unit     ? "translated"
+                              : "interpreted");
         }
     }
 }
 
-void report(Check *c)
+void report_make(Check *c)
 {
     const Step *step = &c->trail[c->trail_at];
-    log_error("translator and interpreter differ after %" PRIu64 " instructions: %s",
-              c->count.instructions, c->difference);
+    c->text_count = 0;
+    snprintf(c->accel->failure, sizeof(c->accel->failure), "%s", c->difference);
+    say(c, "translator and interpreter differ after %" PRIu64 " instructions: %s",
+        c->count.instructions, c->difference);
     report_fields(c);
     report_before(c);
     unsigned lines = MEMORY_LINES;
-    for (size_t i = 0; i < c->written.count && lines; i++) {
-        uint64_t from = c->written.item[i].at & ~63ull;
-        lines = report_memory(c, from, c->written.item[i].length + 64, lines);
+    for (size_t i = 0; i < c->dirty_count && lines; i++) {
+        uint64_t from = (uint64_t)c->dirty[i].page << RAM_PAGE_SHIFT;
+        lines = report_memory(c, from, RAM_PAGE, lines);
     }
     if (step->count) {
         report_streams(c, step);
     }
     report_trail(c);
+}
+
+void report_only_linked(Check *c)
+{
+    say(c, "the same, run again in single units, ends without a difference");
+}
+
+void report_send(Check *c)
+{
+    for (size_t at = 0; at < c->text_count; at += strlen(c->text + at) + 1) {
+        log_error("%s", c->text + at);
+    }
+    c->text_count = 0;
+    c->stale = true;
 }

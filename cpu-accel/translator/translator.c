@@ -237,18 +237,12 @@ static Unit *unit_here(Translator *t, int mode)
     return u;
 }
 
-static void note_outcome(Translator *t, Outcome outcome)
-{
-    t->paused = outcome == X_REPEAT;
-    t->pauses += t->paused;
-}
-
 /* One instruction in the interpreter. */
 static void step(Translator *t)
 {
     resident_settle(t);
     t->shadow_kept = false;
-    note_outcome(t, interpreter_step(t->cpu));
+    t->paused = interpreter_step(t->cpu) == X_REPEAT;
 }
 
 /* In pieces: how far the unit went. */
@@ -367,8 +361,8 @@ const uint8_t *translator_turn(Translator *t, Outcome outcome)
         int_deliver_fault(cpu);
     }
     end_shadow(t);
-    note_outcome(t, outcome);
-    if (t->in_pieces || must_look(cpu) || count_is_up(t)) {
+    t->paused = outcome == X_REPEAT;
+    if (t->in_pieces || (t->in_span && t->paused) || must_look(cpu) || count_is_up(t)) {
         return NULL;
     }
     int mode = mode_of(cpu);
@@ -496,10 +490,10 @@ static void turn(Translator *t, uint64_t slice)
     int mode = MODE_NONE;
     t->count.turns++;
     if (cpu->shadow || debug_stepping(cpu)) {
-        note_outcome(t, interpreter_step(cpu));
+        t->paused = interpreter_step(cpu) == X_REPEAT;
     } else if ((mode = mode_of(cpu)) == MODE_NONE) {
         t->count.blocks++;
-        note_outcome(t, interpreter_blocks(t->interpreter, slice));
+        t->paused = interpreter_blocks(t->interpreter, slice) == X_REPEAT;
     } else {
         run_units(t, mode);
     }
@@ -534,8 +528,9 @@ void translator_piece(Translator *t, uint64_t most, Piece *piece)
 static bool span_ends(const Translator *t)
 {
     const Cpu *cpu = t->cpu;
-    return count_is_up(t) || atomic_load_explicit(&cpu->attention, memory_order_relaxed) ||
-           int_waiting(cpu) || cpu->activity != CPU_RUNNING || debug_stepping(cpu);
+    return t->paused || count_is_up(t) ||
+           atomic_load_explicit(&cpu->attention, memory_order_relaxed) || int_waiting(cpu) ||
+           cpu->activity != CPU_RUNNING || debug_stepping(cpu);
 }
 
 void translator_span(Translator *t, uint64_t most, Piece *piece)
@@ -548,13 +543,13 @@ void translator_span(Translator *t, uint64_t most, Piece *piece)
     }
     fpu_host_release();
     t->in_pieces = t->paused = false;
-    t->counting = true;
-    t->pauses = 0;
+    t->counting = t->in_span = true;
     cpu->scratch[SCRATCH_STOP] = before + (most < COUNTED_SLICE ? most : COUNTED_SLICE);
     do {
         turn(t, cpu->scratch[SCRATCH_STOP] - cpu->executed);
     } while (!span_ends(t));
-    *piece = (Piece){.paused = t->paused, .count = cpu->executed - before - t->pauses};
+    t->in_span = false;
+    *piece = (Piece){.paused = t->paused, .count = cpu->executed - before - t->paused};
 }
 
 static RunExit translator_run(Accel *a, int64_t until_ns)

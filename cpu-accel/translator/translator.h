@@ -249,7 +249,7 @@ typedef struct Translator {
     uint64_t budget_end;                /* Cpu.executed at which run returns */
     bool in_pieces;                     /* they are not linked, and come back one by one */
     bool paused;                        /* the last step ended in a repeated instruction */
-    uint64_t pauses;                    /* such ends, each of which was counted */
+    bool in_span;                       /* ... after which engine check looks */
     uint64_t most;                      /* instructions that a piece may have */
     Piece piece;
 } Translator;

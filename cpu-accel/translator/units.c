@@ -559,7 +559,8 @@ static void emit_unit(Translator *t, Unit *u, SelectEnd end)
     for (unsigned i = 0; i < u->count; i++) {
         Insn *in = &u->insn[i];
         bool last = end != END_NONE && i == u->count - 1U;
-        if (last || in->op == OP_FLDCW || select_loads_segment(in)) { /* which may show what was noted */
+        if (last || in->op == OP_FLDCW ||
+            select_loads_segment(in)) { /* which may show what was noted */
             emit_note(t, u, &notes);
         }
         size_t start = c->at;
@@ -886,7 +887,8 @@ void unit_note_slow(Translator *t, Unit *u, unsigned insn)
     }
     uint8_t *slow = &t->slow[slow_slot(at)];
     t->warm = true;
-    if (*slow < SLOW_LIMIT && ++*slow == SLOW_LIMIT) {
+    *slow += *slow < SLOW_LIMIT;
+    if (*slow == SLOW_LIMIT) { /* each unit that has it: in another mode, or from another entry */
         unit_kill(t, u);
     }
 }

@@ -223,8 +223,8 @@ typedef struct CpuFlushed {
 typedef struct CpuTap {
     uint64_t (*read)(void *self, bool port, uint64_t at, unsigned bytes);
     void (*write)(void *self, bool port, uint64_t at, uint64_t value, unsigned bytes);
-    int64_t (*now)(void *self);                  /* guest ns */
-    void (*marking)(void *self, bool begins);    /* around writes of accessed and dirty bits */
+    int64_t (*now)(void *self);             /* guest ns */
+    void (*marks)(void *self, uint64_t at); /* an accessed or dirty bit is about to be written */
     void *self;
     uint32_t iterations; /* of a repeated instruction at a time, at most; 0: as without a tap */
 } CpuTap;
@@ -277,7 +277,7 @@ typedef struct Cpu {
         int64_t since, nap_ns;  /* guest ns */
     } idle;                     /* idle.h */
     CpuFlushed flushed;
-    const CpuTap *tap; /* NULL: none */
+    const CpuTap *tap;     /* NULL: none */
     uintptr_t scratch[48]; /* the running engine's */
     bool step_trap;        /* debug_begin saw TF: a trap follows the instruction */
 } Cpu;

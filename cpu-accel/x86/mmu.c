@@ -148,12 +148,9 @@ static void mark(const Cpu *cpu, Walk *w, bool write)
         if (wanted != w->entry[i]) {
             w->entry[i] = wanted;
             if (cpu->tap) {
-                cpu->tap->marking(cpu->tap->self, true);
+                cpu->tap->marks(cpu->tap->self, w->entry_at[i] & a20_mask(cpu));
             }
             bus_write(cpu->board->memory, w->entry_at[i] & a20_mask(cpu), wanted, w->bytes);
-            if (cpu->tap) {
-                cpu->tap->marking(cpu->tap->self, false);
-            }
         }
     }
 }

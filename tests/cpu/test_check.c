@@ -104,7 +104,7 @@ static void counter_write(void *self, uint32_t offset, uint64_t value, unsigned 
     (void)offset;
     uint8_t data[8];
     memcpy(data, &value, 8);
-    bus_dma(c->g->board->memory, GUEST_DATA + 0x40 * c->writes++, data, bytes, true);
+    bus_dma(c->g->board->memory, GUEST_DATA + 0x40 * (c->writes++ % 32), data, bytes, true);
 }
 
 static const IoOps counter_ops = {counter_read, counter_write, 1, 4};
@@ -162,6 +162,36 @@ static void test_a_difference_is_found_and_shown(void **state)
     /* who goes on after a look goes on from what the translator has */
     assert_int_equal(run(g), RUN_DUE);
     assert_int_equal(g->cpu->reg[EBX], 0x1234);
+    guest_free(g);
+}
+
+/* The span is run again for the report, the devices are not; then the machine goes on. */
+static void test_a_second_run_reaches_no_device(void **state)
+{
+    Heard heard = {"", 0};
+    (void)state;
+    /* mov dx, 300h; mov ecx, 20000; l: in eax, dx; out dx, eax; add esi, eax; mov ebx, [data +
+     * 800h]; push ebx; pop edi; loop l; hlt */
+    static const char code[] = "\x66\xba\x00\x03\xb9\x20\x4e\x00\x00\xed\xef\x01\xc6"
+                               "\x8b\x1d\x00\x10\x02\x00\x53\x5f\xe2\xf2\xf4";
+    Guest *g = checked(code, sizeof(code) - 1);
+    Counter ports = {.g = g};
+    bus_claim(g->board->ports, PORT, 4, &counter_ops, &ports, "counter");
+    assert_int_equal(g->accel.ops->run(&g->accel, 1000), RUN_DUE);
+    g->ram[GUEST_DATA + 0x1000] ^= 1;
+    log_to_sink(hear, &heard);
+    assert_int_equal(run(g), RUN_FAILED);
+    log_to_sink(NULL, NULL);
+    assert_non_null(strstr(g->accel.failure, "EBX"));
+    assert_non_null(strstr(heard.text, "mov ebx, [0x21000]"));
+    RunExit exit = RUN_DUE;
+    for (unsigned i = 0; i < 10 && exit == RUN_DUE; i++) {
+        exit = run(g);
+    }
+    assert_int_equal(exit, RUN_HALTED);
+    assert_int_equal(ports.reads, 20000);
+    assert_int_equal(ports.writes, 20000);
+    assert_int_equal(g->cpu->reg[ESI], 20000 * 20001 / 2);
     guest_free(g);
 }
 
@@ -265,6 +295,7 @@ int main(void)
         cmocka_unit_test(test_devices_are_reached_once),
         cmocka_unit_test(test_interrupts_come_to_both),
         cmocka_unit_test(test_a_difference_is_found_and_shown),
+        cmocka_unit_test(test_a_second_run_reaches_no_device),
         cmocka_unit_test(test_stray_writes_are_found),
         cmocka_unit_test(test_finds_in_real_mode),
         cmocka_unit_test(test_strings_wrap_in_large_segments),
