@@ -1,32 +1,7 @@
 ; Cirrus blitter in mode 101h: a fill, copies with SRC and XOR, a pattern, expanded bits from memory and from here.
 %include "boot.inc"
 
-%macro blt 2                    ; register, value of 16 bits in it and the next
-    outword 0x3ce, ((%2) & 0xff) << 8 | (%1)
-    outword 0x3ce, ((%2) >> 8 & 0xff) << 8 | (%1 + 1)
-%endmacro
-
-%macro address 2                ; register, video address
-    blt %1, (%2) & 0xffff
-    outword 0x3ce, ((%2) >> 16) << 8 | (%1 + 2)
-%endmacro
-
-%macro area 3                   ; x, y of the target; mode
-    address 0x28, (%2) * 640 + (%1)
-    outword 0x3ce, (%3) << 8 | 0x30
-%endmacro
-
-%macro go 0
-    outword 0x3ce, 0x0231
-%%wait:
-    mov al, 0x31
-    mov dx, 0x3ce
-    out dx, al
-    inc dx
-    in al, dx
-    test al, 1
-    jnz %%wait
-%endmacro
+%include "cirrus.inc"
 
 start:
     mov bx, 0x0101
