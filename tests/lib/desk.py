@@ -1,4 +1,6 @@
 """A virtual display for tests of the window: Xvfb, xdotool, and what is to be seen on it."""
+import ctypes
+import ctypes.util
 import os
 import re
 import shutil
@@ -12,6 +14,30 @@ from .vm import Vm, program
 RED, BLUE, BLACK, GREEN, WHITE = (255, 0, 0), (0, 0, 255), (0, 0, 0), (0, 255, 0), (255, 255, 255)
 ROOM = (1024, 768)
 HOST_KEY = 105  # the key code of right Ctrl: by name, xdotool presses left Ctrl too
+
+
+class ClientMessage(ctypes.Structure):
+    """XClientMessageEvent, as long as any XEvent."""
+    _fields_ = [('type', ctypes.c_int), ('serial', ctypes.c_ulong), ('send_event', ctypes.c_int), ('display', ctypes.c_void_p),
+                ('window', ctypes.c_ulong), ('message_type', ctypes.c_ulong), ('format', ctypes.c_int), ('data', ctypes.c_long * 5),
+                ('room', ctypes.c_long * 24)]
+
+
+def ask_to_close(display, window):
+    """Sends the window what a window manager sends when its cross is clicked; xdotool cannot."""
+    name = ctypes.util.find_library('X11')
+    if not name:
+        raise tap.Skip('libX11 is not there')
+    x11 = ctypes.CDLL(name)
+    x11.XOpenDisplay.restype = ctypes.c_void_p
+    x11.XInternAtom.restype = ctypes.c_ulong
+    server = ctypes.c_void_p(x11.XOpenDisplay(display.encode()))
+    assert server.value, f'{display} cannot be opened'
+    protocols, delete = (x11.XInternAtom(server, word, 0) for word in (b'WM_PROTOCOLS', b'WM_DELETE_WINDOW'))
+    message = ClientMessage(type=33, window=window, message_type=protocols, format=32)
+    message.data[0] = delete
+    x11.XSendEvent(server, ctypes.c_ulong(window), 0, ctypes.c_long(0), ctypes.byref(message))
+    x11.XCloseDisplay(server)  # sends it
 
 
 class Desk:
@@ -74,6 +100,9 @@ class Shown(Vm):
         done = subprocess.run(['xdotool', *map(str, words)], env=dict(os.environ, DISPLAY=Desk.display), check=check,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=30)
         return done.stdout.strip()
+
+    def ask_to_close(self):
+        ask_to_close(Desk.display, int(self.window))
 
     def title(self):
         return self.x('getwindowname', self.window, check=False)

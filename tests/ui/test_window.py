@@ -200,12 +200,18 @@ def title_shows_the_speed():
 
 
 def closing_the_window_ends_the_program():
-    Desk.open()
-    tool = subprocess.run(['xdotool', 'help'], env=dict(os.environ, DISPLAY=Desk.display), stdout=subprocess.PIPE, text=True)
-    if 'windowquit' not in tool.stdout:
-        raise tap.Skip('this xdotool cannot close windows politely')
     with Shown() as vm:
-        vm.x('windowquit', vm.window)
+        vm.ask_to_close()
+        vm.ends_well()
+
+
+def a_window_may_be_told_to_stay():
+    with Shown('-display', 'sdl,window-close=off') as vm:
+        vm.ask_to_close()
+        vm.x('key', 'a')
+        vm.until_text('key 04 down')  # it has come behind the request
+        assert vm.process.poll() is None
+        vm.qmp('quit')
         vm.ends_well()
 
 
@@ -238,6 +244,6 @@ try:
             mouse_is_grabbed_by_a_click_and_let_go_by_the_host_key, absolute_pointer_needs_no_grab,
             resizing_scales_crisply_or_in_the_shape_of_the_tube, scan_lines_darken_every_other_line, full_screen_fills_the_display,
             host_keys_command_the_machine, screenshot_has_the_guests_pixels, menu_opens_acts_and_closes, menu_changes_the_engine, title_shows_the_speed,
-            closing_the_window_ends_the_program, idle_window_costs_next_to_nothing, no_display_is_said_in_one_line)
+            closing_the_window_ends_the_program, a_window_may_be_told_to_stay, idle_window_costs_next_to_nothing, no_display_is_said_in_one_line)
 finally:
     Desk.close()
