@@ -4,8 +4,8 @@
  * tick at which it last began counting and from what, and computes count and
  * output for any moment. A timer is armed only for the next change of an OUT
  * pin that is connected. Wired by pc_build: OUT0 to IRQ0, OUT2 and GATE2 to
- * port 61h and the speaker. Not modelled: the half-clock delay between WR# and
- * the load (we load at the next whole tick).
+ * port 61h and the speaker. Not modelled: what happens within a clock: writes
+ * and edges of GATE take effect at the next whole tick.
  */
 #include "chipset/pit.h"
 
@@ -56,10 +56,11 @@ typedef struct Counter {
         bool next_pending; /* modes 2 and 3: a new count waits for the end of the
                               period */
         uint32_t next_reload;
-        uint64_t next_at; /* tick at which it is loaded */
-        bool paused;      /* GATE low in a mode where that stops counting: `from` is the
-                             frozen count */
-        bool out;         /* last level driven on the pin */
+        uint64_t next_at;      /* tick at which it is loaded */
+        bool paused;           /* GATE low in a mode where that stops counting */
+        uint64_t paused_after; /* ticks counted from `start` before it fell */
+        bool was_low;          /* mode 1: OUT is low until the trigger's clock, too */
+        bool out;              /* last level driven on the pin */
     } g;
     Timer timer;
     void (*before)(void *self); /* see pit_watch */
@@ -157,7 +158,10 @@ static void settle(Counter *c, uint64_t now)
 
 static uint64_t elapsed(const Counter *c, uint64_t now)
 {
-    return c->g.paused || now < c->g.start ? 0 : now - c->g.start;
+    if (c->g.paused) {
+        return c->g.paused_after;
+    }
+    return now < c->g.start ? 0 : now - c->g.start;
 }
 
 /* OUT at tick `now`; settle first. */
@@ -168,7 +172,7 @@ static bool output_at(const Counter *c, uint64_t now)
     case 0:
         return c->g.loaded && c->g.counting && gone >= c->g.from;
     case 1:
-        return !c->g.triggered || gone >= c->g.from;
+        return !c->g.triggered || gone >= c->g.from || (now < c->g.start && !c->g.was_low);
     case 2:
         return !c->g.counting || c->g.paused || gone % c->g.reload != c->g.reload - 1;
     case 3:
@@ -202,6 +206,12 @@ static uint16_t count_at(const Counter *c, uint64_t now)
     return c->g.bcd ? to_bcd(value) : (uint16_t)value;
 }
 
+static uint32_t binary_count_at(const Counter *c, uint64_t now)
+{
+    uint16_t value = count_at(c, now);
+    return c->g.bcd ? from_bcd(value) : value;
+}
+
 /* The tick after `now` at which OUT next changes by itself; 0 when it will not.
  */
 static uint64_t next_change(const Counter *c, uint64_t now)
@@ -214,7 +224,10 @@ static uint64_t next_change(const Counter *c, uint64_t now)
     case 0:
         return gone < c->g.from ? c->g.start + c->g.from : 0;
     case 1:
-        return c->g.triggered && gone < c->g.from ? c->g.start + c->g.from : 0;
+        if (!c->g.triggered || gone >= c->g.from) {
+            return 0;
+        }
+        return now < c->g.start && !c->g.was_low ? c->g.start : c->g.start + c->g.from;
     case 2: {
         uint64_t at = gone % c->g.reload;
         uint64_t period = now - at;
@@ -283,6 +296,7 @@ static void begin_counting(Counter *c, uint64_t now)
     c->g.counting = true;
     c->g.next_pending = false;
     c->g.paused = gate_enables(c) && !c->g.gate;
+    c->g.paused_after = 0;
 }
 
 /* A whole count was written (data sheet, each mode's "new count" rule). */
@@ -341,7 +355,7 @@ static void write_count(Pit *pit, Counter *c, uint8_t value)
                 /* the first byte stops the count and drives OUT low (data sheet, Mode
                  * 0) */
                 settle(c, now);
-                c->g.from = count_at(c, now);
+                c->g.from = binary_count_at(c, now);
                 c->g.counting = false;
                 refresh(pit, c, now);
             }
@@ -358,7 +372,7 @@ static void write_mode(Pit *pit, Counter *c, uint8_t value)
     uint64_t now = now_ticks(pit);
     tell(c);
     settle(c, now);
-    c->g.from = c->g.bcd ? from_bcd(count_at(c, now)) : count_at(c, now);
+    c->g.from = binary_count_at(c, now);
     c->g.rw = value >> CW_RW_SHIFT & 3;
     c->g.mode = value >> CW_MODE_SHIFT & 7;
     if (c->g.mode > 5) {
@@ -456,37 +470,58 @@ static void pit_write(void *self, uint32_t offset, uint64_t value, unsigned byte
     }
 }
 
+/* Modes 1 and 5. */
+static void trigger(Counter *c, uint64_t now)
+{
+    c->g.was_low = !output_at(c, now);
+    c->g.from = c->g.reload;
+    c->g.start = now + 1;
+    c->g.next_pending = false;
+    c->g.counting = c->g.triggered = true;
+}
+
+/* GATE falls, in the modes where that stops the count. */
+static void pause_counting(Counter *c, uint64_t now)
+{
+    if (c->g.counting && !c->g.paused) {
+        c->g.paused_after = elapsed(c, now);
+        c->g.paused = true;
+    }
+}
+
+/* It rises again. A count that was loaded meanwhile needs no clock for that (data sheet, Mode 0).
+ */
+static void go_on(Counter *c, uint64_t now)
+{
+    if (!c->g.paused) {
+        return;
+    }
+    c->g.paused = false;
+    if (periodic(c)) {
+        begin_counting(c, now); /* a rising gate starts the period anew */
+    } else if (now >= c->g.start) {
+        c->g.start = now - c->g.paused_after;
+    }
+}
+
 void pit_gate(Pit *pit, unsigned counter, bool level)
 {
     Counter *c = &pit->counter[counter];
-    bool rising = level && !c->g.gate;
     if (c->g.gate == level) {
         return;
     }
     uint64_t now = now_ticks(pit);
     tell(c);
     settle(c, now);
-    if (!level && gate_enables(c) && c->g.counting && !c->g.paused) {
-        c->g.from = c->g.mode == 0 || c->g.mode == 4
-                        ? (uint32_t)(c->g.from > elapsed(c, now) ? c->g.from - elapsed(c, now) : 0)
-                        : c->g.reload;
-        c->g.paused = true;
-    }
     c->g.gate = level;
-    if (rising && c->g.loaded) {
-        if (!gate_enables(c)) { /* a trigger */
-            c->g.from = c->g.reload;
-            c->g.start = now + 1;
-            c->g.next_pending = false;
-            c->g.counting = c->g.triggered = true;
-        } else if (c->g.paused) {
-            c->g.paused = false;
-            if (periodic(c)) {
-                begin_counting(c, now); /* a rising gate starts the period anew */
-            } else {
-                c->g.start = now + 1;
-            }
+    if (gate_enables(c)) {
+        if (level) {
+            go_on(c, now);
+        } else {
+            pause_counting(c, now);
         }
+    } else if (level && c->g.loaded) {
+        trigger(c, now);
     }
     refresh(pit, c, now);
 }
@@ -561,12 +596,20 @@ static void pit_state(Device *d, StateIo *io)
         state_u32(io, "next_reload", &c->g.next_reload);
         state_u64(io, "next_at", &c->g.next_at);
         state_bool(io, "paused", &c->g.paused);
+        if (state_since(io, 2)) {
+            state_u64(io, "paused_after", &c->g.paused_after);
+            state_bool(io, "was_low", &c->g.was_low);
+        } else { /* it took the ticks off `from` instead */
+            c->g.paused_after = 0;
+            c->g.was_low = true;
+        }
         state_bool(io, "out", &c->g.out);
         state_timer(io, "timer", &c->timer);
         state_check(io, c->g.mode <= 5 && c->g.rw >= RW_LSB && c->g.rw <= RW_WORD,
                     "mode or access is impossible");
         state_check(io, c->g.reload >= 1 && c->g.reload <= 65536 && c->g.from <= 65536,
                     "count is out of range");
+        state_check(io, c->g.paused_after <= now_ticks(pit), "a pause is out of range");
         state_check(io, !c->g.next_pending || (c->g.next_reload >= 2 && c->g.next_reload <= 65536),
                     "next count is out of range");
     }
@@ -574,7 +617,7 @@ static void pit_state(Device *d, StateIo *io)
 
 static const DeviceType pit_type = {
     .name = "pit",
-    .version = 1,
+    .version = 2,
     .reset = pit_reset,
     .state = pit_state,
 };

@@ -3,15 +3,20 @@
  * ps2_keyboard-1.state: a board with a keyboard alone, before it knew multimedia keys; LEDs 5, scan
  * code set 3, left Shift and B held and not yet read. vga-1.state, cirrus-1.state: a card each,
  * before it said whether its memory is plain to the bus; mode 13h in line 100, palette entry 7 at
- * (1, 2, 3); a packed mode in a blit of 8 x 2 bytes to 100h, three of which have come. Each device
- * that gets a new version leaves a sample of its old one here.
+ * (1, 2, 3); a packed mode in a blit of 8 x 2 bytes to 100h, three of which have come. pit-1.state:
+ * counter 0 as a rate generator of 1000, counter 2 in mode 0 with 60 of 100 ticks left when its gate
+ * fell, before a pause had a field of its own. cpu-1.state: a Pentium III with an SMI waiting, before
+ * I/O instructions could be restarted. Each device that gets a new version leaves a sample of its old
+ * one here.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
 
+#include "chipset/pit.h"
 #include "chipset/ps2_keyboard.h"
+#include "cpu-accel/x86/cpu.h"
 #include "display/cirrus.h"
 #include "machine/core/keys.h"
 #include "tests/unit/vga_rig.h"
@@ -140,6 +145,64 @@ static void cirrus_of_version_1(void **state)
     rig_free(&r);
 }
 
+static unsigned counter(Board *b, unsigned n)
+{
+    chip_out(b, 0x43, (uint8_t)(n << 6));
+    unsigned low = chip_in(b, (uint16_t)(0x40 + n));
+    return low | (unsigned)chip_in(b, (uint16_t)(0x40 + n)) << 8;
+}
+
+static void pit_of_version_1(void **state)
+{
+    (void)state;
+    uint8_t bytes[ROOM];
+    size_t size = sample("pit-1.state", bytes);
+    Board *b = chip_board(), *other = chip_board();
+    Pit *pit = pit_new(b, &(PitConfig){.base = 0x40}, "pit");
+    pit_new(other, &(PitConfig){.base = 0x40}, "pit");
+    board_reset(b, RESET_POWER);
+    board_reset(other, RESET_POWER);
+    assert_string_equal(load(b, bytes, size), "");
+    assert_int_equal(counter(b, 0), 1000 - 1040 % 1000);
+    assert_int_equal(counter(b, 2), 60);
+    assert_false(pit_output(pit, 2));
+    pit_gate(pit, 2, true);
+    clock_step(&b->clock, clock_ticks_to_ns(59, PIT_HZ));
+    assert_false(pit_output(pit, 2));
+    clock_step(&b->clock, clock_ticks_to_ns(2, PIT_HZ));
+    assert_true(pit_output(pit, 2));
+    chip_state_round_trip(b, other);
+    board_free(other);
+    board_free(b);
+}
+
+static void cpu_of_version_1(void **state)
+{
+    (void)state;
+    uint8_t bytes[ROOM];
+    size_t size = sample("cpu-1.state", bytes);
+    Board *b = chip_board(), *other = chip_board();
+    static const CpuPins pins;
+    Cpu *cpu = cpu_new(b, CPU_PENTIUM3, &pins);
+    cpu_new(other, CPU_PENTIUM3, &pins);
+    board_reset(b, RESET_POWER);
+    board_reset(other, RESET_POWER);
+    cpu->io_restart.valid = true;
+    assert_string_equal(load(b, bytes, size), "");
+    for (unsigned i = 0; i < 8; i++) {
+        assert_int_equal(cpu->reg[i], 0x11111111u * (i + 1));
+    }
+    assert_int_equal(cpu->eip, 0x12345678);
+    assert_int_equal(cpu_eflags(cpu), 0x246);
+    assert_int_equal(cpu->smbase, 0xa0000);
+    assert_true(cpu->smi_pending);
+    assert_false(cpu->io_restart.valid);
+    assert_int_equal(cpu->fpu.st[0].sign_exponent, 0x3fff);
+    chip_state_round_trip(b, other);
+    board_free(other);
+    board_free(b);
+}
+
 /* What this program does not know yet it does not guess. */
 static void a_newer_version_is_refused_by_name(void **state)
 {
@@ -166,6 +229,8 @@ int main(void)
         cmocka_unit_test(keyboard_of_version_1),
         cmocka_unit_test(vga_of_version_1),
         cmocka_unit_test(cirrus_of_version_1),
+        cmocka_unit_test(pit_of_version_1),
+        cmocka_unit_test(cpu_of_version_1),
         cmocka_unit_test(a_newer_version_is_refused_by_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
