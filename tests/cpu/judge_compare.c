@@ -53,11 +53,19 @@ static bool large_operand(const JudgeCase *c)
 }
 
 /* Where this make of host is known to do otherwise than Intel's manual, which is followed (see
- * docs/CPU.md): which of two faults comes first. */
-static bool other_order(const JudgeCase *c, int want, int have)
+ * docs/CPU.md): a repeated INS or OUTS of nothing asks for the right to the port. We go on, and may
+ * be refused what follows with the same vector. */
+static bool refused_nothing(const JudgeCase *c, const JudgeState *want)
 {
     uint32_t count = c->in.adsize == 2 ? c->before.reg[ECX] & 0xffff : c->before.reg[ECX];
+    return (op_rows[c->op].traits & (T_IO | T_STR)) == (T_IO | T_STR) && count == 0 &&
+           c->in.prefix & (PREFIX_REP | PREFIX_REPNE) && want->vector == VEC_GP &&
+           want->eip == c->before.eip;
+}
 
+/* The same: which of two faults comes first. */
+static bool other_order(const JudgeCase *c, int want, int have)
+{
     if (want == VEC_AC && have == VEC_PF) {
         return true;
     }
@@ -71,12 +79,9 @@ static bool other_order(const JudgeCase *c, int want, int have)
     if (code_room(c) == c->length && want == VEC_GP) {
         return true; /* AMD's sometimes refuse a taken branch whose last byte is at the limit */
     }
-    if (id_is(c, "CALL") || id_is(c, "RETF") || id_is(c, "IRET")) {
-        return (have == VEC_GP || have == VEC_AC) &&
-               (want == VEC_PF || want == VEC_SS || want == VEC_AC);
-    }
-    return (op_rows[c->op].traits & (T_IO | T_STR)) == (T_IO | T_STR) && count == 0 &&
-           c->in.prefix & (PREFIX_REP | PREFIX_REPNE) && want == VEC_GP;
+    return (id_is(c, "CALL") || id_is(c, "RETF") || id_is(c, "IRET")) &&
+           (have == VEC_GP || have == VEC_AC) &&
+           (want == VEC_PF || want == VEC_SS || want == VEC_AC);
 }
 
 bool judge_void(const JudgeResult *native)
@@ -261,8 +266,9 @@ void judge_compare(const JudgeCase *c, const JudgeResult *native, const JudgeSta
     Text t = {text, room, 0};
 
     text[0] = '\0';
-    if (native->after.vector != have->vector &&
-        other_order(c, native->after.vector, have->vector)) {
+    if (refused_nothing(c, &native->after) ||
+        (native->after.vector != have->vector &&
+         other_order(c, native->after.vector, have->vector))) {
         return;
     }
     compare_registers(&t, c, &native->after, have);
