@@ -11,18 +11,18 @@ const char *judge_exempt(const OpRow *row)
         const char *id, *why;
     } rows[] = {
         {"INVALID", "no encoding of its own"},
-        {"SGDT", "UMIP: the host's system emulates it"},
-        {"SIDT", "UMIP: the host's system emulates it"},
-        {"SMSW", "UMIP: the host's system emulates it"},
-        {"SLDT", "UMIP: the host's system emulates it"},
-        {"STR", "UMIP: the host's system emulates it"},
-        {"CPUID", "another processor than the host's"},
-        {"RDTSC", "the time differs"},
-        {"RDPMC", "counters of the host"},
-        {"SYSENTER", "would call the host's system"},
+        {"SGDT", "UMIP: the host's system emulates it; tests/system/exempt.asm"},
+        {"SIDT", "UMIP: the host's system emulates it; tests/system/exempt.asm"},
+        {"SMSW", "UMIP: the host's system emulates it; tests/system/exempt.asm"},
+        {"SLDT", "UMIP: the host's system emulates it; tests/system/exempt.asm"},
+        {"STR", "UMIP: the host's system emulates it; tests/system/exempt.asm"},
+        {"CPUID", "another processor than the host's; tests/cpu/test_system.c"},
+        {"RDTSC", "the time differs; tests/system/exempt.asm"},
+        {"RDPMC", "counters of the host; tests/system/exempt.asm"},
+        {"SYSENTER", "would call the host's system; tests/system/exempt.asm"},
         {"ICEBP", "a virtual host's monitor injects it as a fault; the manual's trap is judged by "
-                  "tests/cpu/test_interpreter.c"},
-        {"RSM", "only inside SMM; #UD outside is judged by tests/cpu/test_system.c"},
+                  "tests/system/debug.asm"},
+        {"RSM", "only inside SMM; tests/system/smm.asm"},
     };
     for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         if (!strcmp(row->id, rows[i].id)) {
@@ -30,7 +30,7 @@ const char *judge_exempt(const OpRow *row)
         }
     }
     if (row->traits & T_UNTIL_486) {
-        return "gone with the Pentium: #UD on the host's generation";
+        return "gone with the Pentium: #UD on the host's generation; tests/cpu/test_system.c";
     }
     return NULL;
 }

@@ -158,6 +158,33 @@ static void counters_are_guarded(void **state)
     sys_close(&s);
 }
 
+/* TR3 to TR7: the 386 and 486 test their TLB and cache by them; here they take what comes and hold
+ * nothing. */
+static void test_registers_of_386_and_486(void **state)
+{
+    static const uint8_t read[] = {0x0f, 0x24, 0xf0}, write[] = {0x0f, 0x26, 0xf0};
+    (void)state;
+    Sys s;
+    Insn in = sys_insn(4);
+    sys_open(&s, CPU_486);
+    s.cpu->reg[EAX] = 0x12345678;
+    assert_int_equal(ex_mov_td_rd(s.cpu, &in), X_NEXT);
+    assert_int_equal(ex_mov_rd_td(s.cpu, &in), X_NEXT);
+    assert_int_equal(s.cpu->reg[EAX], 0);
+    sys_protected(&s);
+    sys_paging(&s);
+    sys_user(&s);
+    assert_faults(&s, ex_mov_td_rd(s.cpu, &in), VEC_GP, 0);
+    assert_faults(&s, ex_mov_rd_td(s.cpu, &in), VEC_GP, 0);
+    sys_close(&s);
+    for (CpuModel model = CPU_386; model < CPU_MODEL_COUNT; model++) {
+        const CpuMode mode = {true, false, model};
+        DecodeResult wanted = model <= CPU_486 ? DECODE_OK : DECODE_INVALID;
+        assert_int_equal(x86_decode(&(CodeView){read, 3}, &mode, &in), wanted);
+        assert_int_equal(x86_decode(&(CodeView){write, 3}, &mode, &in), wanted);
+    }
+}
+
 static void sysenter_and_sysexit(void **state)
 {
     (void)state;
@@ -542,6 +569,7 @@ int main(void)
         cmocka_unit_test(control_registers_check_values),
         cmocka_unit_test(msrs_of_each_model),
         cmocka_unit_test(counters_are_guarded),
+        cmocka_unit_test(test_registers_of_386_and_486),
         cmocka_unit_test(sysenter_and_sysexit),
         cmocka_unit_test(smm_saves_relocates_and_resumes),
         cmocka_unit_test(smm_with_a_spoilt_area_shuts_down),
