@@ -67,5 +67,8 @@ extern const AccelOps accel_interpreter;
 extern const AccelOps accel_translator;
 extern const AccelOps accel_kvm;
 extern const AccelOps accel_check;
+/* All that this program has for this host; the last is NULL. A new engine stands here, and is then
+ * known to -accel and to the judge of tests/cpu. */
+extern const AccelOps *const accel_engines[];
 
 #endif

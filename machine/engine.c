@@ -8,11 +8,6 @@
 
 LOG_TAG("engine");
 
-static const AccelOps *const engines[] = {&accel_interpreter, &accel_translator, &accel_kvm,
-                                          &accel_check};
-
-enum { ENGINE_COUNT = sizeof(engines) / sizeof(engines[0]) };
-
 static void code_changed(void *self, uint32_t at, uint32_t length)
 {
     Accel *a = self;
@@ -46,9 +41,9 @@ static void listen(Accel *a)
 
 static const AccelOps *named(const char *name)
 {
-    for (unsigned i = 0; i < ENGINE_COUNT; i++) {
-        if (strcmp(engines[i]->name, name) == 0) {
-            return engines[i];
+    for (unsigned i = 0; accel_engines[i]; i++) {
+        if (strcmp(accel_engines[i]->name, name) == 0) {
+            return accel_engines[i];
         }
     }
     return NULL;

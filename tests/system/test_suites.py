@@ -52,9 +52,34 @@ align 4
     dd 0x1badb002, 2, -(0x1badb002 + 2)
 start:
     mov esp, end + 0x1000
+    mov ebp, ebx
     mov bl, 0
     cmp eax, 0x2badb002     ; what Multiboot promises
-    je .says
+    jne .bad
+    test byte [ebp], 1      ; with memory, as the header asks
+    jz .bad
+    cmp dword [ebp + 8], 1024
+    jb .bad
+    mov dx, 0x510           ; what the suite asks fw_cfg: the number of processors, and the memory
+    mov ax, 5
+    out dx, ax
+    inc dx
+    in al, dx
+    cmp al, 1
+    jne .bad
+    mov dx, 0x510
+    mov ax, 3
+    out dx, ax
+    inc dx
+    in al, dx
+    in al, dx
+    in al, dx
+    test al, al             ; some 64 KiB of it
+    jnz .says
+    in al, dx
+    test al, al
+    jnz .says
+.bad:
     mov bl, 1
 .says:
     mov dx, 0x3fb           ; 8 data bits
