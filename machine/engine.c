@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cpu-accel/accel_probe.h"
+#include "cpu-accel/x86/pvclock.h"
 #include "machine/core/log.h"
 
 LOG_TAG("engine");
@@ -159,6 +160,7 @@ static bool change(Accel *a, const AccelOps *ops, const char *name, Err *err)
     }
     old.ops->close(&old);
     listen(a);
+    pvclock_update(a->cpu);
     a->ops->push(a);
     return true;
 }

@@ -223,8 +223,9 @@ static bool is_log(const char *back_end)
 bool pc_build(Pc *pc, Board *b, const MachineConfig *c, const PcHost *host, Err *err)
 {
     CpuModel model;
+    bool pvclock;
     RtcConfig rtc = {0};
-    if (!pc_cpu_model(c->cpu, &model, err) || !pc_rtc_base(c->rtc_base, &rtc.base, err) ||
+    if (!pc_cpu_model(c->cpu, &model, &pvclock, err) || !pc_rtc_base(c->rtc_base, &rtc.base, err) ||
         !pc_check_memory(c->ram_mib, err) || !pc_check_firmware(model, c->bios, err)) {
         return false;
     }
@@ -254,6 +255,8 @@ bool pc_build(Pc *pc, Board *b, const MachineConfig *c, const PcHost *host, Err 
         return false;
     }
     pc->cpu = cpu_new(b, model, &(CpuPins){0});
+    pc->cpu->pvclock = pvclock;
+    pc->cpu->pvclock_start_us = pc->power_on_us;
     Line intr = {cpu_intr, pc->cpu, 0}, nmi = {cpu_nmi, pc->cpu, 0}, smi = {cpu_smi, pc->cpu, 0},
          init = {cpu_init_pin, pc->cpu, 0};
 

@@ -1,14 +1,23 @@
 /* Options of a machine's configuration in the chips' terms. */
 #include "machine/pc_options.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "cpu-accel/x86/cpuid.h"
 #include "machine/host/host_time.h"
 
-bool pc_cpu_model(const char *name, CpuModel *model, Err *err)
+bool pc_cpu_model(const char *text, CpuModel *model, bool *pvclock, Err *err)
 {
+    char name[16];
+    size_t length = strcspn(text, ",");
+    snprintf(name, sizeof(name), "%.*s", (int)(length < 15 ? length : 15), text);
+    *pvclock = strcmp(text + length, ",+kvmclock") == 0;
+    if (text[length] && !*pvclock) {
+        return err_set(err, "-cpu %s: the only feature to switch on is ,+kvmclock", text);
+    }
     static const struct {
         const char *name;
         CpuModel model;
@@ -23,7 +32,8 @@ bool pc_cpu_model(const char *name, CpuModel *model, Err *err)
     for (size_t i = 0; i < sizeof(models) / sizeof(models[0]); i++) {
         if (strcmp(models[i].name, name) == 0) {
             *model = models[i].model;
-            return true;
+            return !*pvclock || cpu_features(*model) & CPUID_TSC ||
+                   err_set(err, "-cpu %s: kvmclock needs a pentium or later", text);
         }
     }
     return err_set(err,

@@ -7,7 +7,7 @@
 
 /* "386" "486" "pentium" "pentium-mmx" "pentium2" "pentium3" "pentium4", and QEMU's names for near
  * ones. */
-bool pc_cpu_model(const char *name, CpuModel *model, Err *err);
+bool pc_cpu_model(const char *text, CpuModel *model, bool *pvclock, Err *err);
 /* Can this processor run the firmware that would be used? bios: of -bios, or NULL. */
 bool pc_check_firmware(CpuModel model, const char *bios, Err *err);
 bool pc_check_memory(uint32_t mib, Err *err);

@@ -52,6 +52,39 @@ static const char *cpu_stand_in(const char *name)
     return NULL;
 }
 
+static bool is_one_of(const char *text, const char *const *list)
+{
+    for (unsigned i = 0; list[i]; i++) {
+        if (strcmp(text, list[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* features: ",+kvmclock,-apic" and so on, or "". kvmclock alone is a choice. */
+static bool cpu_store(Options *o, const char *option, const char *model, const char *features)
+{
+    static const char *const on[] = {"+kvmclock", "kvmclock", "kvmclock=on", NULL};
+    static const char *const off[] = {"-kvmclock", "kvmclock=off", NULL};
+    char feature[32], text[32];
+    bool clock = false;
+    while (*features++ == ',') {
+        size_t n = strcspn(features, ",");
+        snprintf(feature, sizeof(feature), "%.*s", (int)(n < 31 ? n : 31), features);
+        if (is_one_of(feature, on) || is_one_of(feature, off)) {
+            clock = is_one_of(feature, on);
+        } else {
+            option_note(o, "-%s: the feature '%s' is the model's business; nothing is changed",
+                        option, feature);
+        }
+        features += n;
+    }
+    snprintf(text, sizeof(text), "%s%s", model, clock ? ",+kvmclock" : "");
+    option_store(&o->machine.cpu, text);
+    return true;
+}
+
 OPTION_TAKE(cpu)
 {
     size_t n = strcspn(value, ",");
@@ -64,19 +97,13 @@ OPTION_TAKE(cpu)
     }
     for (unsigned i = 0; cpu_models[i]; i++) {
         if (strcmp(name, cpu_models[i]) == 0) {
-            if (value[n]) {
-                option_note(o, "-%s: the features '%s' are those of the model; nothing is changed",
-                            def->name, value + n + 1);
-            }
-            option_store(&o->machine.cpu, name);
-            return true;
+            return cpu_store(o, def->name, name, value + n);
         }
     }
     const char *stand_in = cpu_stand_in(name);
     if (stand_in) {
         option_note(o, "-%s: %s becomes %s", def->name, name, stand_in);
-        option_store(&o->machine.cpu, stand_in);
-        return true;
+        return cpu_store(o, def->name, stand_in, value + n);
     }
     return err_set(err,
                    "-%s: there is no model '%s'; use 386, 486, pentium, pentium-mmx, pentium2, "

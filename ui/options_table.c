@@ -36,7 +36,8 @@
 const OptionDef option_table[] = {
     HEADING("Machine"),
     OPTION("m", "SIZE", memory, "memory: MiB, or a number with M or G (64M)"),
-    OPTION("cpu", "MODEL", cpu, "386, 486, pentium, pentium-mmx, pentium2, pentium3 (default), pentium4"),
+    OPTION("cpu", "MODEL", cpu, "386, 486, pentium, pentium-mmx, pentium2, pentium3 (default), pentium4;\n"
+           "MODEL,+kvmclock: with the clock that Linux knows as kvm-clock, under every engine"),
     OPTION("accel", "ENGINE", accel, "auto (default), interpreter, translator (also tcg), kvm;\n"
            "kvm-first: KVM as this host has it, and the translator from where it fails;\n"
            "check: translator and interpreter in lock step, up to their first difference"),

@@ -62,6 +62,7 @@ const Field check_fields[] = {
     FIELD("IGNNE#", ignne, false), FIELD("MCG_STATUS", mcg_status, false),
     FIELD("NMI pin", nmi_pin, false), FIELD("SMI pin", smi_pin, false),
     FIELD("INIT pin", init_pin, false), FIELD("INTR pin", intr, false), FIELD("A20", a20, false),
+    FIELD("kvmclock wall", pvclock_wall, false), FIELD("kvmclock time", pvclock_time, false),
     FIELD("RDRAND shown", rdrand_shown, false),
 };
 /* clang-format on */

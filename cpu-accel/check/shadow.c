@@ -117,6 +117,7 @@ void shadow_follow(Check *c)
     s->intr = c->cpu->intr;
     s->a20 = c->cpu->a20;
     s->tsc_hz = c->cpu->tsc_hz;
+    s->pvclock = c->cpu->pvclock;
     if (flush) {
         mem_flush(s, true);
     }

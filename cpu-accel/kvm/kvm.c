@@ -5,8 +5,8 @@
  * without leaving this engine (kvm_help.c).
  * Not offered: guest time from executed instructions (the hardware does not stop at a count), FERR#
  * (VMX wants CR0.NE set, whatever the guest reads: SDM vol. 3, 23.8 and A.7; SVM leaves it clear
- * and tells nobody of the error), the kernel's paravirtual clock (a guest that found it could not
- * go on under another engine, so its leaf is not shown). engine.c opens it.
+ * and tells nobody of the error). The paravirtual clock is shown where the machine has it under
+ * every engine (pvclock.h). engine.c opens it.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -16,6 +16,7 @@
 #include "cpu-accel/kvm/kvm_internal.h"
 #include "cpu-accel/x86/control.h"
 #include "cpu-accel/x86/cpuid.h"
+#include "cpu-accel/x86/pvclock.h"
 #include "machine/core/log.h"
 
 LOG_TAG("kvm");
@@ -379,6 +380,21 @@ static bool open_vm(Kvm *k, Err *err)
     return true;
 }
 
+/* The kernel tells guests the host's time of day; ours is that of the machine's RTC. */
+static void keep_wall_clock(Kvm *k)
+{
+    uint8_t denied[8] = {0};
+    struct kvm_msr_filter filter = {.flags = KVM_MSR_FILTER_DEFAULT_ALLOW};
+    filter.ranges[0] =
+        (struct kvm_msr_filter_range){.flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE,
+                                      .nmsrs = 1,
+                                      .base = MSR_PVCLOCK_WALL,
+                                      .bitmap = denied};
+    if (k->sys->ioctl(k->sys->self, k->vm, KVM_X86_SET_MSR_FILTER, &filter) < 0) {
+        log_info("kvmclock: the time of day is the host's: %s", strerror(errno));
+    }
+}
+
 /* What the kernel offers beyond the least. */
 static void find_extras(Kvm *k, int *ring_page)
 {
@@ -388,9 +404,13 @@ static void find_extras(Kvm *k, int *ring_page)
     k->debugregs = extension(sys, k->vm, KVM_CAP_DEBUGREGS);
     k->read_only_slots = extension(sys, k->vm, KVM_CAP_READONLY_MEM);
     if (extension(sys, k->vm, KVM_CAP_X86_USER_SPACE_MSR)) {
-        struct kvm_enable_cap cap = {.cap = KVM_CAP_X86_USER_SPACE_MSR,
-                                     .args = {KVM_MSR_EXIT_REASON_UNKNOWN}};
+        struct kvm_enable_cap cap = {
+            .cap = KVM_CAP_X86_USER_SPACE_MSR,
+            .args = {KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_FILTER}};
         k->user_msrs = sys->ioctl(sys->self, k->vm, KVM_ENABLE_CAP, &cap) >= 0;
+    }
+    if (k->user_msrs && k->accel->cpu->pvclock && extension(sys, k->vm, KVM_CAP_X86_MSR_FILTER)) {
+        keep_wall_clock(k);
     }
     *ring_page = extension(sys, k->vm, KVM_CAP_COALESCED_MMIO);
     struct kvm_coalesced_mmio_zone zone = {.addr = VGA_WINDOW, .size = VGA_WINDOW_SIZE};

@@ -13,6 +13,7 @@
 #include "cpu-accel/x86/control.h"
 #include "cpu-accel/x86/cpuid.h"
 #include "cpu-accel/x86/mem.h"
+#include "cpu-accel/x86/pvclock.h"
 #include "machine/core/log.h"
 
 LOG_TAG("kvm");
@@ -374,7 +375,7 @@ typedef struct MsrPlace {
     uint64_t *value;
 } MsrPlace;
 
-enum { MSR_PLACES = 8 + 1 + 11 + 16 };
+enum { MSR_PLACES = 8 + 1 + 11 + 16 + 1 };
 
 static unsigned list_msrs(Cpu *cpu, MsrPlace *list)
 {
@@ -396,6 +397,9 @@ static unsigned list_msrs(Cpu *cpu, MsrPlace *list)
     for (unsigned i = 0; i < 8; i++) {
         list[n++] = (MsrPlace){0x200 + 2 * i, &cpu->mtrr.base[i]};
         list[n++] = (MsrPlace){0x201 + 2 * i, &cpu->mtrr.mask[i]};
+    }
+    if (cpu->pvclock) { /* last: the kernel writes the guest's page when it is set */
+        list[n++] = (MsrPlace){MSR_PVCLOCK_TIME, &cpu->pvclock_time};
     }
     return n;
 }
@@ -470,6 +474,10 @@ static void store_msrs(Kvm *k, Cpu *cpu)
             (struct kvm_msr_entry){.index = place[i].index, .data = *place[i].value};
     }
     entries(&block)[n++] = (struct kvm_msr_entry){.index = MSR_TSC, .data = tsc_read(cpu)};
+    if (cpu->pvclock) {
+        struct kvm_clock_data time = {.clock = (uint64_t)clock_now(&cpu->board->clock)};
+        k->sys->ioctl(k->sys->self, k->vm, KVM_SET_CLOCK, &time);
+    }
     transfer_msrs(k, KVM_SET_MSRS, &block, n, done);
 }
 
@@ -626,6 +634,9 @@ bool kvm_set_cpuid(Kvm *k, Err *err)
         uint32_t out[4], features = host_features(k);
         cpuid(cpu, 0, out);
         for (uint32_t leaf = 0; leaf <= out[0] && leaf < MAX_LEAVES; leaf++) {
+            add_leaf(k, &block, leaf, features);
+        }
+        for (uint32_t leaf = PVCLOCK_LEAF; cpu->pvclock && leaf <= PVCLOCK_LEAF_FEATURES; leaf++) {
             add_leaf(k, &block, leaf, features);
         }
         if (cpu->model == CPU_PENTIUM4) {

@@ -134,6 +134,7 @@ static void cpu_reset(Device *d, ResetKind kind)
     cpu->debugctl = cpu->microcode = cpu->mcg_status = 0;
     memset(&cpu->mtrr, 0, sizeof(cpu->mtrr));
     cpu->ignne = cpu->rdrand_shown = false;
+    cpu->pvclock_wall = cpu->pvclock_time = 0;
     cpu->tsc_offset = -(int64_t)clock_ticks(clock_now(&d->board->clock), cpu->tsc_hz);
     line_set(&cpu->pins->ferr, false);
     announce_apic_base(cpu);
@@ -219,6 +220,15 @@ static void state_events(StateIo *io, Cpu *cpu)
         cpu->rdrand_shown = false;
         cpu->tsc_hz = cpu_default_hz(cpu->model);
     }
+    if (state_since(io, 3)) {
+        bool pvclock = cpu->pvclock;
+        state_bool(io, "pvclock", &pvclock);
+        state_check(io, pvclock == cpu->pvclock, "only one of the two machines has kvmclock");
+        state_u64(io, "pvclock_wall", &cpu->pvclock_wall);
+        state_u64(io, "pvclock_time", &cpu->pvclock_time);
+    } else {
+        cpu->pvclock_wall = cpu->pvclock_time = 0;
+    }
     state_check(io, !(cpu->pending_dr6 & ~(0xfu | DR6_BS | DR6_BT)), "no such debug trap");
     if (state_since(io, 2)) {
         state_bool(io, "io_restart", &cpu->io_restart.valid);
@@ -297,7 +307,7 @@ static void cpu_restored(Device *d)
 
 static const DeviceType cpu_type = {
     .name = "cpu",
-    .version = 2,
+    .version = 3,
     .reset = cpu_reset,
     .state = cpu_state,
     .restored = cpu_restored,

@@ -254,20 +254,23 @@ typedef struct Cpu {
         microcode;
     int64_t tsc_offset; /* TSC = guest time in ticks of tsc_hz + this */
     Mtrr mtrr;
-    bool ignne;                      /* IGNNE# asserted by port F0h, until FERR# falls */
-    uint64_t mcg_status;             /* machine check; no error is ever reported */
-    bool nmi_pin, smi_pin, init_pin; /* levels last seen: these pins count edges */
-    bool rdrand_shown;               /* an engine's CPUID had it: foreign.c */
+    bool ignne;                          /* IGNNE# asserted by port F0h, until FERR# falls */
+    uint64_t mcg_status;                 /* machine check; no error is ever reported */
+    bool nmi_pin, smi_pin, init_pin;     /* levels last seen: these pins count edges */
+    uint64_t pvclock_wall, pvclock_time; /* pvclock.h */
+    bool rdrand_shown;                   /* an engine's CPUID had it: foreign.c */
 
     /* --- not saved from here on --- */
 
     CpuModel model;
-    uint32_t tsc_hz; /* saved, but the board's rather than the processor's */
-    bool intr;             /* INTR pin */
-    bool a20;              /* A20 gate open; the board's latch is what is saved */
-    Fault fault;           /* filled by whoever returns X_FAULT */
-    uint64_t executed;     /* instructions retired, for the counted clock and counters */
-    atomic_bool attention; /* from any thread: leave the run loop soon */
+    bool pvclock;             /* the machine has it */
+    int64_t pvclock_start_us; /* when guest time was 0, since 1970, UTC */
+    uint32_t tsc_hz;          /* saved, but the board's rather than the processor's */
+    bool intr;                /* INTR pin */
+    bool a20;                 /* A20 gate open; the board's latch is what is saved */
+    Fault fault;              /* filled by whoever returns X_FAULT */
+    uint64_t executed;        /* instructions retired, for the counted clock and counters */
+    atomic_bool attention;    /* from any thread: leave the run loop soon */
     Board *board;
     Ram *ram;
     const struct CpuPins *pins;

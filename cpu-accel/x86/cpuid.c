@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "cpu-accel/x86/control.h"
+#include "cpu-accel/x86/pvclock.h"
 
 enum {
     FEATURES_PENTIUM = CPUID_FPU | CPUID_VME | CPUID_DE | CPUID_PSE | CPUID_TSC | CPUID_MSR |
@@ -116,7 +117,7 @@ static void leaf_1(const Cpu *cpu, uint32_t out[4])
     out[0] = m->signature;
     /* brand index 8: Pentium 4; 8 quadwords to a CLFLUSH line; APIC id 0 */
     out[1] = cpu->model == CPU_PENTIUM4 ? 0x00000808 : 0;
-    out[2] = 0;
+    out[2] = cpu->pvclock ? (uint32_t)PVCLOCK_HYPERVISOR : 0;
     out[3] = m->features;
     if (m->features & CPUID_APIC && !(cpu->apic_base & APIC_BASE_ENABLE)) {
         out[3] &= ~(uint32_t)CPUID_APIC;
@@ -140,6 +141,10 @@ void cpuid(const Cpu *cpu, uint32_t leaf, uint32_t out[4])
     const Model *m = &models[cpu->model];
     if (cpu->model == CPU_PENTIUM4 && leaf >= 0x80000000u && leaf <= 0x80000004u) {
         leaf_brand(leaf, out);
+        return;
+    }
+    if (cpu->pvclock && (leaf == PVCLOCK_LEAF || leaf == PVCLOCK_LEAF_FEATURES)) {
+        pvclock_cpuid(leaf, out);
         return;
     }
     if (leaf > m->max_leaf) {

@@ -9,6 +9,7 @@
 #include "cpu-accel/x86/cpuid.h"
 #include "cpu-accel/x86/fpu.h"
 #include "cpu-accel/x86/mem.h"
+#include "cpu-accel/x86/pvclock.h"
 #include "cpu-accel/x86/system.h"
 #include "machine/core/log.h"
 
@@ -255,7 +256,7 @@ Outcome msr_read(Cpu *cpu, uint32_t index, uint64_t *value)
     uint64_t valid;
     uint64_t *plain = plain_msr(cpu, index, &valid);
     *value = 0;
-    if (plain) {
+    if (plain || (plain = pvclock_msr(cpu, index))) {
         *value = *plain;
     } else if (index == MSR_TSC && features & CPUID_TSC) {
         *value = tsc_read(cpu);
@@ -329,10 +330,15 @@ Outcome msr_write(Cpu *cpu, uint32_t index, uint64_t value)
             value &= 0xffffffffu; /* P6: the write clears the upper half (SDM vol. 3, 17.17) */
         }
         cpu->tsc_offset += (int64_t)(value - tsc_read(cpu));
+        pvclock_update(cpu);
         return X_NEXT;
     }
     if (index == MSR_APIC_BASE && features & CPUID_SEP) {
         return apic_base_write(cpu, value);
+    }
+    if (pvclock_msr(cpu, index)) {
+        pvclock_write(cpu, index, value);
+        return X_NEXT;
     }
     if (!zero_msr(cpu, index)) {
         log_guest("wrmsr 0x%x <- 0x%llx: no such register", index, (unsigned long long)value);

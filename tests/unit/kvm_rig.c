@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cpu-accel/x86/control.h"
+#include "cpu-accel/x86/pvclock.h"
 
 void kvm_rig_note(Fixture *f, const char *what, uint64_t where, uint64_t value, unsigned bytes)
 {
@@ -87,6 +88,7 @@ static int fake_extension(const Fixture *f, uintptr_t which)
     case KVM_CAP_DEBUGREGS:
     case KVM_CAP_READONLY_MEM:
     case KVM_CAP_X86_USER_SPACE_MSR:
+    case KVM_CAP_X86_MSR_FILTER:
         return !f->old;
     case KVM_CAP_GET_TSC_KHZ:
         return f->tsc_khz != 0;
@@ -130,6 +132,11 @@ static int fake_msrs(Fixture *f, struct kvm_msrs *msrs, bool set)
 {
     for (unsigned i = 0; i < msrs->nmsrs; i++) {
         uint32_t index = msrs->entries[i].index;
+        if (index == MSR_PVCLOCK_TIME) {
+            f->pvclock = set ? msrs->entries[i].data : f->pvclock;
+            msrs->entries[i].data = f->pvclock;
+            continue;
+        }
         if (index >= 0x400 || index == 0x8b) { /* one that this kernel refuses */
             return (int)i;
         }
@@ -169,6 +176,12 @@ static int fake_vm(Fixture *f, unsigned long request, void *argument)
         return 0;
     case KVM_REGISTER_COALESCED_MMIO:
         f->zone = true;
+        return 0;
+    case KVM_SET_CLOCK:
+        f->clock = ((struct kvm_clock_data *)argument)->clock;
+        return 0;
+    case KVM_X86_SET_MSR_FILTER:
+        f->filtered = ((struct kvm_msr_filter *)argument)->ranges[0].base;
         return 0;
     case KVM_CREATE_VCPU:
         return VCPU_FD;

@@ -49,7 +49,9 @@ struct Fixture {
     struct kvm_debugregs debug;
     struct kvm_vcpu_events events;
     uint64_t msr[0x400];
-    int tsc_khz; /* 0: the kernel does not say */
+    uint64_t pvclock, clock;
+    uint32_t filtered; /* the MSR that comes to us */
+    int tsc_khz;       /* 0: the kernel does not say */
     bool tsc_control;
     bool zone;
     unsigned nmis, interrupts, last_vector, cpuid_entries, logs_read;

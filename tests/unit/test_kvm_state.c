@@ -6,6 +6,7 @@
 
 #include "cpu-accel/kvm/kvm_internal.h"
 #include "cpu-accel/x86/control.h"
+#include "cpu-accel/x86/pvclock.h"
 #include "tests/unit/kvm_rig.h"
 
 static void scramble(Cpu *cpu)
@@ -186,6 +187,40 @@ static void time_stamp_keeps_the_rate_that_the_guest_measured(void **state)
     kvm_rig_free(f);
 }
 
+static void paravirtual_clock_goes_on_as_the_kernels(void **state)
+{
+    (void)state;
+    Fixture *f = kvm_rig_closed();
+    f->cpu->pvclock = true;
+    f->cpu->pvclock_start_us = 946684799000000;
+    clock_step(&f->b->clock, 123456789);
+    assert_int_equal(msr_write(f->cpu, MSR_PVCLOCK_TIME, 0x5001), X_NEXT);
+    kvm_rig_attach(f);
+    assert_int_equal(f->cpuid_entries, 3 + 2);
+    assert_int_equal(kvm_rig_go(f), RUN_DUE);
+    assert_int_equal(f->pvclock, 0x5001);
+    assert_int_equal(f->clock, 123456789);
+    f->pvclock = 0x6001; /* the guest has moved it */
+    f->a.ops->pull(&f->a);
+    assert_int_equal(f->cpu->pvclock_time, 0x6001);
+    /* the time of day is ours */
+    assert_int_equal(f->filtered, MSR_PVCLOCK_WALL);
+    Step *s = kvm_rig_add(f, KVM_EXIT_X86_WRMSR);
+    s->exit.msr.index = MSR_PVCLOCK_WALL;
+    s->exit.msr.data = 0x7000;
+    assert_int_equal(kvm_rig_go(f), RUN_DUE);
+    assert_int_equal(kvm_rig_run_of(f)->msr.error, 0);
+    uint32_t seconds;
+    memcpy(&seconds, ram_at(&f->b->ram, f->ram->at) + 0x7004, 4);
+    assert_int_equal(seconds, 946684799);
+    kvm_rig_free(f);
+    f = kvm_rig(); /* a machine without it */
+    assert_int_equal(kvm_rig_go(f), RUN_DUE);
+    assert_int_equal(f->cpuid_entries, 3);
+    assert_true(f->filtered == 0 && f->clock == 0);
+    kvm_rig_free(f);
+}
+
 static void privilege_follows_the_mode(void **state)
 {
     (void)state;
@@ -299,6 +334,7 @@ int main(void)
         cmocka_unit_test(time_stamp_goes_on_where_the_kernel_left_it),
         cmocka_unit_test(time_stamp_stands_still_with_the_machine),
         cmocka_unit_test(time_stamp_keeps_the_rate_that_the_guest_measured),
+        cmocka_unit_test(paravirtual_clock_goes_on_as_the_kernels),
         cmocka_unit_test(privilege_follows_the_mode),
         cmocka_unit_test(slots_follow_the_map),
         cmocka_unit_test(closed_a20_shows_even_mebibytes_twice),
