@@ -23,6 +23,7 @@ typedef struct Accel Accel;
 typedef struct AccelOps {
     const char *name; /* "kvm", "translator", "interpreter", "check" */
     bool paced;       /* run counts in Cpu.executed and keeps to Accel.budget */
+    bool steps;       /* not paced, but a budget makes it do so, slowly */
     /* Makes a->self; the Cpu and its board exist. On failure says in err what failed and which
      * engine to use. */
     bool (*open)(Accel *a, Err *err);

@@ -886,6 +886,46 @@ bool machine_set_accel(Machine *m, const char *name, Err *err)
     return call.done;
 }
 
+typedef struct StepCall {
+    unsigned wanted, done;
+    Err *err;
+    bool good;
+} StepCall;
+
+static void do_step(Machine *m, void *argument)
+{
+    StepCall *call = argument;
+    Cpu *cpu = pc_cpu(m->pc);
+    RunExit exit = RUN_DUE;
+    if (machine_state(m) != RUN_STATE_PAUSED) {
+        err_set(call->err, "only a paused machine takes single steps: stop it first");
+        return;
+    }
+    if (!m->accel.ops->paced && !m->accel.ops->steps) {
+        err_set(call->err, "engine %s takes no single steps: x-set-accel to another one first",
+                m->accel.ops->name);
+        return;
+    }
+    while (exit == RUN_DUE && call->done < call->wanted && !m->reset_wanted &&
+           !m->shutdown_wanted && !m->quit) {
+        uint64_t before = cpu->executed;
+        atomic_store(&cpu->attention, false);
+        m->accel.budget = call->wanted - call->done;
+        exit = m->accel.ops->run(&m->accel, CLOCK_NEVER);
+        call->done += (unsigned)(cpu->executed - before);
+    }
+    m->accel.budget = 0;
+    call->good = exit != RUN_FAILED || err_set(call->err, "%s", m->accel.failure);
+}
+
+bool machine_step(Machine *m, unsigned instructions, unsigned *done, Err *err)
+{
+    StepCall call = {.wanted = instructions, .err = err};
+    machine_call(m, do_step, &call);
+    *done = call.done;
+    return call.good;
+}
+
 bool machine_set_speed(Machine *m, const char *speed, Err *err)
 {
     SpeedCall call = {.err = err};

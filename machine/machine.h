@@ -121,6 +121,10 @@ const char *machine_accel(const Machine *m); /* the engine now running */
 /* Moves the running machine to another engine, between two instructions: a name as in the
  * configuration. On failure the old one goes on. */
 bool machine_set_accel(Machine *m, const char *name, Err *err);
+/* The paused machine executes so many instructions, up to MACHINE_MOST_STEPS, in which no time
+ * passes; fewer where the guest halts or resets. *done says how many. */
+enum { MACHINE_MOST_STEPS = 1000000 };
+bool machine_step(Machine *m, unsigned instructions, unsigned *done, Err *err);
 /* As fast as that processor, or so many million instructions a second; "max": as fast as it goes.
  * On failure the old speed stays. */
 bool machine_set_speed(Machine *m, const char *speed, Err *err);

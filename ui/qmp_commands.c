@@ -103,6 +103,21 @@ COMMAND(set_accel)
     return json_object();
 }
 
+COMMAND(step)
+{
+    Err err = {""};
+    const json_t *given = json_object_get(arguments, "count");
+    json_int_t count = given ? json_integer_value(given) : 1;
+    unsigned done;
+    if (count < 1 || count > MACHINE_MOST_STEPS) {
+        return qmp_fail(e, "GenericError", "count: 1 to %d instructions", MACHINE_MOST_STEPS);
+    }
+    if (!machine_step(q->machine, (unsigned)count, &done, &err)) {
+        return qmp_fail(e, "GenericError", "%s", err.text);
+    }
+    return json_pack("{s:i}", "executed", (int)done);
+}
+
 COMMAND(query_speed)
 {
     (void)arguments, (void)e;
@@ -197,6 +212,7 @@ const QmpCommand qmp_commands[] = {
     {"x-query-accel", "", query_accel},
     {"x-query-input", "", query_input},
     {"x-set-accel", "accel:s", set_accel},
+    {"x-step", "count:i?", step},
     {"x-query-speed", "", query_speed},
     {"x-set-speed", "speed:s", set_speed},
     {"x-screen-text", "", qmp_x_screen_text},

@@ -178,6 +178,19 @@ static void note_apic_base(Kvm *k)
     }
 }
 
+/* Where the kernel emulates, an OUT that came to us does not stop behind itself: complete it here.
+ */
+static KvmStep end_step(Kvm *k)
+{
+    uint64_t before = k->accel->cpu->executed;
+    if (k->unfinished) {
+        finish_instruction(k);
+        k->run->immediate_exit = 0;
+        k->accel->cpu->executed += k->accel->cpu->executed == before;
+    }
+    return KVM_GO_ON;
+}
+
 /* KVM_RUN and what comes of it. */
 static KvmStep enter(Kvm *k)
 {
@@ -196,7 +209,8 @@ static KvmStep enter(Kvm *k)
     k->interrupts_on = k->run->if_flag;
     note_apic_base(k);
     if (r >= 0) {
-        return kvm_handle_exit(k);
+        KvmStep next = kvm_handle_exit(k);
+        return next == KVM_GO_ON && k->stepping ? end_step(k) : next;
     }
     switch (error) {
     case EINTR: /* alarm or kick */
@@ -214,6 +228,7 @@ static KvmStep step(Kvm *k, int64_t until)
 {
     Cpu *cpu = k->accel->cpu;
     if (atomic_load_explicit(&cpu->attention, memory_order_acquire) ||
+        (k->stepping && cpu->executed >= k->step_end) ||
         clock_now(&k->accel->board->clock) >= until) {
         return KVM_STOP_DUE;
     }
@@ -241,6 +256,23 @@ static KvmStep step(Kvm *k, int64_t until)
         cpu->activity = CPU_RUNNING; /* what wakes it is injected below */
     }
     return enter(k);
+}
+
+/* Accel.budget: the hardware does not count instructions, but it stops behind each. */
+static bool set_stepping(Kvm *k, uint64_t budget)
+{
+    struct kvm_guest_debug debug = {.control =
+                                        budget ? KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP : 0};
+    k->step_end = k->accel->cpu->executed + budget;
+    if (k->stepping == (budget != 0)) {
+        return true;
+    }
+    if (k->sys->ioctl(k->sys->self, k->vcpu, KVM_SET_GUEST_DEBUG, &debug) < 0) {
+        snprintf(k->accel->failure, sizeof(k->accel->failure), "single steps: %s", strerror(errno));
+        return false;
+    }
+    k->stepping = budget != 0;
+    return true;
 }
 
 /* x87 errors come by IRQ 13 where CR0.NE is clear; a virtual processor has no FERR#. True: another
@@ -280,6 +312,9 @@ static RunExit kvm_run_guest(Accel *a, int64_t until)
     k->thread = pthread_self();
     atomic_thread_fence(memory_order_seq_cst);
     k->thread_known = true;
+    if (!set_stepping(k, a->budget)) {
+        return RUN_FAILED;
+    }
     if (!k->cpu_current && !k->helping && kvm_lag(k) != k->lag) {
         kvm_take_state(k); /* the machine stood still: so shall its TSC have */
     }
@@ -576,6 +611,7 @@ static bool kvm_open(Accel *a, Err *err)
 
 const AccelOps accel_kvm = {
     .name = "kvm",
+    .steps = true,
     .open = kvm_open,
     .close = kvm_close,
     .run = kvm_run_guest,

@@ -201,12 +201,15 @@ KvmStep kvm_handle_exit(Kvm *k)
         return msr(k, true);
     case KVM_EXIT_HLT:
         k->halted = true;
+        k->accel->cpu->executed += k->stepping;
+        return KVM_GO_ON;
+    case KVM_EXIT_DEBUG:
+        k->accel->cpu->executed += k->stepping;
         return KVM_GO_ON;
     case KVM_EXIT_IRQ_WINDOW_OPEN:
     case KVM_EXIT_INTR:
     case KVM_EXIT_NMI:
     case KVM_EXIT_SET_TPR:
-    case KVM_EXIT_DEBUG:
         return KVM_GO_ON;
     case KVM_EXIT_HYPERCALL:
         run->hypercall.ret = (uint64_t)-1000; /* KVM_ENOSYS: none is offered */

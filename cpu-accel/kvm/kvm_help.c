@@ -115,6 +115,9 @@ static bool trial_failed(Kvm *k)
 KvmStep kvm_help_run(Kvm *k, int64_t until)
 {
     int64_t limit = k->help_until < until ? k->help_until : until;
+    if (!k->trial) {
+        k->helper.budget = k->stepping ? k->step_end - k->accel->cpu->executed : 0;
+    }
     RunExit exit = k->helper.ops->run(&k->helper, limit);
     if (exit == RUN_FAILED) {
         memcpy(k->accel->failure, k->helper.failure, sizeof(k->accel->failure));

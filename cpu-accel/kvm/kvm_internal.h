@@ -83,6 +83,9 @@ typedef struct Kvm {
     bool interrupts_on; /* EFLAGS.IF */
 
     KvmSlot slot[KVM_SLOTS];
+    bool stepping;     /* the kernel stops behind every instruction */
+    uint64_t step_end; /* Cpu.executed at which run returns then */
+
     bool map_stale, flags_stale;
     bool a20;        /* as the slots have it */
     uint8_t *bitmap; /* of dirty pages; room for the largest slot */

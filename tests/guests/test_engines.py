@@ -15,7 +15,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'
 from tests.guests import debian, guest  # noqa: E402
 from tests.guests.linux import direct  # noqa: E402
 from tests.lib import tap  # noqa: E402
-from tests.lib.vm import Vm, program  # noqa: E402
+from tests.lib.vm import QmpError, Vm, program  # noqa: E402
 
 
 def table():
@@ -138,6 +138,37 @@ def paging_that_kvm_cannot_do_is_carried_over():
         assert carried_over(vm), vm.log()
 
 
+STEPS = (1, 1, 3, 17, 200)
+
+
+def steps_are_the_same_under_every_engine():
+    """From the reset vector, the same number of instructions leads to the same registers."""
+    names = ['interpreter', 'translator'] + (['kvm'] if kvm_boots() else [])
+    found = {}
+    for name in names:
+        with Vm('-accel', name, '-m', '16', '-S') as vm:
+            found[name] = []
+            for count in STEPS:
+                assert vm.qmp('x-step', count=count)['executed'] == count, (name, count)
+                found[name].append([line for line in vm.hmp('info registers').splitlines() if 'EDX' not in line])
+            assert found[name][0] != found[name][-1]
+            for bad in (0, 2000000):
+                try:
+                    vm.qmp('x-step', count=bad)
+                    raise AssertionError('it took that count')
+                except QmpError as error:
+                    assert 'count' in str(error)
+            vm.qmp('cont')
+            try:
+                vm.qmp('x-step')
+                raise AssertionError('it stepped while it ran')
+            except QmpError as error:
+                assert 'paused' in str(error)
+    for name in names[1:]:
+        for count, one, other in zip(STEPS, found['interpreter'], found[name]):
+            assert one == other, (name, count, one, other)
+
+
 def states_pass_between_all_pairs():
     """Each engine saves; every engine loads that, computes on, and its sum is right."""
     names = ['translator', 'interpreter'] + (['kvm'] if kvm_boots() else [])
@@ -165,4 +196,5 @@ def states_pass_between_all_pairs():
 
 
 tap.run(auto_says_what_and_why, kvm_that_fails_is_refused_with_advice, freedos_under_kvm, linux_is_carried_over_when_kvm_fails,
-        paging_that_kvm_cannot_do_is_carried_over, states_pass_between_all_pairs)
+        paging_that_kvm_cannot_do_is_carried_over, steps_are_the_same_under_every_engine,
+        states_pass_between_all_pairs)

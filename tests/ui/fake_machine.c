@@ -155,6 +155,13 @@ bool machine_set_accel(Machine *m, const char *name, Err *err)
     return true;
 }
 
+/* Halts behind the tenth. */
+bool machine_step(Machine *m, unsigned instructions, unsigned *done, Err *err)
+{
+    *done = instructions < 10 ? instructions : 10;
+    return machine_state(m) == RUN_STATE_PAUSED || err_set(err, "stop it first");
+}
+
 void machine_pause(Machine *m)
 {
     if (swap_state(m, RUN_STATE_PAUSED) == RUN_STATE_RUNNING) {

@@ -579,6 +579,30 @@ static void monitor_lines(void **state)
     assert_int_equal(got[1].key, 6);
 }
 
+static void single_steps(void **state)
+{
+    Fixture *f = *state;
+    expect_error(f, "{\"execute\": \"x-step\"}", "GenericError", "stop it first");
+    ask_ok(f, "{\"execute\": \"stop\"}");
+    static const struct {
+        const char *arguments;
+        int executed;
+    } cases[] = {{"{}", 1}, {"{\"count\": 7}", 7}, {"{\"count\": 1000000}", 10}};
+    for (unsigned i = 0; i < 3; i++) {
+        char line[100];
+        snprintf(line, sizeof(line), "{\"execute\": \"x-step\", \"arguments\": %s}",
+                 cases[i].arguments);
+        json_t *answer = ask(f, line);
+        assert_int_equal(json_integer_value(json_object_get(answer, "executed")),
+                         cases[i].executed);
+        json_decref(answer);
+    }
+    expect_error(f, "{\"execute\": \"x-step\", \"arguments\": {\"count\": 0}}", "GenericError",
+                 "1 to 1000000");
+    expect_error(f, "{\"execute\": \"x-step\", \"arguments\": {\"count\": 1000001}}",
+                 "GenericError", "1 to 1000000");
+}
+
 #define READY(test) cmocka_unit_test_setup_teardown(test, set_up_ready, tear_down)
 
 int main(void)
@@ -588,6 +612,7 @@ int main(void)
         READY(ids_come_back),
         READY(queries),
         READY(pause_and_events),
+        READY(single_steps),
         READY(quit_answers_then_ends),
         READY(bad_requests),
         READY(huge_input_is_bounded),

@@ -105,7 +105,8 @@ static int fake_run(Fixture *f)
     if (run->immediate_exit) {
         f->finished++;
         errno = EINTR;
-        return -1;
+        run->exit_reason = KVM_EXIT_DEBUG;
+        return f->debug_at_finish ? 0 : -1;
     }
     f->entered++;
     if (f->at == f->steps) {
@@ -202,6 +203,10 @@ static int fake_vcpu(Fixture *f, unsigned long request, void *argument)
     case KVM_SET_TSC_KHZ:
         f->tsc_khz = (int)(uintptr_t)argument;
         return 0;
+    case KVM_SET_GUEST_DEBUG:
+        errno = EINVAL;
+        f->debug_control = ((struct kvm_guest_debug *)argument)->control;
+        return f->no_debug ? -1 : 0;
     case KVM_NMI:
         f->nmis++;
         return 0;

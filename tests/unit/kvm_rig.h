@@ -50,6 +50,8 @@ struct Fixture {
     struct kvm_vcpu_events events;
     uint64_t msr[0x400];
     uint64_t pvclock, clock;
+    uint32_t debug_control;
+    bool no_debug, debug_at_finish;
     uint32_t filtered; /* the MSR that comes to us */
     int tsc_khz;       /* 0: the kernel does not say */
     bool tsc_control;

@@ -281,6 +281,40 @@ static void unmasked_x87_errors_need_another_engine_where_they_are_irq_13(void *
     }
 }
 
+static void single_steps_are_the_kernels(void **state)
+{
+    (void)state;
+    for (unsigned at_finish = 0; at_finish < 2; at_finish++) {
+        Fixture *f = kvm_rig();
+        uint64_t before = f->cpu->executed;
+        f->debug_at_finish = at_finish; /* an access that is complete stops, or it does not */
+        f->a.budget = 5;
+        kvm_rig_add(f, KVM_EXIT_DEBUG);
+        kvm_rig_add_io(f, true, 1, 1);
+        kvm_rig_add(f, KVM_EXIT_DEBUG);
+        kvm_rig_add(f, KVM_EXIT_IRQ_WINDOW_OPEN);
+        kvm_rig_add(f, KVM_EXIT_DEBUG);
+        kvm_rig_add(f, KVM_EXIT_HLT);
+        kvm_rig_add(f, KVM_EXIT_DEBUG);
+        assert_int_equal(kvm_rig_go(f), RUN_DUE);
+        assert_int_equal(f->debug_control, KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP);
+        assert_int_equal(f->cpu->executed - before, 5);
+        assert_int_equal(f->entered, 6);
+        assert_int_equal(f->finished, 1);
+        f->a.budget = 0;
+        cpu_nmi(f->cpu, 0, true);
+        assert_int_equal(kvm_rig_go(f), RUN_DUE);
+        assert_int_equal(f->debug_control, 0);
+        assert_int_equal(f->entered, 8); /* that stray one is no step */
+        assert_int_equal(f->cpu->executed - before, 5);
+        f->no_debug = true;
+        f->a.budget = 1;
+        assert_int_equal(kvm_rig_go(f), RUN_FAILED);
+        assert_non_null(strstr(f->a.failure, "single steps"));
+        kvm_rig_free(f);
+    }
+}
+
 static void counted_time_is_refused(void **state)
 {
     (void)state;
@@ -402,6 +436,7 @@ int main(void)
         cmocka_unit_test(storm_of_exits_gives_up_only_where_another_can_go_on),
         cmocka_unit_test(writes_that_the_kernel_collects_are_a_storm_too),
         cmocka_unit_test(unmasked_x87_errors_need_another_engine_where_they_are_irq_13),
+        cmocka_unit_test(single_steps_are_the_kernels),
         cmocka_unit_test(counted_time_is_refused),
         cmocka_unit_test(reset_between_runs_starts_afresh),
         cmocka_unit_test(init_pin_resets_the_processor_alone),

@@ -281,6 +281,34 @@ static void guest_without_end_is_stopped_in_time(void **state)
     done(f);
 }
 
+static void single_steps_are_exact(void **state)
+{
+    (void)state;
+    if (!host_speed()) {
+        skip();
+    }
+    /* mov dx, 300h; in al, dx; four times inc bx; hlt */
+    static const uint8_t code[] = {0xba, 0x00, 0x03, 0xec, 0x43, 0x43, 0x43, 0x43, 0xf4};
+    Fixture *f = fixture(code, sizeof(code));
+    use(f, &accel_kvm);
+    for (unsigned i = 1; i <= 5; i++) {
+        f->a.budget = 1;
+        atomic_store(&f->cpu->attention, false);
+        RunExit exit = f->a.ops->run(&f->a, clock_now(&f->b->clock) + 10 * CLOCK_NS_PER_S);
+        assert_int_equal(exit, RUN_DUE);
+        f->a.ops->pull(&f->a);
+        assert_int_equal(f->cpu->eip, CODE + (i == 1 ? 3 : 2 + i));
+        assert_int_equal(f->cpu->reg[EBX], i > 2 ? i - 2 : 0);
+        assert_false(cpu_eflags(f->cpu) & FL_TF);
+        f->a.ops->push(&f->a);
+    }
+    f->a.budget = 0;
+    assert_int_equal(run_for(f, 10 * CLOCK_NS_PER_S), RUN_HALTED);
+    leave(f);
+    assert_int_equal(f->cpu->reg[EBX], 4);
+    done(f);
+}
+
 static void put32(uint8_t *at, uint32_t value)
 {
     memcpy(at, &value, 4);
@@ -339,6 +367,7 @@ int main(void)
         cmocka_unit_test(ports_and_interrupts_reach_the_guest),
         cmocka_unit_test(registers_survive_the_kernel),
         cmocka_unit_test(guest_without_end_is_stopped_in_time),
+        cmocka_unit_test(single_steps_are_exact),
         cmocka_unit_test(paging_comes_to_its_end_under_one_engine_or_two),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
