@@ -64,6 +64,7 @@ struct Machine {
     atomic_bool in_snapshot; /* one is being saved or loaded */
     char parent[64];         /* the last one that was; of whoever has entered */
     SnapshotLazy *lazy;      /* memory that is still to come from a snapshot; NULL: none */
+    SnapshotLine *line;      /* what the next snapshot may build on; NULL: nothing, ever */
     atomic_bool settled;     /* it has come, or is damaged */
     bool memory_lost;        /* some never came: the guest must not run on */
     Pace pace;
@@ -239,6 +240,7 @@ Machine *machine_new(const MachineConfig *config, Err *err)
         machine_free(m);
         return NULL;
     }
+    m->line = snapshot_line_new();
     if (m->config.icount_shift >= 0) {
         clock_use_count(&m->board->clock, &pc_cpu(m->pc)->executed,
                         (unsigned)m->config.icount_shift);
@@ -562,6 +564,9 @@ void machine_free(Machine *m)
         pthread_join(m->thread, NULL);
     }
     snapshot_lazy_end(m->lazy, false, &(Err){""});
+    if (m->line) {
+        snapshot_line_free(m->line, pc_disks(m->pc));
+    }
     engine_close(&m->accel);
     pc_unplug(m->pc);
     board_free(m->board);
@@ -689,7 +694,8 @@ struct Mixer *machine_mixer(Machine *m)
 
 MachineParts machine_parts(Machine *m)
 {
-    return (MachineParts){m->board, m->pc, &m->accel, &m->config, &m->lazy, memory_settled};
+    return (MachineParts){m->board, m->pc,          &m->accel, &m->config,
+                          &m->lazy, memory_settled, m->line};
 }
 
 typedef struct MemoryCall {

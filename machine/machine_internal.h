@@ -14,6 +14,7 @@ typedef struct MachineParts {
     const MachineConfig *config;
     struct SnapshotLazy **lazy;  /* memory that is still to come */
     void (*settled)(void *self); /* with the machine: see SnapshotHost */
+    struct SnapshotLine *line;
 } MachineParts;
 
 MachineParts machine_parts(Machine *m);

@@ -42,6 +42,7 @@ static bool enter(Machine *m, SnapshotHost *host, Err *err)
                            .call = carry,
                            .lazy = parts.lazy,
                            .settled = parts.settled,
+                           .line = parts.line,
                            .self = m};
     return true;
 }

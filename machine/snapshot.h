@@ -3,8 +3,9 @@
  * Memory is copied in rounds while the guest goes on, each round what was written since the last,
  * until so little is left that it can be copied between two instructions; that moment is the
  * snapshot's instant. Disks in qcow2 images keep an internal snapshot; all other writable disks are
- * copied into the snapshot. It lies in the first qcow2 disk's machine state area, or in a file
- * beside the first image.
+ * copied into the snapshot: the first time as a whole, later what was written since the snapshot
+ * that the machine goes on from, on which the new one then builds. It lies in the first qcow2
+ * disk's machine state area (complete in itself then), or in a file beside the first image.
  *
  * Calls come from one thread at a time, any but the machine's while that runs; they take their time
  * and carry what must be done between two instructions to the machine's thread.
@@ -16,6 +17,12 @@
 #include "machine/host/disk_file.h"
 #include "machine/machine.h"
 #include "machine/pc.h"
+
+/* What the next snapshot may build on. */
+typedef struct SnapshotLine SnapshotLine;
+SnapshotLine *snapshot_line_new(void); /* NULL: no memory */
+/* While the board's block queue is there. NULL is allowed. */
+void snapshot_line_free(SnapshotLine *line, BlockQueue *queue);
 
 /* Memory that is still to come from a snapshot that was loaded. */
 typedef struct SnapshotLazy SnapshotLazy;
@@ -36,6 +43,7 @@ typedef struct SnapshotHost {
     void (*settled)(void *self);
     const char *parent;       /* save: the snapshot that the machine goes on from; NULL: none */
     const DiskFaults *faults; /* tests: of the snapshot's own file */
+    SnapshotLine *line;       /* the machine's; NULL: each snapshot is complete in itself */
 } SnapshotHost;
 
 typedef struct SnapshotFigures {

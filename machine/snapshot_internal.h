@@ -12,6 +12,7 @@ enum {
     THUMB_LIMIT = 1 << 20,
     DEVICES_LIMIT = 64 << 20,
     MAX_BLOCKS = 16, /* of memory */
+    MAX_CHAIN = 16,  /* snapshots below one */
 };
 /* A larger disk that is no qcow2 image would need too large a table. */
 #define DISK_LIMIT (UINT64_C(64) << 30)
@@ -36,6 +37,9 @@ typedef struct SnapshotDisk {
 /* What a snapshot says of its machine. */
 typedef struct SnapshotMeta {
     char name[64], note[256], parent[64];
+    uint8_t id[16];      /* random; zeros: of a version that had none */
+    char base[256];      /* the file beside it that lends it pages of disks; "": none */
+    uint8_t base_id[16]; /* what must lie there */
     uint64_t time_s, guest_ns;
     uint32_t ram_mib;
     char cpu[32];
@@ -69,9 +73,37 @@ typedef struct SnapshotSource {
     SnapshotPlace *place;
     SnapshotReader *reader;
     SnapshotMeta meta;
+    char *path;                  /* its file's; NULL: it lies in an image */
+    struct SnapshotSource *base; /* owned; after snapshot_source_bases */
 } SnapshotSource;
 bool snapshot_source_open(SnapshotSource *s, const SnapshotMeta *now, const char *name, Err *err);
 void snapshot_source_close(SnapshotSource *s);
+/* A file by its path. */
+bool snapshot_source_open_file(SnapshotSource *s, const char *path, const char *what, Err *err);
+/* Opens all that it builds on, and makes sure that it is what it was. */
+bool snapshot_source_bases(SnapshotSource *s, Err *err);
+/* That, and reads the tables of all. */
+bool snapshot_source_map(SnapshotSource *s, uint64_t pages, Err *err);
+/* Are pages of one numbered as those of the other? */
+bool snapshot_alike(const SnapshotMeta *a, const SnapshotMeta *b);
+
+/* What the machine's disks differ from: a snapshot that was saved or loaded, and what was written
+ * since. */
+struct SnapshotLine {
+    char base[256]; /* its file, without the folder; "": none */
+    uint8_t id[16];
+    BlockTrack *since[MACHINE_MAX_DRIVES];
+};
+/* Tracks of all disks that are kept in pages, from now on; the caller's. False: no memory. */
+bool snapshot_line_begin(const SnapshotHost *host, const SnapshotMeta *meta,
+                         BlockTrack *since[MACHINE_MAX_DRIVES]);
+void snapshot_line_end(const SnapshotHost *host, BlockTrack *since[MACHINE_MAX_DRIVES]);
+/* The machine goes on from this one; takes the tracks. */
+void snapshot_line_set(const SnapshotHost *host, const SnapshotSource *s,
+                       BlockTrack *since[MACHINE_MAX_DRIVES]);
+void snapshot_line_drop(const SnapshotHost *host);
+/* Snapshots that build on this file are written anew without it, before it goes. */
+bool snapshot_free_of(const SnapshotHost *host, const char *path, Err *err);
 
 /* A stretch of memory that pages go to. */
 typedef struct SnapshotMemory {

@@ -29,6 +29,8 @@ typedef struct Load {
     SnapshotOutcome outcome;
     SnapshotFigures figures;
     int64_t start;
+    BlockTrack *since[MACHINE_MAX_DRIVES];
+    bool keeps; /* a tag: the next snapshot may build on it */
     Err *err;
 } Load;
 
@@ -340,9 +342,13 @@ static void do_load(void *argument)
         return;
     }
     l->outcome = SNAPSHOT_BROKEN;
+    snapshot_line_drop(host); /* disks are written past the queue */
     if (!load_memory(l) || !load_disks(l)) {
         put_roms_back(l);
         return;
+    }
+    if (l->keeps && snapshot_line_begin(host, &l->now, l->since)) {
+        snapshot_line_set(host, &l->source, l->since);
     }
     load_rest_later(l);
     board_restored(host->board);
@@ -356,13 +362,16 @@ SnapshotOutcome snapshot_load(const SnapshotHost *host, const char *name, Snapsh
                               Err *err)
 {
     Load l = {.host = host, .outcome = SNAPSHOT_REFUSED, .start = host_time_ns(), .err = err};
+    bool is_path = true;
+    snapshot_name_check(name, &is_path, &(Err){""});
+    l.keeps = !is_path;
     bool ok = snapshot_ask(host, &l.now, err) &&
               snapshot_source_open(&l.source, &l.now, name, err) && match_memory(&l) &&
               match_disks(&l);
     l.devices = ok ? snapshot_reader_section(l.source.reader, SNAPSHOT_DEVICES, DEVICES_LIMIT,
                                              &l.devices_size, err)
                    : NULL;
-    if (l.devices && snapshot_reader_map(l.source.reader, l.now.pages, err)) {
+    if (l.devices && snapshot_source_map(&l.source, l.now.pages, err)) {
         host->call(host->self, do_load, &l);
     }
     for (unsigned i = 0; i < MAX_BLOCKS; i++) {

@@ -115,7 +115,7 @@ static void text_state(StateIo *io, const char *field, char *text, size_t room)
 
 void snapshot_meta_state(SnapshotMeta *m, StateIo *io)
 {
-    if (!state_begin(io, "snapshot", 1)) {
+    if (!state_begin(io, "snapshot", 2)) {
         return;
     }
     text_state(io, "name", m->name, sizeof(m->name));
@@ -136,6 +136,11 @@ void snapshot_meta_state(SnapshotMeta *m, StateIo *io)
         text_state(io, "disk_id", d->id, sizeof(d->id));
         text_state(io, "disk_file", d->file, sizeof(d->file));
         state_u64(io, "disk_size", &d->size);
+    }
+    if (state_since(io, 2)) {
+        state_bytes(io, "id", m->id, sizeof(m->id));
+        text_state(io, "base", m->base, sizeof(m->base));
+        state_bytes(io, "base_id", m->base_id, sizeof(m->base_id));
     }
     state_end(io);
 }
@@ -208,9 +213,20 @@ bool snapshot_source_open(SnapshotSource *s, const SnapshotMeta *now, const char
     } else if (!is_path && access(path, F_OK) < 0) {
         return err_set(err, "there is no snapshot '%s'", name);
     } else {
-        s->place = snapshot_place_open(path, err);
+        return snapshot_source_open_file(s, path, name, err);
     }
     if (!s->place || !read_meta(s, name, err)) {
+        snapshot_source_close(s);
+        return false;
+    }
+    return true;
+}
+
+bool snapshot_source_open_file(SnapshotSource *s, const char *path, const char *what, Err *err)
+{
+    *s = (SnapshotSource){.path = strdup(path)};
+    s->place = snapshot_place_open(path, err);
+    if (!s->place || !s->path || !read_meta(s, what, err)) {
         snapshot_source_close(s);
         return false;
     }
@@ -221,6 +237,11 @@ void snapshot_source_close(SnapshotSource *s)
 {
     snapshot_reader_close(s->reader);
     snapshot_place_close(s->place);
+    if (s->base) { /* a chain has an end: snapshot_source_bases */
+        snapshot_source_close(s->base);
+    }
+    free(s->base);
+    free(s->path);
     *s = (SnapshotSource){0};
 }
 
@@ -255,6 +276,9 @@ bool snapshot_delete(const SnapshotHost *host, const char *name, Err *err)
         return false; /* what is not a snapshot is not ours to delete */
     }
     snapshot_source_close(&source);
+    if (!snapshot_free_of(host, path, err)) {
+        return false;
+    }
     return unlink(path) == 0 || err_set(err, "'%s' cannot be deleted: %s", path, strerror(errno));
 }
 

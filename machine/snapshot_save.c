@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -31,6 +32,10 @@ typedef struct Save {
     const SnapshotHost *host;
     SnapshotMeta meta;
     SnapshotPlace *place;
+    SnapshotSource base;                  /* what this one builds on; no reader: nothing */
+    BlockTrack *next[MACHINE_MAX_DRIVES]; /* what is written from the instant on */
+    bool keeps;                           /* the next one may build on this */
+    char path[PATH_MAX];
     SnapshotWriter *writer;
     SnapshotFigures figures;
     /* of the machine's thread, then ours, in turn */
@@ -136,6 +141,9 @@ static bool begin(Save *s)
             return err_set(s->err, "out of memory");
         }
     }
+    if (s->base.reader && !snapshot_alike(&s->base.meta, &s->meta)) { /* a medium was changed */
+        snapshot_source_close(&s->base);
+    }
     ram_flag_set(&s->host->board->ram, 0, s->pages, RAM_CLEAN_SNAPSHOT);
     return true;
 }
@@ -156,6 +164,7 @@ static void finish(Save *s)
     s->meta.guest_ns = (uint64_t)clock_now(&b->clock);
     clock_run(&b->clock, running);
     copy_written(s, s->pages, false);
+    s->keeps = s->keeps && snapshot_line_begin(s->host, &s->meta, s->next);
     s->finished = true;
 }
 
@@ -278,6 +287,32 @@ static bool pack_whole_disk(Save *s, const SnapshotDisk *d, uint8_t *buffer)
     return true;
 }
 
+/* What the disk has in common with the base is lent by that. */
+static bool pack_changes(Save *s, const SnapshotDisk *d, const BlockTrack *since, uint8_t *buffer)
+{
+    int error = 0;
+    uint64_t pages = (d->size + SNAPSHOT_PAGE - 1) / SNAPSHOT_PAGE;
+    for (uint64_t page = 0; page < pages && !error; page++) {
+        error = snapshot_writer_lend(s->writer, d->first + page);
+    }
+    for (uint64_t part = 0; !error && block_track_find(pc_disks(s->host->pc), since, &part);
+         part++) {
+        if (!pack_part(s, d, part * BLOCK_TRACK_BYTES, buffer)) {
+            return false;
+        }
+    }
+    return failed(s, error);
+}
+
+static bool pack_disk(Save *s, unsigned bay, uint8_t *buffer)
+{
+    const SnapshotDisk *d = &s->meta.disk[bay];
+    const BlockTrack *since = s->base.reader ? s->host->line->since[bay] : NULL;
+    return block_track_is_of(pc_disks(s->host->pc), since, d->image)
+               ? pack_changes(s, d, since, buffer)
+               : pack_whole_disk(s, d, buffer);
+}
+
 static bool pack_written_parts(Save *s, uint8_t *buffer)
 {
     BlockQueue *disks = pc_disks(s->host->pc);
@@ -331,7 +366,7 @@ static bool copy_live(Save *s, uint8_t *buffer)
         return false;
     }
     for (unsigned i = 0; i < MACHINE_MAX_DRIVES; i++) {
-        if (s->meta.disk[i].track && !pack_whole_disk(s, &s->meta.disk[i], buffer)) {
+        if (s->meta.disk[i].track && !pack_disk(s, i, buffer)) {
             return false;
         }
     }
@@ -441,9 +476,34 @@ static bool keep_images(Save *s)
     return failed(s, error);
 }
 
+/* The snapshot that the machine goes on from, if this one can build on it: it is still there, is
+ * not to be replaced by this one, nor builds on what is, and not too many lie below it. */
+static void find_base(Save *s)
+{
+    const SnapshotLine *line = s->host->line;
+    Err ignored = {""};
+    char path[PATH_MAX + 256];
+    if (!line || !line->base[0]) {
+        return;
+    }
+    const char *slash = strrchr(s->path, '/');
+    snprintf(path, sizeof(path), "%.*s%s", slash ? (int)(slash + 1 - s->path) : 0, s->path,
+             line->base);
+    bool good = snapshot_source_open_file(&s->base, path, line->base, &ignored) &&
+                memcmp(s->base.meta.id, line->id, sizeof(line->id)) == 0 &&
+                snapshot_source_bases(&s->base, &ignored);
+    unsigned depth = 0;
+    for (const SnapshotSource *b = &s->base; good && b; b = b->base) {
+        good = ++depth < MAX_CHAIN && strcmp(b->path, s->path) != 0;
+    }
+    if (!good) {
+        snapshot_source_close(&s->base);
+        return;
+    }
+}
+
 static bool prepare(Save *s, const char *name, bool is_path)
 {
-    char path[PATH_MAX];
     const Ram *ram = &s->host->board->ram;
     s->pages = (uint32_t)(ram->used >> RAM_PAGE_SHIFT);
     s->list = malloc((size_t)s->pages * sizeof(*s->list));
@@ -458,10 +518,14 @@ static bool prepare(Save *s, const char *name, bool is_path)
     if (!snapshot_ask(s->host, &now, s->err)) {
         return false;
     }
-    snapshot_file_path(&now, name, path, sizeof(path));
-    s->place = now.home >= 0 && !is_path
-                   ? snapshot_place_image(now.disk[now.home].image, s->err)
-                   : snapshot_place_create(path, true, s->host->faults, s->err);
+    snapshot_file_path(&now, name, s->path, sizeof(s->path));
+    bool inside = now.home >= 0 && !is_path;
+    s->keeps = !inside && !is_path && s->host->line;
+    if (s->keeps) {
+        find_base(s);
+    }
+    s->place = inside ? snapshot_place_image(now.disk[now.home].image, s->err)
+                      : snapshot_place_create(s->path, true, s->host->faults, s->err);
     s->writer =
         s->place ? snapshot_writer_new(snapshot_place_io(s->place), now.pages, snapshot_threads())
                  : NULL;
@@ -481,6 +545,14 @@ static void set_name(Save *s, const char *name, const char *note, bool is_path)
     snprintf(s->meta.parent, sizeof(s->meta.parent), "%.63s",
              s->host->parent ? s->host->parent : "");
     s->meta.time_s = (uint64_t)time(NULL);
+    if (getrandom(s->meta.id, sizeof(s->meta.id), GRND_NONBLOCK) != (ssize_t)sizeof(s->meta.id)) {
+        memset(s->meta.id, 0, sizeof(s->meta.id)); /* nothing will build on it */
+    }
+    if (s->base.reader) {
+        const char *file = strrchr(s->base.path, '/');
+        snprintf(s->meta.base, sizeof(s->meta.base), "%.255s", file ? file + 1 : s->base.path);
+        memcpy(s->meta.base_id, s->base.meta.id, sizeof(s->meta.base_id));
+    }
 }
 
 static bool run(Save *s, const char *name, const char *note, bool is_path)
@@ -499,7 +571,16 @@ static bool run(Save *s, const char *name, const char *note, bool is_path)
     }
     s->host->call(s->host->self, do_end, s);
     free(buffer);
-    return ok && snapshot_place_commit(s->place, s->err);
+    /* one of that name goes: nothing may build on it any more */
+    if (!ok || (s->meta.home < 0 && !snapshot_free_of(s->host, s->path, s->err)) ||
+        !snapshot_place_commit(s->place, s->err)) {
+        return false;
+    }
+    if (s->keeps) {
+        SnapshotSource saved = {.meta = s->meta, .path = s->path};
+        snapshot_line_set(s->host, &saved, s->next);
+    }
+    return true;
 }
 
 bool snapshot_save(const SnapshotHost *host, const char *name, const char *note,
@@ -512,6 +593,8 @@ bool snapshot_save(const SnapshotHost *host, const char *name, const char *note,
         return false;
     }
     bool ok = prepare(&s, name, is_path) && run(&s, name, note, is_path);
+    snapshot_line_end(host, s.next);
+    snapshot_source_close(&s.base);
     state_free(s.devices);
     snapshot_writer_free(s.writer);
     snapshot_place_close(s.place);

@@ -437,6 +437,11 @@ void block_queue_retire(BlockQueue *q, Block *image)
         w->image = image;
         w->closing = true;
         w->device = q->dev.id;
+        pthread_mutex_lock(&q->lock);
+        for (BlockTrack *t = q->tracks; t; t = t->next) {
+            t->image = t->image == image ? NULL : t->image;
+        }
+        pthread_mutex_unlock(&q->lock);
         submit(w);
     }
 }
@@ -561,6 +566,25 @@ bool block_track_next(BlockQueue *q, BlockTrack *track, uint64_t *part)
     }
     pthread_mutex_unlock(&q->lock);
     return mark != NULL;
+}
+
+bool block_track_find(BlockQueue *q, const BlockTrack *track, uint64_t *part)
+{
+    pthread_mutex_lock(&q->lock);
+    const uint8_t *mark = track->written && *part < track->parts
+                              ? memchr(track->mark + *part, 1, (size_t)(track->parts - *part))
+                              : NULL;
+    *part = mark ? (uint64_t)(mark - track->mark) : *part;
+    pthread_mutex_unlock(&q->lock);
+    return mark != NULL;
+}
+
+bool block_track_is_of(BlockQueue *q, const BlockTrack *track, const Block *image)
+{
+    pthread_mutex_lock(&q->lock);
+    bool is = track && image && track->image == image;
+    pthread_mutex_unlock(&q->lock);
+    return is;
 }
 
 uint64_t block_track_count(BlockQueue *q, const BlockTrack *track)

@@ -101,13 +101,17 @@ void block_queue_wait_running(BlockQueue *q);
 /* Which parts of an image are written, for a snapshot that copies it meanwhile. */
 #define BLOCK_TRACK_BYTES 65536u /* a part */
 typedef struct BlockTrack BlockTrack;
-/* From any thread. NULL: no memory. End it before the image is retired. */
+/* From any thread. NULL: no memory. */
 BlockTrack *block_track_begin(BlockQueue *q, Block *image);
 void block_track_end(BlockQueue *q, BlockTrack *track);
 /* The first written part from *part on, which counts as unwritten from now. False: there is none.
  */
 bool block_track_next(BlockQueue *q, BlockTrack *track, uint64_t *part);
 uint64_t block_track_count(BlockQueue *q, const BlockTrack *track);
+/* The first written part from *part on, which goes on counting as written. */
+bool block_track_find(BlockQueue *q, const BlockTrack *track, uint64_t *part);
+/* Is it still of this image? One that was retired meanwhile takes its tracks along. NULL: no. */
+bool block_track_is_of(BlockQueue *q, const BlockTrack *track, const Block *image);
 
 /* Machine's thread. Waits for and delivers everything, whatever its guest time. False when jobs are
  * left that on_error keeps. */

@@ -46,7 +46,7 @@ typedef struct Section {
 struct SnapshotWriter {
     SnapshotIo io;
     uint64_t pages, at; /* at: where the next bytes go */
-    uint32_t *index;    /* stored number + 1 of each page; 0: zeros */
+    uint32_t *index;    /* stored number + 1 of each page; 0: zeros; SNAPSHOT_LENT */
     uint32_t stored;
     uint8_t *frame;  /* being filled: a buffer's */
     ZSTD_CCtx *zstd; /* the caller's own */
@@ -58,6 +58,7 @@ struct SnapshotWriter {
     size_t frame_count, frame_room;
     int error;
     bool stop;
+    bool lends; /* there is a base */
     pthread_mutex_t lock;
     pthread_cond_t changed;
     pthread_t worker[MAX_WORKERS];
@@ -391,6 +392,16 @@ int snapshot_writer_page(SnapshotWriter *w, uint64_t page, const uint8_t *data)
     return error;
 }
 
+int snapshot_writer_lend(SnapshotWriter *w, uint64_t page)
+{
+    if (page >= w->pages) {
+        return EINVAL;
+    }
+    w->index[page] = SNAPSHOT_LENT;
+    w->lends = true;
+    return 0;
+}
+
 int snapshot_writer_section(SnapshotWriter *w, SnapshotSection kind, const void *data, size_t size)
 {
     size_t room = ZSTD_compressBound(size);
@@ -452,7 +463,7 @@ int snapshot_writer_finish(SnapshotWriter *w, uint64_t *size)
     uint64_t toc_at;
     error = put(w, toc, length, &toc_at);
     memcpy(header, snapshot_magic, sizeof(snapshot_magic));
-    snapshot_put32(header + 8, SNAPSHOT_VERSION);
+    snapshot_put32(header + 8, w->lends ? SNAPSHOT_VERSION : SNAPSHOT_ALONE);
     snapshot_put64(header + 16, w->at);
     snapshot_put64(header + 24, toc_at);
     snapshot_put32(header + 32, w->sections);

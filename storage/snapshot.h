@@ -44,8 +44,11 @@ typedef struct SnapshotWriter SnapshotWriter;
  * included; io->write is called from each of them. NULL: no memory, or too many pages. */
 SnapshotWriter *snapshot_writer_new(const SnapshotIo *io, uint64_t pages, unsigned threads);
 void snapshot_writer_free(SnapshotWriter *w);
-/* The page's content; a later call for the same page replaces it. */
+/* The page's content; a later call for the same page replaces it, this one or the next. */
 int snapshot_writer_page(SnapshotWriter *w, uint64_t page, const uint8_t *data);
+/* The page is the base's of that number: the snapshot holds no content for it and needs its base.
+ */
+int snapshot_writer_lend(SnapshotWriter *w, uint64_t page);
 int snapshot_writer_section(SnapshotWriter *w, SnapshotSection kind, const void *data, size_t size);
 /* Completes the file; *size is its length. */
 int snapshot_writer_finish(SnapshotWriter *w, uint64_t *size);
@@ -56,12 +59,18 @@ typedef struct SnapshotReader SnapshotReader;
 SnapshotReader *snapshot_reader_open(const SnapshotIo *io, uint64_t size, const char *what,
                                      Err *err);
 void snapshot_reader_close(SnapshotReader *r);
+uint64_t snapshot_reader_count(const SnapshotReader *r); /* of pages, as its header says */
 /* A section of at most `limit` bytes; the caller frees it. NULL with err set when it is missing,
  * larger or damaged. */
 uint8_t *snapshot_reader_section(SnapshotReader *r, SnapshotSection kind, size_t limit,
                                  size_t *size, Err *err);
 /* Reads the tables. False unless there are exactly this many pages. */
 bool snapshot_reader_map(SnapshotReader *r, uint64_t pages, Err *err);
+/* The same, with the snapshot that lends it pages: one that has been mapped, and outlives it. */
+bool snapshot_reader_map_on(SnapshotReader *r, uint64_t pages, const SnapshotReader *base,
+                            Err *err);
+/* Does the page come from the base? */
+bool snapshot_reader_is_lent(const SnapshotReader *r, uint64_t page);
 /* After snapshot_reader_map. */
 bool snapshot_reader_is_zero(const SnapshotReader *r, uint64_t page);
 

@@ -168,7 +168,7 @@ static void sort_pages(SnapshotFill *f)
 SnapshotFill *snapshot_fill_new(SnapshotReader *r, uint64_t first, uint64_t count,
                                 const SnapshotSink *sink, Err *err)
 {
-    uint64_t pages = snapshot_reader_pages(r);
+    uint64_t pages = snapshot_reader_count(r);
     if (first > pages || count > pages - first) {
         err_set(err, "snapshot '%s' has fewer pages", snapshot_reader_name(r));
         return NULL;

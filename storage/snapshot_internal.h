@@ -5,11 +5,14 @@
 #include "storage/snapshot.h"
 
 enum {
-    SNAPSHOT_VERSION = 1,
-    TOC_ENTRY = 40, /* bytes */
+    SNAPSHOT_VERSION = 2,
+    SNAPSHOT_ALONE = 1, /* the version of one without a base */
+    TOC_ENTRY = 40,     /* bytes */
     FRAME_ENTRY = 12,
     FRAME_BYTES = SNAPSHOT_FRAME_PAGES * SNAPSHOT_PAGE,
 };
+
+#define SNAPSHOT_LENT UINT32_MAX /* in the page table: as in the base */
 
 static const char snapshot_magic[8] = {'V', 'I', 'T', 'S', 'N', 'A', 'P', '1'};
 
@@ -49,7 +52,6 @@ void snapshot_unpacker_close(SnapshotUnpacker *u);
 /* Of a reader after snapshot_reader_map; from any thread. */
 uint32_t snapshot_reader_stored(const SnapshotReader *r, uint64_t page); /* number + 1; 0: zeros */
 size_t snapshot_reader_frames(const SnapshotReader *r);
-uint64_t snapshot_reader_pages(const SnapshotReader *r);
 const char *snapshot_reader_name(const SnapshotReader *r);
 /* Reads and checks one frame. */
 bool snapshot_reader_unpack(SnapshotReader *r, size_t frame, SnapshotUnpacker *u, Err *err);

@@ -14,6 +14,12 @@ typedef struct Section {
     uint64_t offset, packed, size;
 } Section;
 
+typedef struct Frame {
+    const SnapshotReader *owner; /* whose file it lies in: this one's, or one below */
+    uint64_t offset;
+    uint32_t packed; /* bytes */
+} Frame;
+
 struct SnapshotReader {
     SnapshotIo io;
     uint64_t size, pages;
@@ -21,8 +27,10 @@ struct SnapshotReader {
     Section section[SNAPSHOT_MAX_SECTIONS];
     unsigned sections;
     uint32_t *index; /* stored number + 1 of each page; 0: zeros */
-    uint8_t *frames; /* the table as it stands in the file */
-    size_t frame_count;
+    uint8_t *lent;   /* a bit a page: it comes from the base */
+    Frame *frame;    /* its own, then all that the base has */
+    size_t frames, own_frames;
+    uint32_t version;
 };
 
 static bool damaged(const SnapshotReader *r, const char *why, Err *err)
@@ -30,7 +38,7 @@ static bool damaged(const SnapshotReader *r, const char *why, Err *err)
     return err_set(err, "snapshot '%s' is damaged or cut off: %s", r->what, why);
 }
 
-static bool read_at(SnapshotReader *r, uint64_t offset, void *data, size_t length, Err *err)
+static bool read_at(const SnapshotReader *r, uint64_t offset, void *data, size_t length, Err *err)
 {
     int error = r->io.read(r->io.self, offset, data, length);
     return !error || err_set(err, "snapshot '%s' cannot be read: %s", r->what, strerror(error));
@@ -82,7 +90,7 @@ static bool read_header(SnapshotReader *r, Err *err)
     if (memcmp(header, snapshot_magic, sizeof(snapshot_magic)) != 0) {
         return err_set(err, "'%s' is no snapshot of this program", r->what);
     }
-    uint32_t version = snapshot_le32(header + 8);
+    uint32_t version = r->version = snapshot_le32(header + 8);
     if (version == 0 || version > SNAPSHOT_VERSION) {
         return err_set(err, "snapshot '%s' has version %u; use a newer vitrine", r->what, version);
     }
@@ -122,7 +130,8 @@ void snapshot_reader_close(SnapshotReader *r)
     if (r) {
         free(r->what);
         free(r->index);
-        free(r->frames);
+        free(r->frame);
+        free(r->lent);
         free(r);
     }
 }
@@ -156,10 +165,61 @@ uint8_t *snapshot_reader_section(SnapshotReader *r, SnapshotSection kind, size_t
     return data;
 }
 
-bool snapshot_reader_map(SnapshotReader *r, uint64_t pages, Err *err)
+static bool take_frames(SnapshotReader *r, const uint8_t *table, const SnapshotReader *base,
+                        Err *err)
+{
+    size_t lent = base ? base->frames : 0;
+    if ((uint64_t)(r->own_frames + lent) * SNAPSHOT_FRAME_PAGES >= SNAPSHOT_LENT) {
+        return damaged(r, "it builds on too much", err);
+    }
+    r->frame = malloc((r->own_frames + lent + 1) * sizeof(*r->frame));
+    if (!r->frame) {
+        return err_set(err, "snapshot '%s': out of memory", r->what);
+    }
+    for (size_t i = 0; i < r->own_frames; i++) {
+        const uint8_t *entry = table + i * FRAME_ENTRY;
+        Frame *f = &r->frame[i];
+        *f = (Frame){r, snapshot_le64(entry), snapshot_le32(entry + 8)};
+        if (f->packed > MAX_PACKED_FRAME || !inside(r, f->offset, f->packed)) {
+            return damaged(r, "packed pages lie outside of it", err);
+        }
+    }
+    if (lent) {
+        memcpy(r->frame + r->own_frames, base->frame, lent * sizeof(*r->frame));
+    }
+    r->frames = r->own_frames + lent;
+    return true;
+}
+
+static bool take_pages(SnapshotReader *r, const uint8_t *table, const SnapshotReader *base,
+                       Err *err)
+{
+    r->index = malloc(r->pages ? (size_t)r->pages * sizeof(*r->index) : 1);
+    r->lent = calloc(1, (size_t)r->pages / 8 + 1);
+    if (!r->index || !r->lent) {
+        return err_set(err, "snapshot '%s': out of memory", r->what);
+    }
+    for (uint64_t i = 0; i < r->pages; i++) {
+        uint32_t stored = snapshot_le32(table + 4 * i);
+        if (stored == SNAPSHOT_LENT && r->version > SNAPSHOT_ALONE) {
+            if (!base) {
+                return damaged(r, "what it builds on is missing", err);
+            }
+            r->lent[i / 8] |= (uint8_t)(1 << i % 8);
+            stored = base->index[i];
+            stored += stored ? (uint32_t)r->own_frames * SNAPSHOT_FRAME_PAGES : 0;
+        } else if (stored > (uint64_t)r->own_frames * SNAPSHOT_FRAME_PAGES) {
+            return damaged(r, "a page is missing", err);
+        }
+        r->index[i] = stored;
+    }
+    return true;
+}
+
+bool snapshot_reader_map_on(SnapshotReader *r, uint64_t pages, const SnapshotReader *base, Err *err)
 {
     size_t index_size, frames_size;
-    if (r->pages != pages || pages > SNAPSHOT_MAX_PAGES) {
+    if (r->pages != pages || pages > SNAPSHOT_MAX_PAGES || (base && base->pages != pages)) {
         return err_set(err, "snapshot '%s' holds %llu pages, this machine %llu", r->what,
                        (unsigned long long)r->pages, (unsigned long long)pages);
     }
@@ -167,29 +227,27 @@ bool snapshot_reader_map(SnapshotReader *r, uint64_t pages, Err *err)
     size_t frames_limit = (size_t)pages * FRAME_ENTRY + FRAME_ENTRY;
     uint8_t *index =
         snapshot_reader_section(r, SNAPSHOT_PAGES, (size_t)pages * 4, &index_size, err);
-    r->frames =
+    uint8_t *frames =
         index ? snapshot_reader_section(r, SNAPSHOT_FRAMES, frames_limit, &frames_size, err) : NULL;
-    r->index = r->frames ? malloc(pages ? (size_t)pages * 4 : 1) : NULL;
-    bool ok = r->index != NULL;
+    bool ok = frames != NULL;
     if (ok && (index_size != pages * 4 || frames_size % FRAME_ENTRY)) {
         ok = damaged(r, "its page table has a wrong size", err);
     }
-    r->frame_count = ok ? frames_size / FRAME_ENTRY : 0;
-    for (size_t i = 0; i < r->frame_count && ok; i++) {
-        const uint8_t *entry = r->frames + i * FRAME_ENTRY;
-        uint32_t packed = snapshot_le32(entry + 8);
-        if (packed > MAX_PACKED_FRAME || !inside(r, snapshot_le64(entry), packed)) {
-            ok = damaged(r, "packed pages lie outside of it", err);
-        }
-    }
-    for (uint64_t i = 0; i < pages && ok; i++) {
-        r->index[i] = snapshot_le32(index + 4 * i);
-        if (r->index[i] > (uint64_t)r->frame_count * SNAPSHOT_FRAME_PAGES) {
-            ok = damaged(r, "a page is missing", err);
-        }
-    }
+    r->own_frames = ok ? frames_size / FRAME_ENTRY : 0;
+    ok = ok && take_frames(r, frames, base, err) && take_pages(r, index, base, err);
+    free(frames);
     free(index);
     return ok;
+}
+
+bool snapshot_reader_map(SnapshotReader *r, uint64_t pages, Err *err)
+{
+    return snapshot_reader_map_on(r, pages, NULL, err);
+}
+
+bool snapshot_reader_is_lent(const SnapshotReader *r, uint64_t page)
+{
+    return page < r->pages && r->lent[page / 8] >> page % 8 & 1;
 }
 
 bool snapshot_reader_is_zero(const SnapshotReader *r, uint64_t page)
@@ -204,18 +262,17 @@ uint32_t snapshot_reader_stored(const SnapshotReader *r, uint64_t page)
 
 size_t snapshot_reader_frames(const SnapshotReader *r)
 {
-    return r->frame_count;
+    return r->frames;
 }
 
 bool snapshot_reader_unpack(SnapshotReader *r, size_t frame, SnapshotUnpacker *u, Err *err)
 {
-    const uint8_t *entry = r->frames + frame * FRAME_ENTRY;
-    uint32_t length = snapshot_le32(entry + 8);
-    if (!read_at(r, snapshot_le64(entry), u->packed, length, err)) {
+    const Frame *f = &r->frame[frame];
+    if (!read_at(f->owner, f->offset, u->packed, f->packed, err)) {
         return false;
     }
-    u->size = ZSTD_decompressDCtx(u->zstd, u->data, FRAME_BYTES, u->packed, length);
-    return !ZSTD_isError(u->size) || damaged(r, ZSTD_getErrorName(u->size), err);
+    u->size = ZSTD_decompressDCtx(u->zstd, u->data, FRAME_BYTES, u->packed, f->packed);
+    return !ZSTD_isError(u->size) || damaged(f->owner, ZSTD_getErrorName(u->size), err);
 }
 
 bool snapshot_reader_missing(const SnapshotReader *r, Err *err)
@@ -228,7 +285,7 @@ const char *snapshot_reader_name(const SnapshotReader *r)
     return r->what;
 }
 
-uint64_t snapshot_reader_pages(const SnapshotReader *r)
+uint64_t snapshot_reader_count(const SnapshotReader *r)
 {
     return r->pages;
 }

@@ -17,7 +17,7 @@
 #include "tests/fuzz/fuzz_standalone.h"
 #endif
 
-enum { INPUT_MAX = 1 << 18, PAGES = 200, SECTION_LIMIT = 1 << 20 };
+enum { INPUT_MAX = 1 << 18, LENDER = 100, PAGES = 200, SECTION_LIMIT = 1 << 20 };
 
 typedef struct Memory {
     uint8_t *data;
@@ -81,6 +81,47 @@ static int place(void *self, uint64_t page, const uint8_t *data)
     return 0;
 }
 
+/* A sound snapshot; its size, 0: it failed. LENDER + n borrows every other page. */
+static uint64_t make_sample(uint8_t *data, unsigned number)
+{
+    static uint8_t page[SNAPSHOT_PAGE];
+    Memory m = {data, 0, INPUT_MAX};
+    SnapshotIo io = {memory_read, memory_write, &m};
+    uint64_t size = 0;
+    SnapshotWriter *w = snapshot_writer_new(&io, PAGES, 1);
+    bool good = w != NULL, borrows = number >= LENDER;
+    for (unsigned i = 0; i < PAGES && good; i += 1 + number % LENDER * 3) {
+        memset(page, (int)(i / 3), sizeof(page)); /* some alike */
+        page[9] = (uint8_t)(i % 5);
+        good = borrows && i % 2 ? snapshot_writer_lend(w, i) == 0
+                                : snapshot_writer_page(w, i, page) == 0;
+    }
+    good = good && snapshot_writer_section(w, SNAPSHOT_META, "meta", 4) == 0 &&
+           snapshot_writer_section(w, SNAPSHOT_DEVICES, page, sizeof(page)) == 0 &&
+           snapshot_writer_finish(w, &size) == 0;
+    if (w) {
+        snapshot_writer_free(w);
+    }
+    return good ? size : 0;
+}
+
+/* What inputs of even length may build on. */
+static SnapshotReader *lender(void)
+{
+    static uint8_t data[INPUT_MAX];
+    static Memory m;
+    Err err = {""};
+    if (!m.data) {
+        m = (Memory){data, make_sample(data, 0), sizeof(data)};
+    }
+    SnapshotIo io = {memory_read, memory_write, &m};
+    SnapshotReader *r = snapshot_reader_open(&io, m.size, "lender", &err);
+    if (!r || !snapshot_reader_map(r, PAGES, &err)) {
+        abort();
+    }
+    return r;
+}
+
 static void no_line(void *self, LogLevel level, const char *tag, const char *text)
 {
     (void)self, (void)level, (void)tag, (void)text;
@@ -116,9 +157,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
         }
         free(section);
     }
-    if (r && snapshot_reader_map(r, PAGES, &err)) {
+    SnapshotReader *base = size % 2 == 0 ? lender() : NULL;
+    if (r && snapshot_reader_map_on(r, PAGES, base, &err)) {
         for (uint64_t page = 0; page < PAGES; page++) {
-            sum += snapshot_reader_is_zero(r, page);
+            sum += snapshot_reader_is_zero(r, page) + snapshot_reader_is_lent(r, page);
         }
         snapshot_reader_each(r, 0, PAGES, 1, &sink, &err);
         snapshot_reader_each(r, PAGES / 2, PAGES / 4, 2, &sink, &err);
@@ -126,32 +168,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
     if (r) {
         snapshot_reader_close(r);
     }
+    snapshot_reader_close(base);
     return 0;
 }
 
 static bool write_seed(const char *folder, unsigned number)
 {
-    static uint8_t data[INPUT_MAX], page[SNAPSHOT_PAGE];
-    Memory m = {data, 0, sizeof(data)};
-    SnapshotIo io = {memory_read, memory_write, &m};
+    static uint8_t data[INPUT_MAX];
     char path[512];
-    uint64_t size = 0;
-    SnapshotWriter *w = snapshot_writer_new(&io, PAGES, 1);
-    bool good = w != NULL;
-    for (unsigned i = 0; i < PAGES && good; i += 1 + number * 3) {
-        memset(page, (int)(i / 3), sizeof(page)); /* some alike */
-        page[9] = (uint8_t)(i % 5);
-        good = snapshot_writer_page(w, i, page) == 0;
-    }
-    good = good && snapshot_writer_section(w, SNAPSHOT_META, "meta", 4) == 0 &&
-           snapshot_writer_section(w, SNAPSHOT_DEVICES, page, sizeof(page)) == 0 &&
-           snapshot_writer_finish(w, &size) == 0;
-    if (w) {
-        snapshot_writer_free(w);
-    }
+    uint64_t size = make_sample(data, number);
     snprintf(path, sizeof(path), "%s/snapshot-%u", folder, number);
-    FILE *file = good ? fopen(path, "wb") : NULL;
-    good = file && fwrite(data, 1, (size_t)size, file) == size;
+    FILE *file = size ? fopen(path, "wb") : NULL;
+    bool good = file && fwrite(data, 1, (size_t)size, file) == size;
     return file && fclose(file) == 0 && good;
 }
 
@@ -162,7 +190,10 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     const char *seeds = getenv("FUZZ_SEEDS");
     (void)argc, (void)argv;
     if (seeds) {
-        exit(write_seed(seeds, 0) && write_seed(seeds, 1) && write_seed(seeds, 20) ? 0 : 1);
+        exit(write_seed(seeds, 0) && write_seed(seeds, 1) && write_seed(seeds, 20) &&
+                     write_seed(seeds, LENDER) && write_seed(seeds, LENDER + 1)
+                 ? 0
+                 : 1);
     }
     return 0;
 }

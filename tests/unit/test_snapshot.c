@@ -212,7 +212,7 @@ static void what_does_not_fit_is_refused_by_name(void **state)
     assert_non_null(strstr(err.text, "missing"));
     snapshot_reader_close(r);
     err.text[0] = '\0';
-    b.data[8] = 2; /* version */
+    b.data[8] = 3; /* version */
     assert_null(snapshot_reader_open(&io, b.size, "sample", &err));
     assert_non_null(strstr(err.text, "newer"));
     err.text[0] = '\0';
