@@ -134,8 +134,9 @@ def freedos_on(name, engine):
     image = place(name)
     ours('create', '-q', '-f', form, *(['-o', options] if options else []), image, '40M')
     drive = ['-drive', f'file={image},format={form}']
+    floppy = shutil.copyfile(guest.image('freedos13.img'), os.path.join(os.path.dirname(image), 'floppy'))
     try:
-        with guest.Guest(engine, *drive, '-fda', guest.image('freedos13.img'), '-boot', 'a', snapshot=False) as vm:
+        with guest.Guest(engine, *drive, '-fda', floppy, '-boot', 'a', snapshot=False) as vm:
             boot_floppy(vm)
             vm.command('fdisk /auto 1', 'A:\\>')
             vm.command('fdisk /mbr 1', 'A:\\>')

@@ -3,6 +3,7 @@
 import atexit
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -240,6 +241,51 @@ def freedos_swaps_discs(engine):
             vm.command('type d:\\label.txt', f'this is disc {name}')
 
 
+def partitioned(screen):
+    """Megabytes of the primary and the extended partition, as FDISK lists them."""
+    return sum(int(number) for number in re.findall(r'^ *(?:[A-Z]: 1 +A|2) +(\d+)', screen, re.MULTILINE))
+
+
+def disks_of_every_size(engine):
+    """Around the BIOS limits of 504 MB, 8.4, 33.8 and 137 GB: Linux reaches both ends of each, FreeDOS counts their megabytes."""
+    sizes = (503 << 20, 8500 * 10**6 // 512 * 512, 34000 * 10**6 // 512 * 512, 200 * 10**9 // 512 * 512)
+    drives = []
+    for number, size in enumerate(sizes):
+        path = material(f'size{number}.img')
+        with open(path, 'wb') as file:
+            file.truncate(size)
+        drives += [f'-hd{"abcd"[number]}', path]
+    with linux.direct(engine, ramdisk(), *drives, snapshot=False) as vm:
+        shell = vm.shell()
+        for letter, size in zip('abcd', sizes):
+            assert int(shell.run(f'blockdev --getsize64 /dev/sd{letter}')) == size
+            for sector in (0, size // 512 - 1):
+                shell.run(f'echo at {letter} {sector} | dd of=/dev/sd{letter} bs=512 seek={sector} conv=sync,notrunc 2>/dev/null')
+        shell.run('sync; echo 3 > /proc/sys/vm/drop_caches')
+        for letter, size in zip('abcd', sizes):
+            for sector in (0, size // 512 - 1):
+                assert f'at {letter} {sector}\n' in shell.run(f'dd if=/dev/sd{letter} bs=512 skip={sector} count=1 2>/dev/null')
+        no_trouble(shell)
+    for letter, path, size in zip('abcd', drives[1::2], sizes):
+        with open(path, 'r+b') as file:
+            file.seek(size - 512)
+            assert file.read(32).startswith(f'at {letter} {size // 512 - 1}\n'.encode())
+            file.seek(0)
+            file.write(bytes(512))
+    with guest.Guest(engine, *drives, '-fda', guest.image('freedos13.img'), '-boot', 'a') as vm:
+        vm.wait_text('English')
+        vm.key('ret')
+        vm.wait_text('Do you want to proceed')
+        vm.type('n\n')
+        vm.wait_text('A:\\>')
+        for number, megabytes in enumerate(size >> 20 for size in sizes):
+            vm.command('cls', 'A:\\>')
+            vm.command(f'fdisk /auto {number + 1}', 'A:\\>', 60)
+            vm.command('cls', 'A:\\>')
+            vm.command(f'fdisk /info {number + 1}', f'Current fixed disk drive: {number + 1}')
+            until(lambda: abs(partitioned(vm.screen()) - megabytes) <= megabytes // 100, f'{megabytes} MB in drive {number + 1}')
+
+
 def at_once(first, second):
     """A shell command of the two."""
     return f"sh -c '({first}) & other=$!; ({second}) && wait $other'"
@@ -316,4 +362,4 @@ def floppies_without_dma(engine):
 
 
 guest.cases(linux_swaps_discs, linux_swaps_floppies, freedos_swaps_floppies, freedos_swaps_discs, ide_with_multiword_dma,
-            ide_with_pio_4, ide_with_pio_0, floppies_with_dma, floppies_without_dma)
+            ide_with_pio_4, ide_with_pio_0, disks_of_every_size, floppies_with_dma, floppies_without_dma)

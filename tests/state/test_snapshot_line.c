@@ -209,12 +209,13 @@ static void only_what_was_written_is_kept(void **state)
     }
     must_save(&r, "first", &first);
     assert_true(first > 1 << 20);
-    write_disk(&r, "changed\0...", 0, 512);
+    static const uint8_t sector[512] = "changed";
+    write_disk(&r, sector, 0, sizeof(sector));
     must_save(&r, "second", &second);
     assert_true(second + (1 << 20) < first);
     must_save(&r, "third", &third); /* two below it */
     must_load(&r, "second");
-    write_disk(&r, "otherwise..", 512, 512);
+    write_disk(&r, sector, 512, sizeof(sector));
     must_save(&r, "fourth", &fourth);
     assert_true(third < second && fourth + (1 << 20) < first);
     must_save(&r, "fourth", &again); /* nothing can build on what it replaces */

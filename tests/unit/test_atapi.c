@@ -225,6 +225,7 @@ static void identify_packet_device(void **state)
     }
     assert_int_equal(page[0] & 0xff60, 0x8540); /* 12 bytes, CD-ROM, DRQ without an interrupt */
     assert_int_equal(in(f, STATUS), DRDY);
+    assert_int_equal(in(f, REASON) & 2, 2); /* guest-traps 3.4: TEAC_CDI.SYS looks at I/O */
     done(f);
 }
 
@@ -568,6 +569,29 @@ static void change_while_nobody_looks_is_new_at_once(void **state)
     done(f);
 }
 
+/* guest-traps 3.4: what a command has to say is forgotten with the next one. */
+static void sense_lasts_until_the_next_command(void **state)
+{
+    (void)state;
+    Fixture *f = fixture();
+    PACKET(f, 0xff);
+    in(f, STATUS);
+    PACKET(f, 0x03, 0, 0, 0, 18);
+    check_good(f);
+    assert_int_equal(f->data[2], 5);
+    PACKET(f, 0x03, 0, 0, 0, 18);
+    check_good(f);
+    assert_int_equal(f->data[2] | f->data[12], 0);
+    PACKET(f, 0xff);
+    in(f, STATUS);
+    PACKET(f, 0x00);
+    check_good(f);
+    PACKET(f, 0x03, 0, 0, 0, 18);
+    check_good(f);
+    assert_int_equal(f->data[2] | f->data[12], 0);
+    done(f);
+}
+
 static void audio_commands_keep_state(void **state)
 {
     (void)state;
@@ -661,6 +685,7 @@ int main(void)
         cmocka_unit_test(tray_and_lock),
         cmocka_unit_test(change_takes_a_second_and_is_reported),
         cmocka_unit_test(change_while_nobody_looks_is_new_at_once),
+        cmocka_unit_test(sense_lasts_until_the_next_command),
         cmocka_unit_test(audio_commands_keep_state),
         cmocka_unit_test(state_goes_on_in_another_machine),
         cmocka_unit_test(noise_is_survived),
