@@ -23,9 +23,9 @@ typedef struct Verb {
 static const Verb verbs[] = {
     {"create", "f:o:b:F:uq", 1, 2, 1, image_create,
      "[-f FORMAT] [-o OPTIONS] [-b BACKING [-F FORMAT]] FILE [SIZE]", "makes an empty image"},
-    {"info", "f:U", 1, 1, 1, image_info, "[-f FORMAT] FILE", "tells what an image is"},
-    {"convert", "f:O:o:b:B:F:l:S:m:t:T:cnpqUW", 2, 2, 1, image_convert,
-     "[-c] [-n] [-f FORMAT] [-O FORMAT] [-o OPTIONS] [-b BACKING [-F FORMAT]] [-l SNAPSHOT] [-S SIZE] FILE NEW", "copies an image into another format"},
+    {"info", "f:U", 1, 1, 1, image_info, "[-f FORMAT] [--backing-chain] FILE", "tells what an image is"},
+    {"convert", "f:O:o:b:B:F:l:S:m:t:T:cnpqUW", 2, IMAGE_MAX_NAMES, 1, image_convert,
+     "[-c] [-n] [-f FORMAT] [-O FORMAT] [-o OPTIONS] [-b BACKING [-F FORMAT]] [-l SNAPSHOT] [-S SIZE] FILE... NEW", "copies an image, or several one behind the other, into another format"},
     {"check", "f:r:qU", 1, 1, 1, image_check, "[-f FORMAT] [-r all] FILE",
      "looks for damage: 0 none, 2 damaged, 3 room is lost"},
     {"repair", "f:q", 1, 1, 1, image_repair, "[-f FORMAT] FILE", "mends what check finds"},
@@ -38,6 +38,10 @@ static const Verb verbs[] = {
     {"compare", "f:F:spqU", 2, 2, 2, image_compare, "[-f FORMAT] [-F FORMAT] [-s] FILE FILE",
      "compares what the guest sees: 0 equal, 1 not"},
     {"map", "f:U", 1, 1, 1, image_map, "[-f FORMAT] FILE", "lists where there is data"},
+    {"measure", "f:O:o:U", 0, 1, 1, image_measure, "[-f FORMAT] [-O FORMAT] [-o OPTIONS] [--size SIZE | FILE]",
+     "tells how much room an image will take (raw, qcow2)"},
+    {"dd", "f:O:o:U", 2, 5, 1, image_dd, "[-f FORMAT] [-O FORMAT] [-o OPTIONS] [bs=SIZE] [count=N] [skip=N] if=FILE of=NEW",
+     "copies a part of an image"},
 };
 /* clang-format on */
 enum { VERBS = sizeof(verbs) / sizeof(verbs[0]) };
@@ -50,7 +54,7 @@ static void usage(FILE *to)
     }
     fputs(
         "\n  --force         replaces a file that is there already (create, convert)\n"
-        "  --output json   prints the result as JSON (info, check, map, snapshot -l)\n"
+        "  --output json   prints the result as JSON (info, check, map, measure, snapshot -l)\n"
         "  --backing any   files that an image builds on may lie outside its folder\n"
         "  -f, -O          raw, qcow2, vmdk, vdi, vhd (vpc), imd; read also: cue, td0, fat:FOLDER\n"
         "  -o              qcow2: cluster_size=, compat=0.10|1.1, refcount_bits=, "
@@ -78,6 +82,8 @@ static const struct option long_options[] = {
     {"output", required_argument, NULL, IMAGE_OPTION_OUTPUT},
     {"backing", required_argument, NULL, IMAGE_OPTION_BACKING},
     {"shrink", no_argument, NULL, IMAGE_OPTION_SHRINK},
+    {"size", required_argument, NULL, IMAGE_OPTION_SIZE},
+    {"backing-chain", no_argument, NULL, IMAGE_OPTION_CHAIN},
     {"help", no_argument, NULL, 'h'},
     {"force-share", no_argument, NULL, 'U'},
     {0},

@@ -10,8 +10,15 @@
 #include "storage/qcow2.h"
 #include "ui/value.h"
 
-enum { IMAGE_OPTION_FORCE = 1, IMAGE_OPTION_OUTPUT, IMAGE_OPTION_BACKING, IMAGE_OPTION_SHRINK };
-enum { IMAGE_MAX_NAMES = 4 };
+enum {
+    IMAGE_OPTION_FORCE = 1,
+    IMAGE_OPTION_OUTPUT,
+    IMAGE_OPTION_BACKING,
+    IMAGE_OPTION_SHRINK,
+    IMAGE_OPTION_SIZE,
+    IMAGE_OPTION_CHAIN
+};
+enum { IMAGE_MAX_NAMES = 16 };
 
 typedef struct ImageArgs {
     const char *verb;
@@ -38,6 +45,8 @@ int image_map(ImageArgs *a);
 int image_snapshot(ImageArgs *a);
 int image_commit(ImageArgs *a);
 int image_rebase(ImageArgs *a);
+int image_measure(ImageArgs *a);
+int image_dd(ImageArgs *a);
 
 /* image_look.c: a table, or JSON */
 void image_list_snapshots(Block *b, bool json);
@@ -103,5 +112,20 @@ bool image_new_is_several(const NewImage *n);
 /* name: what the file at `path` will be called in the end. */
 bool image_new_make(const NewImage *n, const char *path, const char *name, uint64_t size, Err *err);
 void image_new_remove(const NewImage *n, const char *path, uint64_t size);
+
+/* image_make.c */
+bool image_parse_size(ImageArgs *a, const char *text, uint64_t *size); /* whole sectors */
+/* Where the new image is written: under a name of its own until it is whole, unless it is several
+ * files, which know each other by name. */
+bool image_new_begin(ImageArgs *a, const NewImage *n, const char *path, uint64_t size,
+                     char *temporary, size_t room);
+bool image_new_end(ImageArgs *a, const NewImage *n, const char *temporary, const char *path);
+
+/* image_more.c */
+/* To another place; what is zeros is left out: `to` is new. */
+bool image_copy_part(ImageArgs *a, Block *from, uint64_t at, Block *to, uint64_t where,
+                     uint64_t length);
+/* convert: all names but the last, one behind the other. */
+bool image_join(ImageArgs *a, const NewImage *n);
 
 #endif

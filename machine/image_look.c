@@ -1,5 +1,6 @@
 /* `vitrine image info, check, repair, compare, map`. JSON has qemu-img's names. */
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,9 +8,11 @@
 #include <time.h>
 
 #include "machine/image_internal.h"
+#include "storage/image_path.h"
 
 enum { CHECK_FAILED = 1, CHECK_CORRUPT = 2, CHECK_LEAKS = 3, CHECK_NOT_POSSIBLE = 63 };
 enum { COMPARE_DIFFERENT = 1, COMPARE_FAILED = 2 };
+enum { MAX_CHAIN = 64 };
 
 static void put_json(json_t *json)
 {
@@ -143,7 +146,7 @@ static void about_text(const Block *b)
     }
 }
 
-static void info_json(Block *b, const Qcow2Info *q)
+static json_t *info_json(Block *b, const Qcow2Info *q)
 {
     json_t *o = json_object();
     json_object_set_new(o, "filename", text_json(block_path(b)));
@@ -166,7 +169,7 @@ static void info_json(Block *b, const Qcow2Info *q)
     } else {
         about_json(b, o);
     }
-    put_json(o);
+    return o;
 }
 
 static void info_text(Block *b, const Qcow2Info *q)
@@ -195,25 +198,67 @@ static void info_text(Block *b, const Qcow2Info *q)
            q->corrupt ? "true" : "false", q->dirty ? "true" : "false");
 }
 
-int image_info(ImageArgs *a)
+/* One image; its description is added to the list, or printed. next: what it lies above, ""
+ * nothing. */
+static bool info_of(ImageArgs *a, const char *path, const char *format, json_t *list, char *next,
+                    size_t room, char next_format[32])
 {
     Qcow2Info q;
-    BlockOptions how = {.read_only = true, .no_backing = true, .for_repair = true};
-    Block *b = image_open(a, a->name[0], 'f', how);
+    BlockAbout about = {0};
+    BlockOptions how = {
+        .read_only = true, .no_backing = true, .for_repair = true, .format = format};
+    Block *b = image_open(a, path, 'f', how);
     if (!b) {
-        return 1;
+        return false;
     }
-    bool is_qcow2 = qcow2_is(b);
+    bool is_qcow2 = qcow2_is(b), good = true;
     int error = is_qcow2 ? qcow2_describe(b, &q) : 0;
     if (error) {
-        err_set(&a->err, "'%s' cannot be read: %s", a->name[0], strerror(error));
+        good = err_set(&a->err, "'%s' cannot be read: %s", path, strerror(error));
     } else if (a->json) {
-        info_json(b, is_qcow2 ? &q : NULL);
+        json_array_append_new(list, info_json(b, is_qcow2 ? &q : NULL));
     } else {
         info_text(b, is_qcow2 ? &q : NULL);
     }
+    block_about(b, &about);
+    const char *backing = is_qcow2 ? q.backing : about.backing ? about.backing : "";
+    next[0] = '\0';
+    snprintf(next_format, 32, "%s", is_qcow2 ? q.backing_format : "");
+    if (good && backing[0] && a->option[IMAGE_OPTION_CHAIN]) {
+        good = image_path_beside(path, backing, a->option[IMAGE_OPTION_BACKING] != NULL, next, room,
+                                 &a->err);
+    }
     block_close(b);
-    return error ? 1 : 0;
+    return good;
+}
+
+int image_info(ImageArgs *a)
+{
+    char path[PATH_MAX], next[PATH_MAX], format[32] = "";
+    json_t *list = json_array();
+    snprintf(path, sizeof(path), "%s", a->name[0]);
+    bool good = true;
+    for (unsigned depth = 0; good && path[0]; depth++) {
+        if (depth == MAX_CHAIN) {
+            good = err_set(&a->err, "'%s': more than %d images, or they go round in a circle",
+                           a->name[0], MAX_CHAIN);
+            break;
+        }
+        if (depth && !a->json) {
+            putchar('\n');
+        }
+        char known[32];
+        snprintf(known, sizeof(known), "%s", format);
+        a->option['f'] = depth ? NULL : a->option['f'];
+        good = info_of(a, path, known[0] ? known : NULL, list, next, sizeof(next), format);
+        snprintf(path, sizeof(path), "%s", next);
+    }
+    if (good && a->json) {
+        bool chain = a->option[IMAGE_OPTION_CHAIN] != NULL;
+        put_json(json_incref(chain ? list : json_array_get(list, 0)));
+    }
+    json_decref(list);
+    return good ? 0 : 1;
 }
 
 /* ---- check and repair ---- */

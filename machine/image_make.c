@@ -28,7 +28,7 @@ static Block *open_backing(ImageArgs *a, NewImage *n, const char *path)
     return base;
 }
 
-static bool parse_size(ImageArgs *a, const char *text, uint64_t *size)
+bool image_parse_size(ImageArgs *a, const char *text, uint64_t *size)
 {
     if (!value_parse_size(text, 1, size) || *size == 0 || *size > INT64_MAX - BLOCK_SECTOR) {
         return err_set(&a->err, "'%s' is no size; write bytes, or a number with K, M, G or T",
@@ -49,10 +49,8 @@ static bool fitting_backing(ImageArgs *a, const NewImage *n, const Block *base)
                    block_path(base), block_format_name(base), n->format);
 }
 
-/* Where the new image is written: under a name of its own until it is whole, unless it is several
- * files, which know each other by name. */
-static bool begin_file(ImageArgs *a, const NewImage *n, const char *path, uint64_t size,
-                       char *temporary, size_t room)
+bool image_new_begin(ImageArgs *a, const NewImage *n, const char *path, uint64_t size,
+                     char *temporary, size_t room)
 {
     if (image_new_is_several(n)) {
         snprintf(temporary, room, "%s", path);
@@ -64,7 +62,7 @@ static bool begin_file(ImageArgs *a, const NewImage *n, const char *path, uint64
     return image_temporary_name(path, temporary, room, &a->err);
 }
 
-static bool end_file(ImageArgs *a, const NewImage *n, const char *temporary, const char *path)
+bool image_new_end(ImageArgs *a, const NewImage *n, const char *temporary, const char *path)
 {
     return image_new_is_several(n) || image_put_in_place(a, temporary, path);
 }
@@ -74,7 +72,7 @@ static bool create(ImageArgs *a, NewImage *n, uint64_t *size)
     const char *path = a->name[0];
     const char *text = a->names > 1 ? a->name[1] : n->size;
     char temporary[PATH_MAX];
-    if ((text && !parse_size(a, text, size)) || !image_may_write(a, path)) {
+    if ((text && !image_parse_size(a, text, size)) || !image_may_write(a, path)) {
         return false;
     }
     if (n->backing && !(a->option['u'] && *size)) {
@@ -89,8 +87,9 @@ static bool create(ImageArgs *a, NewImage *n, uint64_t *size)
     if (!*size) {
         return err_set(&a->err, "'%s': say how large the disk is to be, for example 500M", path);
     }
-    return begin_file(a, n, path, *size, temporary, sizeof(temporary)) &&
-           image_new_make(n, temporary, path, *size, &a->err) && end_file(a, n, temporary, path);
+    return image_new_begin(a, n, path, *size, temporary, sizeof(temporary)) &&
+           image_new_make(n, temporary, path, *size, &a->err) &&
+           image_new_end(a, n, temporary, path);
 }
 
 int image_create(ImageArgs *a)
@@ -145,11 +144,11 @@ static bool convert(ImageArgs *a, NewImage *n, Block *from)
             return false;
         }
     }
-    if (!begin_file(a, n, path, size, temporary, sizeof(temporary))) {
+    if (!image_new_begin(a, n, path, size, temporary, sizeof(temporary))) {
         return false;
     }
     if (strcmp(n->format, "imd") == 0) { /* whose layout is made of what is copied */
-        return imd_write(temporary, from, &a->err) && end_file(a, n, temporary, path);
+        return imd_write(temporary, from, &a->err) && image_new_end(a, n, temporary, path);
     }
     if (!image_new_make(n, temporary, path, size, &a->err)) {
         return false;
@@ -158,7 +157,7 @@ static bool convert(ImageArgs *a, NewImage *n, Block *from)
         image_new_remove(n, temporary, size);
         return false;
     }
-    return end_file(a, n, temporary, path);
+    return image_new_end(a, n, temporary, path);
 }
 
 /* -n: into an image that is there, which is written only where it differs. */
@@ -213,8 +212,10 @@ int image_convert(ImageArgs *a)
     Block *from = NULL;
     bool into = a->option['n'] != NULL;
     bool good = image_new_take(a, &n, a->option['O']) && take_sparseness(a) &&
-                (into || image_may_write(a, a->name[1]));
-    if (good) {
+                (into || image_may_write(a, a->name[a->names - 1]));
+    if (good && a->names > 2) {
+        good = image_join(a, &n);
+    } else if (good) {
         from = image_open(a, a->name[0], 'f', (BlockOptions){.read_only = true});
         good = from && (!a->option['l'] || show_snapshot(a, from)) &&
                (into ? convert_into(a, &n, from) : convert(a, &n, from));
@@ -229,7 +230,7 @@ static bool new_size(ImageArgs *a, uint64_t before, uint64_t *size)
     const char *text = a->name[1];
     uint64_t by = 0;
     bool relative = text[0] == '+' || text[0] == '-';
-    if (!parse_size(a, text + relative, &by)) {
+    if (!image_parse_size(a, text + relative, &by)) {
         return false;
     }
     if ((text[0] == '-' && by >= before) || (text[0] == '+' && by > INT64_MAX - before)) {

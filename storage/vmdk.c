@@ -15,6 +15,7 @@
 #include <zlib.h>
 
 #include "machine/core/bytes.h"
+#include "storage/block_create_internal.h"
 #include "storage/image_path.h"
 #include "storage/vmdk_internal.h"
 
@@ -172,7 +173,20 @@ static bool value_of(const char *line, const char *key, char *value, size_t room
     return true;
 }
 
-static bool open_parent(Block *b, const char *name, const BlockOptions *options, Err *err)
+/* A child's sectors fit the parent as it was, which its CID tells. */
+static bool same_parent(const Block *b, const char *wanted, const BlockOptions *options, Err *err)
+{
+    const Vmdk *parent = b->base->format == &block_vmdk ? b->base->data : NULL;
+    return !parent || !parent->content_at || options->for_repair ||
+           strtoul(wanted, NULL, 16) == parent->content ||
+           err_set(err,
+                   "'%s' lies above '%s', which has been written to since: what they hold together "
+                   "is lost, unless the parent is put back as it was",
+                   b->path, b->base->path);
+}
+
+static bool open_parent(Block *b, const char *name, const char *id, const BlockOptions *options,
+                        Err *err)
 {
     char path[PATH_MAX];
     if (!image_path_beside(b->path, name, options->any_backing, path, sizeof(path), err)) {
@@ -188,7 +202,7 @@ static bool open_parent(Block *b, const char *name, const BlockOptions *options,
     how.format = NULL;
     how.depth++;
     b->base = block_open(path, &how, err);
-    return b->base != NULL;
+    return b->base && same_parent(b, id, options, err);
 }
 
 /* The descriptor's text, line by line. extents: those it names are opened. */
@@ -211,7 +225,35 @@ static bool read_descriptor(Block *b, char *text, bool extents, const BlockOptio
     }
     bool has_parent = parent[0] && strcasecmp(parent_id, "ffffffff") != 0;
     snprintf(v->parent, sizeof(v->parent), "%s", has_parent ? parent : "");
-    return !has_parent || options->no_backing || open_parent(b, parent, options, err);
+    return !has_parent || options->no_backing || open_parent(b, parent, parent_id, options, err);
+}
+
+static void find_content(Vmdk *v, const char *text, uint64_t offset)
+{
+    const char *line = strncmp(text, "CID=", 4) == 0 ? text : strstr(text, "\nCID=");
+    const char *digits = line ? strchr(line, '=') + 1 : "";
+    if (strspn(digits, "0123456789abcdefABCDEF") == 8) {
+        v->content_at = offset + (uint64_t)(digits - text);
+        v->content = (uint32_t)strtoul(digits, NULL, 16);
+    }
+}
+
+/* Before the first write: no child may take the image for what it was. */
+static int change_content(Block *b)
+{
+    Vmdk *v = b->data;
+    uint8_t random[16];
+    char digits[16];
+    if (!v->content_at || v->content_changed) {
+        return 0;
+    }
+    new_image_uuid(random);
+    uint32_t content = bytes_le32(random);
+    content = content == v->content || content == UINT32_MAX ? v->content ^ 1 : content;
+    snprintf(digits, sizeof(digits), "%08x", content);
+    int error = disk_file_write(&b->file, v->content_at, digits, 8);
+    v->content_changed = !error;
+    return error;
 }
 
 /* Text of `size` bytes at an offset of the image's own file; the caller frees it. */
@@ -264,6 +306,9 @@ static bool open_all(Block *b, const BlockOptions *options, Err *err)
     }
     if (text_there) {
         char *text = load_text(b, at, size, err);
+        if (text) {
+            find_content(v, text, at);
+        }
         bool good = text && read_descriptor(b, text, !sparse, options, err);
         free(text);
         if (!good) {
@@ -535,23 +580,21 @@ static int vmdk_write(Block *b, uint64_t offset, const void *data, size_t length
     if (v->stream) {
         return ENOTSUP;
     }
-    while (length) {
+    int error = change_content(b);
+    while (length && !error) {
         VmdkExtent *e = find_extent(b->data, offset);
         size_t part = part_of(e, offset, length);
-        int error = EROFS;
+        error = EROFS;
         if (e->kind == VMDK_EXTENT_SPARSE) {
             error = write_grain(b, e, offset, at, part);
         } else if (e->kind == VMDK_EXTENT_FLAT) {
             error = disk_file_write(&e->file, e->file_offset + offset - e->start, at, part);
         }
-        if (error) {
-            return error;
-        }
         at += part;
         offset += part;
         length -= part;
     }
-    return 0;
+    return error;
 }
 
 /* A whole grain that is known to be zeros, where the image has a word for that. */
@@ -597,7 +640,7 @@ static int discard_grain(VmdkExtent *e, uint64_t offset, size_t length)
 static int vmdk_discard(Block *b, uint64_t offset, uint64_t length)
 {
     const Vmdk *v = b->data;
-    int error = v->stream ? ENOTSUP : 0;
+    int error = v->stream ? ENOTSUP : change_content(b);
     while (length && !error) {
         VmdkExtent *e = find_extent(b->data, offset);
         size_t part = part_of(e, offset, length);

@@ -343,6 +343,60 @@ def children_lie_above_parents_of_their_kind():
 
 
 @in_folder
+def a_parent_that_was_written_to_is_noticed():
+    """Its content ID changes with the first write, not before."""
+    for seed, kind in enumerate(('monolithicSparse', 'monolithicFlat')):
+        scatter('a.raw', 4 * MIB, 62 + seed)
+        image('convert', '--force', '-O', 'vmdk', '-o', f'subformat={kind}', 'a.raw', 'base.vmdk')
+        image('create', '--force', '-f', 'vmdk', '-b', 'base.vmdk', 'top.vmdk')
+        image('compare', 'a.raw', 'top.vmdk')
+        image('convert', '-n', 'a.raw', 'base.vmdk')  # nothing differs: nothing is written
+        image('compare', 'a.raw', 'top.vmdk')
+        judge('compare', '-f', 'raw', '-F', 'vmdk', 'a.raw', 'top.vmdk')
+        scatter('a.raw', 4 * MIB, 64 + seed)
+        image('convert', '-n', 'a.raw', 'base.vmdk')
+        judge('compare', '-f', 'raw', '-F', 'vmdk', 'a.raw', 'base.vmdk')
+        assert 'written to since' in image('compare', 'a.raw', 'top.vmdk', status=2)
+        image('create', '--force', '-f', 'vmdk', '-b', 'base.vmdk', 'top.vmdk')
+        image('compare', 'a.raw', 'top.vmdk')
+        os.unlink('top.vmdk')
+        for name in os.listdir('.'):
+            if name.startswith('base'):
+                os.unlink(name)
+
+
+@in_folder
+def measure_dd_join_and_chain_speak_as_qemu_img():
+    scatter('a.raw', 40 * MIB, 90)
+    for words in ([], ['-O', 'qcow2'], ['-O', 'qcow2', '-o', 'cluster_size=4k'], ['-O', 'qcow2', '-o', 'refcount_bits=64,cluster_size=512']):
+        for what in (['a.raw'], ['--size', '10G'], ['--size', '1G']):
+            ours, theirs = (json.loads(tool('measure', '--output', 'json', *words, *what)) for tool in (image, judge))
+            assert ours['fully-allocated'] == theirs['fully-allocated'], (words, what, ours, theirs)
+            assert ours['required'] == theirs['required'], (words, what, ours, theirs)
+    assert image('measure', '--size', '1M') == judge('measure', '--size', '1M')
+    assert 'not known' in image('measure', '-O', 'vdi', '--size', '1M', status=1)
+    assert '--size' in image('measure', status=1)
+    for words in (['bs=1M', 'skip=3', 'count=5'], ['bs=512', 'skip=81919'], ['bs=3k', 'count=7'], []):
+        image('dd', '--force', '-O', 'qcow2', 'if=a.raw', 'of=part.qcow2', *words)
+        subprocess.run(['dd', 'if=a.raw', 'of=part.raw', *words], check=True, stderr=subprocess.DEVNULL)
+        judge('compare', '-f', 'raw', '-F', 'qcow2', 'part.raw', 'part.qcow2')
+    assert '--force' in image('dd', 'if=a.raw', 'of=part.raw', status=1)
+    assert 'nothing' in image('dd', '--force', 'if=a.raw', 'of=part.raw', 'bs=1M', 'skip=40', status=1)
+    assert 'whole sectors' in image('dd', '--force', 'if=a.raw', 'of=part.raw', 'bs=100', status=1)
+    scatter('b.raw', 3 * MIB + 512, 91)
+    image('convert', '-O', 'qcow2', 'b.raw', 'b.qcow2')
+    image('convert', '-O', 'qcow2', 'a.raw', 'b.qcow2', 'b.raw', 'joined.qcow2')
+    judge('convert', '-O', 'raw', 'a.raw', 'b.qcow2', 'b.raw', 'joined.raw')
+    judge('compare', 'joined.raw', 'joined.qcow2')
+    assert 'plainly' in image('convert', '-c', '-O', 'qcow2', 'a.raw', 'b.raw', 'no.qcow2', status=1)
+    image('create', '-f', 'qcow2', '-b', 'b.qcow2', '-F', 'qcow2', 'c.qcow2')
+    image('create', '-f', 'qcow2', '-b', 'c.qcow2', '-F', 'qcow2', 'd.qcow2')
+    ours, theirs = (json.loads(tool('info', '--backing-chain', '--output', 'json', 'd.qcow2')) for tool in (image, judge))
+    assert [one['filename'] for one in ours] == [one['filename'] for one in theirs] == ['d.qcow2', 'c.qcow2', 'b.qcow2']
+    assert image('info', '--backing-chain', 'd.qcow2').count('virtual size') == 3
+
+
+@in_folder
 def check_finds_what_lies_in_one_place():
     scatter('a.raw', 4 * MIB, 80, 200)
     for form, table, value in (('vdi', 512, struct.pack('<I', 1)), ('vmdk', 26 * 512 + 512, None), ('vhd', 1536, None)):
@@ -393,5 +447,6 @@ tap.run(create_makes_what_qemu_img_takes, nothing_is_overwritten_unless_told, co
         compare_and_map_agree_with_the_bytes, check_finds_and_repair_mends, resize_keeps_the_front_and_asks_before_it_cuts,
         snapshots_are_those_of_qemu_img, chains_are_made_committed_and_rebased, backing_files_elsewhere_need_a_word,
         every_format_is_made_and_qemu_img_reads_it, empty_images_of_every_format_are_written_by_qemu_img_and_by_us,
-        large_images_of_several_files_are_read, children_lie_above_parents_of_their_kind,
+        large_images_of_several_files_are_read, children_lie_above_parents_of_their_kind, a_parent_that_was_written_to_is_noticed,
+        measure_dd_join_and_chain_speak_as_qemu_img,
         check_finds_what_lies_in_one_place, a_snapshot_inside_is_converted, wrong_words_are_one_line)
