@@ -307,6 +307,7 @@ limits:
     CASE "POPF there wraps", NONE, STACK_AT 0xfffe, {popf}
     CASE "PUSHA at 8 wraps", NONE, STACK_AT 8, {pusha}
     VALUE "to FFF8h", 0xfff8, [cs:REAL(w_sp)]
+    CASE "PUSHA at 7 does not", 12, STACK_AT 7, {pusha}
     CASE "POPA at FFF8h wraps", NONE, STACK_AT 0xfff8, {popa}
     VALUE "to 8", 8, [cs:REAL(w_sp)]
     CASE "LEAVE at FFFFh", 12, STACK_AT 0x100, {mov bp, 0xffff}, {leave}
