@@ -440,6 +440,36 @@ static void the_first_byte_stops_mode_0_alone(void **state)
     board_free(f.b);
 }
 
+/* A pause, and a trigger that waits for its clock, go on in another machine. */
+static void a_pause_is_saved(void **state)
+{
+    static const unsigned modes[] = {0, 2, 4};
+    (void)state;
+    for (unsigned i = 0; i < 3; i++) {
+        Fixture f = fixture(true), g = fixture(false);
+        control(&f, modes[i], false);
+        count(&f, 100);
+        ticks(&f, 1 + 30);
+        pit_gate(f.pit, 2, false);
+        ticks(&f, 500);
+        chip_state_round_trip(f.b, g.b);
+        assert_int_equal(latched(&g), 70);
+        pit_gate(g.pit, 2, true);
+        ticks(&g, 10);
+        assert_int_equal(latched(&g), modes[i] == 2 ? 91 : 60);
+        board_free(f.b);
+        board_free(g.b);
+    }
+    Fixture f = fixture(false), g = fixture(true);
+    control(&f, 1, false);
+    count(&f, 3);
+    pit_gate(f.pit, 2, true);
+    chip_state_round_trip(f.b, g.b);
+    expect_wave(&g, "100011");
+    board_free(f.b);
+    board_free(g.b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -463,6 +493,7 @@ int main(void)
         cmocka_unit_test(status_tells_what_was_programmed),
         cmocka_unit_test(latches_of_status_and_count_are_read_in_turn),
         cmocka_unit_test(the_first_byte_stops_mode_0_alone),
+        cmocka_unit_test(a_pause_is_saved),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
