@@ -20,7 +20,10 @@ typedef struct AccelTable {
     char why[200];      /* one line */
 } AccelTable;
 
-/* Runs the probes: a few tens of milliseconds. `translator`: this program has one for this host. */
+/* Runs all probes, for the table: some 50 ms. `translator`: this program has one for this host. */
 void accel_probe(bool translator, AccelTable *out);
+/* The same choice, but stops at the first thing that speaks against KVM: modes not tried have no
+ * rows. */
+void accel_choose(bool translator, AccelTable *out);
 
 #endif

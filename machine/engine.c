@@ -69,7 +69,7 @@ static const AccelOps *choose(const Board *b)
         return safest();
     }
     AccelTable table;
-    accel_probe(engine_has_translator(), &table);
+    accel_choose(engine_has_translator(), &table);
     log_info("%s: %s", table.choice, table.why);
     return named(table.choice);
 }

@@ -156,6 +156,7 @@ void kvm_memory_sync(Kvm *k);   /* tells Ram which logged pages were written */
 /* kvm_probe.c */
 typedef enum KvmMode { KVM_REAL, KVM_PROTECTED, KVM_PAGED, KVM_V86, KVM_MODES } KvmMode;
 typedef struct KvmModeResult {
+    bool tried;
     bool right;        /* it came to the end with the right results */
     bool timed_out;    /* not right, because it was not done in time: slow, or a busy host */
     uint32_t kips;     /* thousand instructions a second */
@@ -168,6 +169,8 @@ typedef struct KvmProbe {
 } KvmProbe;
 extern const char *const kvm_mode_names[KVM_MODES];
 void kvm_probe(const KvmSys *sys, KvmProbe *out);
+/* Stops behind the first mode that is wrong or slower than that; begins where hosts fail most. */
+void kvm_probe_quickly(const KvmSys *sys, uint32_t least_kips, KvmProbe *out);
 /* Features that CPUID shows a guest of this VM though the processor model has them not: some hosts
  * pass their own through. Before the VM has memory. */
 KvmFeatures kvm_foreign_features(Kvm *k);

@@ -363,16 +363,23 @@ static void probe_tells_what_fails(void **state)
     assert_false(probe.usable);
     assert_non_null(strstr(probe.reason, "/dev/kvm"));
     f->open_error = 0;
-    kvm_rig_add(f, KVM_EXIT_HLT); /* real mode: ends, without a result */
-    kvm_rig_add(f, KVM_EXIT_SHUTDOWN);
     kvm_rig_add(f, KVM_EXIT_INTERNAL_ERROR);
     kvm_rig_add(f, KVM_EXIT_FAIL_ENTRY);
+    kvm_rig_add(f, KVM_EXIT_SHUTDOWN);
+    kvm_rig_add(f, KVM_EXIT_HLT); /* real mode: ends, without a result */
     kvm_probe(&f->sys, &probe);
     assert_true(probe.usable);
     assert_non_null(strstr(probe.mode[KVM_REAL].wrong, "wrong sum"));
     assert_non_null(strstr(probe.mode[KVM_PROTECTED].wrong, "shut down"));
     assert_non_null(strstr(probe.mode[KVM_PAGED].wrong, "emulate"));
     assert_non_null(strstr(probe.mode[KVM_V86].wrong, "refused"));
+    f->at = 0;
+    kvm_probe_quickly(&f->sys, 0, &probe); /* one will do */
+    assert_int_equal(f->at, 1);
+    assert_true(probe.usable && probe.mode[KVM_PAGED].tried);
+    assert_non_null(strstr(probe.mode[KVM_PAGED].wrong, "emulate"));
+    assert_false(probe.mode[KVM_REAL].tried || probe.mode[KVM_PROTECTED].tried ||
+                 probe.mode[KVM_V86].tried);
     Err err = {""};
     f->at = 0;
     assert_false(kvm_open_on(&f->a, &f->sys, true, &err));
