@@ -10,6 +10,7 @@
  *   claim + 4G   4 GiB   readable
  *   claim + 8G  32 GiB   nothing: above a limit, and above all of a segment that gives no access
  */
+#include <string.h>
 #include <sys/mman.h>
 
 #include "cpu-accel/translator/translator.h"
@@ -28,6 +29,7 @@ bool limits_open(Limits *l, Err *err)
         if (claim == want &&
             mprotect(claim + READABLE_GIB * GIB, READABLE_GIB * GIB, PROT_READ) == 0) {
             l->claim = claim;
+            memset(l->of, 0xff, sizeof(l->of)); /* no segment is like that */
             return true;
         }
         if (claim != MAP_FAILED) {
@@ -51,11 +53,11 @@ void limits_set(Limits *l, Cpu *cpu, int mode)
                     end = first + READABLE_GIB * GIB;
     for (unsigned i = ES; i < SEG_COUNT; i++) {
         const SegReg *s = &cpu->seg[i];
-        bool plain = mode_segment(mode, i) <= MODE_SEG_BASED;
-        if (plain && l->plain >> i & 1) {
+        if (l->of[i].limit == s->limit && l->of[i].access == s->access) {
             continue;
         }
-        l->plain = (l->plain & ~(1u << i)) | (unsigned)plain << i;
+        l->of[i].limit = s->limit;
+        l->of[i].access = s->access;
         bool code = s->access & SEG_CODE, usable = !(s->access & SEG_UNUSABLE);
         bool read = usable && (!code || s->access & SEG_WRITABLE);
         bool write = usable && !code && s->access & SEG_WRITABLE;

@@ -61,8 +61,8 @@ static void take_note(Cpu *cpu)
     Fpu *f = &cpu->fpu;
     if (note >> 32 & NOTE_VALID) {
         f->ip = (uint32_t)note;
-        f->ip_selector = note >> 32 & NOTE_SAVED ? (uint16_t)cpu->scratch[SCRATCH_FCS]
-                                                 : cpu->seg[CS].selector;
+        f->ip_selector =
+            note >> 32 & NOTE_SAVED ? (uint16_t)cpu->scratch[SCRATCH_FCS] : cpu->seg[CS].selector;
         f->opcode = note >> 32 & NOTE_OPCODE;
     }
     if (data >> 32 & NOTE_VALID) {
@@ -128,8 +128,8 @@ void resident_note_up_to(Cpu *cpu, const Unit *u, unsigned insn)
         cpu->scratch[SCRATCH_FCS] = cpu->seg[CS].selector;
     }
     if (memory) {
-        cpu->scratch[SCRATCH_DATA] =
-            (uint32_t)cpu->scratch[SCRATCH_DATA] | (uint64_t)resident_note_data(memory, u->mode) << 32;
+        cpu->scratch[SCRATCH_DATA] = (uint32_t)cpu->scratch[SCRATCH_DATA] |
+                                     (uint64_t)resident_note_data(memory, u->mode) << 32;
         cpu->scratch[SCRATCH_FDS] = cpu->seg[memory->seg].selector;
     }
 }
@@ -148,6 +148,38 @@ static Outcome settled(Cpu *cpu, const Insn *in)
     return plain_handler(in)(cpu, in);
 }
 
+/* ES, DS, FS or GS, if that is what it loads; else SEG_COUNT. */
+static unsigned data_segment(const Insn *in)
+{
+    switch (in->op) {
+    case OP_MOV_Sw_Ew:
+        return in->reg == SS || in->reg > GS ? SEG_COUNT : in->reg;
+    case OP_POP_ES:
+        return ES;
+    case OP_POP_DS:
+        return DS;
+    case OP_POP_FS:
+        return FS;
+    case OP_POP_GS:
+        return GS;
+    default:
+        return SEG_COUNT;
+    }
+}
+
+/* Of all that a mode is, it changes one segment. */
+static Outcome watched_segment(Cpu *cpu, const Insn *in)
+{
+    Translator *t = cpu->flushed.self;
+    resident_settle(t);
+    Outcome outcome = plain_handler(in)(cpu, in);
+    if (!mode_keeps_segment(cpu, t->mode, data_segment(in))) {
+        cpu->scratch[SCRATCH_LEAVE] = 1;
+    }
+    limits_set(&t->limits, cpu, t->mode);
+    return outcome;
+}
+
 /* And translated code is left when what follows is of another mode. */
 static Outcome watched(Cpu *cpu, const Insn *in)
 {
@@ -162,6 +194,12 @@ static Outcome watched(Cpu *cpu, const Insn *in)
     return outcome;
 }
 
+static bool is_out(const Insn *in)
+{
+    return in->op == OP_OUT_Ib_AL || in->op == OP_OUT_Ib_eAX || in->op == OP_OUT_DX_AL ||
+           in->op == OP_OUT_DX_eAX;
+}
+
 /* STI, POPF, OUT and loads of SS stop the run loop for what may come of them; mostly nothing does.
  * A shadow then stays set, and counts only if control leaves right behind it (translator.c:
  * end_shadow). */
@@ -174,7 +212,8 @@ static Outcome quiet(Cpu *cpu, const Insn *in)
     }
     Outcome outcome = plain_handler(in)(cpu, in);
     if (outcome != X_STOP || atomic_load_explicit(&cpu->attention, memory_order_relaxed) ||
-        int_waiting(cpu) || debug_stepping(cpu) || mode_of(cpu) != t->mode) {
+        int_waiting(cpu) || debug_stepping(cpu) ||
+        (in->op != OP_STI && !is_out(in) && mode_of(cpu) != t->mode)) {
         return outcome;
     }
     if (cpu->shadow) {
@@ -189,12 +228,6 @@ static Outcome quiet(Cpu *cpu, const Insn *in)
 static bool loads_ss(const Insn *in)
 {
     return (in->op == OP_MOV_Sw_Ew && in->reg == SS) || in->op == OP_POP_SS || in->op == OP_LSS;
-}
-
-static bool is_out(const Insn *in)
-{
-    return in->op == OP_OUT_Ib_AL || in->op == OP_OUT_Ib_eAX || in->op == OP_OUT_DX_AL ||
-           in->op == OP_OUT_DX_eAX;
 }
 
 bool resident_goes_on(const Insn *in)
@@ -214,6 +247,9 @@ InsnHandler resident_handler(const Insn *in, int mode)
     bool on_fpu = traits & (T_X87 | T_MMX | T_SSE);
     bool loads_segment = (traits & (T_STOP | T_END | T_PRIV)) == T_STOP;
     bool unmasks = in->op == OP_FLDCW; /* whose code would have looked at what it loads */
+    if (data_segment(in) < SEG_COUNT) {
+        return watched_segment;
+    }
     if (loads_segment || unmasks || (on_fpu && !select_on_fpu(in, mode))) {
         return watched;
     }

@@ -193,6 +193,11 @@ int mode_of(const Cpu *cpu)
     return (int)mode | resident_mode(cpu);
 }
 
+bool mode_keeps_segment(const Cpu *cpu, int mode, unsigned seg)
+{
+    return segment_kind(cpu, &cpu->seg[seg], cpu_v86_or_real(cpu)) == mode_segment(mode, seg);
+}
+
 /* Code of this unit lies on a second page: keep watch over that one too. */
 static void guard_tail(Translator *t, const Unit *u)
 {
@@ -325,6 +330,15 @@ static bool enter_space(Translator *t, int mode)
     return true;
 }
 
+/* Is the space that runs that of this mode, too? Of the supervisor's code, which has one window. */
+static bool stays(const Translator *t, int mode)
+{
+    const Window *w = t->now->window;
+    unsigned shared = t->cpu->cr0 & CR0_PG ? WINDOW_SUPERVISOR : WINDOW_PHYSICAL;
+    return mode == t->mode && w == &t->windows.window[shared] && !w->stale &&
+           !(mode & MODE_USER && t->cpu->cr0 & CR0_PG);
+}
+
 /* Must the run loop look before the next instruction? */
 static bool must_look(const Cpu *cpu)
 {
@@ -366,7 +380,10 @@ const uint8_t *translator_turn(Translator *t, Outcome outcome)
         return NULL;
     }
     int mode = mode_of(cpu);
-    if (mode == MODE_NONE || !enter_space(t, mode)) {
+    if (stays(t, mode)) {
+        cpu->scratch[SCRATCH_REMAIN] = cpu->scratch[SCRATCH_STOP] - cpu->executed;
+        limits_set(&t->limits, cpu, mode);
+    } else if (mode == MODE_NONE || !enter_space(t, mode)) {
         return NULL;
     }
     Unit *u = t->now->window->stale ? NULL : unit_here(t, t->now->mode);

@@ -197,7 +197,9 @@ typedef struct Counts {
 /* Host addresses that a byte may be read from, between such as none may: see limits.c. */
 typedef struct Limits {
     uint8_t *claim;
-    unsigned plain; /* a bit a segment: limits_set has it that any access passes */
+    struct {
+        uint32_t limit, access;
+    } of[SEG_COUNT]; /* what the scratch words hold, by segment */
 } Limits;
 
 /* What one piece of a run was, for engine check. */
@@ -319,6 +321,8 @@ bool resident_goes_on(const Insn *in);
 
 /* translator.c */
 int mode_of(const Cpu *cpu);
+/* Is this segment still what the mode says of it? */
+bool mode_keeps_segment(const Cpu *cpu, int mode, unsigned seg);
 /* For engine check: at the beginning of a run, and then piece by piece, which is a unit of code or
  * what the interpreter does in its place, or a span of many, linked and counted. Either ends after
  * `most` instructions, which Cpu.executed counts; a span also where the run loop must look. */

@@ -338,13 +338,29 @@ bool mem_run(Cpu *cpu, SegIndex seg, uint32_t offset, bool write, MemRun *run)
     return true;
 }
 
+/* The supervisor's access to plain memory within one page. */
+static bool plain_for_system(uint32_t tag, uint32_t linear, unsigned size)
+{
+    return tag == (linear & PAGE_MASK) && (linear & (PAGE_BYTES - 1)) + size <= PAGE_BYTES;
+}
+
 bool mem_linear_read(Cpu *cpu, uint32_t linear, void *value, unsigned size, bool user)
 {
+    const TlbEntry *entry = &cpu->tlb->hot[0][tlb_index(linear)];
+    if (!user && plain_for_system(entry->read, linear, size)) {
+        memcpy(value, mem_host(entry, linear), size);
+        return true;
+    }
     return access_read(cpu, linear, value, size, user ? size : 1, user);
 }
 
 bool mem_linear_write(Cpu *cpu, uint32_t linear, const void *value, unsigned size, bool user)
 {
+    const TlbEntry *entry = &cpu->tlb->hot[0][tlb_index(linear)];
+    if (!user && plain_for_system(entry->write, linear, size)) {
+        memcpy(mem_host(entry, linear), value, size);
+        return true;
+    }
     return access_write(cpu, linear, value, size, user ? size : 1, user);
 }
 
