@@ -115,7 +115,7 @@ void resident_note_up_to(Cpu *cpu, const Unit *u, unsigned insn)
     uint32_t eip = u->eip, last_eip = 0;
     for (unsigned i = 0; i < insn; eip += u->insn[i++].length) {
         const Insn *in = &u->insn[i];
-        if (u->host[i].called || select_loads_segment(in)) { /* noted then */
+        if (u->host[i].called || select_loads_segment(in) || select_may_call(in)) { /* noted then */
             last = memory = NULL;
         } else if (select_on_fpu(in, u->mode) && select_notes(in)) {
             last = in;

@@ -33,6 +33,7 @@ typedef enum Transfer {
     TR_JMP_FAR,
     TR_CALL_FAR,
     TR_RET_FAR,
+    TR_FLAGS,
 } Transfer;
 
 /* clang-format off */
@@ -262,6 +263,8 @@ bool select_insn(Code *c, const Insn *in, int mode)
         return select_stack(c, in, mode);
     case TR_XLAT:
         return select_xlat(c, in, mode);
+    case TR_FLAGS:
+        return select_flags(c, in, mode);
     case TR_TO_SEG:
         return select_load_segment(c, in, mode);
     case TR_FROM_SEG:
@@ -299,6 +302,11 @@ SelectEnd select_end(const Insn *in, int mode)
         return !plain_far(in, mode) ? END_CALLED : in->memory ? END_FAR_INDIRECT : END_FAR_DIRECT;
     case TR_RET_FAR:
         return plain_far(in, mode) ? END_FAR_RETURN : END_CALLED;
+    case TR_FLAGS:
+        if (select_owns_flags(in, mode)) {
+            return END_NONE;
+        }
+        break;
     default:
         break;
     }

@@ -112,6 +112,15 @@ void select_stack_move(Code *c, int32_t by, int mode);
 bool select_string(Code *c, const Insn *in, int mode);
 void select_direction(Code *c, const Insn *in);
 
+/* --- select_flags.c --- */
+
+/* PUSHF, POPF, CLI, STI. False: the handler must be called. */
+bool select_flags(Code *c, const Insn *in, int mode);
+/* Can it be host code in this mode? */
+bool select_owns_flags(const Insn *in, int mode);
+/* Such code may find, before it has changed anything, that it must be called after all. */
+bool select_may_call(const Insn *in);
+
 /* --- select_jump.c --- */
 
 /* r8d = where an indirect jump, a call or a return goes to in CS, which has been set; the stack is

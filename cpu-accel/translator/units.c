@@ -354,7 +354,8 @@ static void emit_handler_call(Translator *t, const Unit *u, const Insn *in, uint
     emit_jump(c, t->stub.call);
 }
 
-/* An instruction of a unit whose accesses the page array may not know, and its jumps then. */
+/* An instruction of a unit whose accesses the page array may not know, or that may have to be
+ * called for another reason, and its jumps then. */
 typedef struct Missing {
     uint8_t *jump[4];
     unsigned jumps, insn;
@@ -392,12 +393,15 @@ static void emit_missing(Translator *t, const Unit *u, const Missing *m)
         eip += u->insn[i].length;
     }
     Insn *in = &u->insn[m->insn];
-    in->handler = missed;
+    bool by_page = !select_may_call(in);
+    in->handler = by_page ? missed : resident_handler(in, u->mode);
     for (unsigned i = 0; i < m->jumps; i++) {
         aim(c, m->jump[i], code_here(c));
     }
-    emit_mov(c, ECX, R11, 8);
-    emit_store(c, R8, R15, scratch_at(SCRATCH_MISS), 8);
+    if (by_page) {
+        emit_mov(c, ECX, R11, 8);
+        emit_store(c, R8, R15, scratch_at(SCRATCH_MISS), 8);
+    }
     emit_handler_call(t, u, in, eip, m->behind);
     if (!m->behind) {
         emit_mov_imm(c, R8, eip + in->length);
@@ -539,7 +543,7 @@ static void emit_tail_check(Translator *t, const Unit *u)
 /* Nothing comes between it and the next instruction; within a unit nothing does anyway. */
 static bool casts_shadow(const Insn *in)
 {
-    return (in->op == OP_MOV_Sw_Ew && in->reg == SS) || in->op == OP_POP_SS;
+    return in->op == OP_STI || (in->op == OP_MOV_Sw_Ew && in->reg == SS) || in->op == OP_POP_SS;
 }
 
 static void emit_unit(Translator *t, Unit *u, SelectEnd end)
@@ -559,8 +563,8 @@ static void emit_unit(Translator *t, Unit *u, SelectEnd end)
     for (unsigned i = 0; i < u->count; i++) {
         Insn *in = &u->insn[i];
         bool last = end != END_NONE && i == u->count - 1U;
-        if (last || in->op == OP_FLDCW ||
-            select_loads_segment(in)) { /* which may show what was noted */
+        bool may_show = in->op == OP_FLDCW || select_loads_segment(in) || select_may_call(in);
+        if (last || may_show) { /* what was noted */
             emit_note(t, u, &notes);
         }
         size_t start = c->at;
@@ -586,6 +590,7 @@ static void emit_unit(Translator *t, Unit *u, SelectEnd end)
             }
         } else if (c->misses) {
             note_missing(c, &missing[missings++], i, last);
+            notes.loaded &= !select_may_call(in);
         }
         eip += in->length;
     }

@@ -285,6 +285,32 @@ static void test_flags_and_branches(void **state)
          "\xb9\x32\x00\x00\x00\xcd\x40\xe2\xfc\xf4\x01\xcb\xcf");
 }
 
+static void interrupt_waits(Guest *g)
+{
+    g->vector = 0x41;
+    cpu_intr(g->cpu, 0, true);
+}
+
+static void test_flags_on_the_stack(void **state)
+{
+    (void)state;
+    /* mov eax, 7fffffffh; add eax, 1; pushf; pop ebx; push ebx; xor ecx, ecx; popf; seto cl; pushf;
+     * pop edx; push 0ad7h; popf; pushf; pop esi; nop; hlt */
+    BOTH("\xb8\xff\xff\xff\x7f\x83\xc0\x01\x9c\x5b\x53\x31\xc9\x9d\x0f\x90\xc1\x9c\x5a\x68\xd7"
+         "\x0a\x00\x00\x9d\x9c\x5e\x90\xf4");
+    /* stc; sti; inc eax; pushf; pop ebx; cli; pushf; pop edx; push ebx; popf; pushfw; popfw; pushf;
+     * hlt */
+    BOTH("\xf9\xfb\x40\x9c\x5b\xfa\x9c\x5a\x53\x9d\x66\x9c\x66\x9d\x9c\xf4");
+    /* push 0402h; popf; mov esi, data + 16; lodsb; pushf; push 2; popf; lodsb; hlt */
+    BOTH("\x68\x02\x04\x00\x00\x9d\xbe\x10\x00\x02\x00\xac\x9c\x6a\x02\x9d\xac\xf4");
+    /* fninit; fld1; push 0102h; popf; nop; nop; hlt: a trap behind the first NOP */
+    BOTH("\xdb\xe3\xd9\xe8\x68\x02\x01\x00\x00\x9d\x90\x90\xf4");
+    /* fninit; fld1; sti; inc eax; inc eax; hlt */
+    BOTH_WITH("\xdb\xe3\xd9\xe8\xfb\x40\x40\xf4", interrupt_waits);
+    /* mov esp, 3; pushf: its four bytes begin at 0ffffffffh */
+    BOTH("\xbc\x03\x00\x00\x00\x9c\xf4");
+}
+
 static void test_devices(void **state)
 {
     (void)state;
@@ -328,12 +354,6 @@ static void test_paging_changes_are_seen(void **state)
          "\x00\x00\x00\x01\x00\x0f\x20\xd8\x0f\x22\xd8\xe2\xdc\xa1\x40\x11\x03\x00\x8b\x2d"
          "\x00\x11\x03\x00\xc7\x05\x40\x11\x03\x00\x00\x00\x00\x00\x0f\x20\xd8\x0f\x22\xd8"
          "\xbf\xfe\xff\x04\x00\xb9\x09\x00\x00\x00\xf3\xaa\xf4");
-}
-
-static void interrupt_waits(Guest *g)
-{
-    g->vector = 0x41;
-    cpu_intr(g->cpu, 0, true);
 }
 
 static void test_interrupts_behind_sti_and_popf(void **state)
@@ -543,6 +563,7 @@ int main(void)
         cmocka_unit_test(test_segments_change_the_mode),
         cmocka_unit_test(test_instructions_across_pages),
         cmocka_unit_test(test_flags_and_branches),
+        cmocka_unit_test(test_flags_on_the_stack),
         cmocka_unit_test(test_devices),
         cmocka_unit_test(test_stack_instructions),
         cmocka_unit_test(test_paging_changes_are_seen),
