@@ -1,7 +1,7 @@
 /* The translator: guest code as host code, in windows on guest memory. The engine's own loop.
  *
  * Every single instruction that translated code leaves aside runs in the interpreter, and so do
- * blocks of code under alignment checks. engine.c opens it.
+ * pieces of code under alignment checks and on pages whose code keeps changing. engine.c opens it.
  */
 #include <cpuid.h>
 #include <immintrin.h>
@@ -21,6 +21,7 @@
 
 enum {
     INTERPRETER_SLICE = 2000,
+    PIECE_SLICE = 200,       /* where there can be no unit */
     COUNTED_SLICE = 1 << 18, /* less than emit_count can count to */
     HWCAP2_FSGSBASE_BIT = 1 << 1,
     ARCH_SET_GS_CODE = 0x1001
@@ -250,6 +251,23 @@ static void step(Translator *t)
     t->paused = interpreter_step(t->cpu) == X_REPEAT;
 }
 
+/* Where there can be no unit, as on a page whose code keeps changing: a piece in the interpreter.
+ */
+static void interpret(Translator *t)
+{
+    uint64_t most = PIECE_SLICE;
+    if (t->counting && t->cpu->scratch[SCRATCH_STOP] - t->cpu->executed < most) {
+        most = t->cpu->scratch[SCRATCH_STOP] - t->cpu->executed;
+    }
+    if (t->in_pieces && t->most < most) {
+        most = t->most;
+    }
+    resident_settle(t);
+    t->shadow_kept = false;
+    t->count.apart++;
+    t->paused = interpreter_blocks(t->interpreter, most) == X_REPEAT;
+}
+
 /* In pieces: how far the unit went. */
 static void note_piece(Translator *t, const Unit *u, LeaveReason why)
 {
@@ -407,7 +425,11 @@ static void run_space(Translator *t, int mode)
     }
     for (;;) {
         Unit *u = t->now->window->stale ? NULL : unit_here(t, t->now->mode);
-        if (!u || (t->in_pieces && u->count > t->most)) {
+        if (!u) {
+            interpret(t);
+            return;
+        }
+        if (t->in_pieces && u->count > t->most) {
             step(t);
             return;
         }
@@ -655,6 +677,7 @@ static void translator_describe(Accel *a, void (*line)(void *self, const char *t
         {"other faults", n->faults},
         {"single instructions given to the interpreter", n->steps},
         {"pieces of code given to the interpreter (alignment checks)", n->blocks},
+        {"pieces of code given to the interpreter (no unit can be made)", n->apart},
         {"handler calls translated", n->called},
         {"accesses that the page array missed", n->misses},
     };

@@ -148,7 +148,7 @@ enum {
     SCRATCH_WRITE = SCRATCH_READ + SEG_COUNT,
     SCRATCH_LOW = SCRATCH_WRITE + SEG_COUNT,
     SCRATCH_CODE = SCRATCH_LOW + SEG_COUNT, /* the same for jumps */
-    SCRATCH_FCS, /* real mode: selectors that belong to NOTE and DATA */
+    SCRATCH_FCS,                            /* real mode: selectors that belong to NOTE and DATA */
     SCRATCH_FDS,
     SCRATCH_STOP,   /* Cpu.executed at which to stop; the next two where instructions are counted */
     SCRATCH_REMAIN, /* instructions until then, behind the unit that runs */
@@ -187,8 +187,8 @@ typedef struct Stubs {
 } Stubs;
 
 typedef struct Counts {
-    uint64_t units, invalidated, flushes, enters, links, steps, faults, fills, called, blocks, runs,
-        turns, turned, misses;
+    uint64_t units, invalidated, flushes, enters, links, steps, faults, fills, called, blocks,
+        apart, runs, turns, turned, misses;
 } Counts;
 
 /* Added to an offset, this makes any check fail. */

@@ -221,6 +221,20 @@ static void test_code_that_changes_itself(void **state)
          "\x43\x43\x43\x43\x43\x43\x43\xf4");
 }
 
+/* The interpreter runs it, and not by one turn of the run loop each instruction. */
+static void test_code_that_keeps_changing(void **state)
+{
+    /* mov ecx, 5000; l: inc byte [m + 1]; m: mov al, 0; add ebx, eax; add edx, ebx; nop; loop l;
+     * hlt */
+    static const char code[] = "\xb9\x88\x13\x00\x00\xfe\x05\x0c\x00\x01\x00\xb0\x00\x01\xc3"
+                               "\x01\xda\x90\xe2\xf1\xf4";
+    (void)state;
+    BOTH("\xb9\x88\x13\x00\x00\xfe\x05\x0c\x00\x01\x00\xb0\x00\x01\xc3\x01\xda\x90\xe2\xf1\xf4");
+    Guest *g = run_form(&accel_translator, AT_CPL0, code, sizeof(code) - 1, NULL);
+    assert_in_range(((const Translator *)g->accel.self)->count.turns, 1, 5000);
+    guest_free(g);
+}
+
 static void test_faults_are_precise(void **state)
 {
     (void)state;
@@ -558,6 +572,7 @@ int main(void)
         cmocka_unit_test(test_mmx_and_sse),
         cmocka_unit_test(test_fpu_across_calls_of_handlers),
         cmocka_unit_test(test_code_that_changes_itself),
+        cmocka_unit_test(test_code_that_keeps_changing),
         cmocka_unit_test(test_faults_are_precise),
         cmocka_unit_test(test_string_instructions),
         cmocka_unit_test(test_segments_change_the_mode),
