@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,8 +12,13 @@
 
 #include "storage/qcow2_internal.h"
 
+/* Written bytes after which the host is asked to begin with its disk, so that the sync at the end
+ * finds little left. */
+#define SEND_BYTES (UINT64_C(32) << 20)
+
 struct SnapshotPlace {
     SnapshotIo io;
+    _Atomic uint64_t unsent; /* bytes; several threads write */
     uint64_t size;
     bool fresh, replace;
     /* a file */
@@ -24,6 +30,14 @@ struct SnapshotPlace {
     uint32_t l1_size;
 };
 
+static void send_some(SnapshotPlace *p, DiskFile *file, size_t length)
+{
+    if (atomic_fetch_add(&p->unsent, length) + length >= SEND_BYTES) {
+        atomic_store(&p->unsent, 0);
+        disk_file_send(file);
+    }
+}
+
 static int file_read_at(void *self, uint64_t offset, void *data, size_t length)
 {
     return disk_file_read(&((SnapshotPlace *)self)->file, offset, data, length);
@@ -31,7 +45,10 @@ static int file_read_at(void *self, uint64_t offset, void *data, size_t length)
 
 static int file_write_at(void *self, uint64_t offset, const void *data, size_t length)
 {
-    return disk_file_write(&((SnapshotPlace *)self)->file, offset, data, length);
+    SnapshotPlace *p = self;
+    int error = disk_file_write(&p->file, offset, data, length);
+    send_some(p, &p->file, length);
+    return error;
 }
 
 /* The image serves its disk at the same time. */
@@ -59,6 +76,7 @@ static int image_write_at(void *self, uint64_t offset, const void *data, size_t 
     pthread_mutex_lock(&p->image->lock);
     int error = qcow2_vm_state_write(p->image, offset, data, length);
     pthread_mutex_unlock(&p->image->lock);
+    send_some(p, &p->image->file, length);
     return error;
 }
 

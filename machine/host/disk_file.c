@@ -259,6 +259,11 @@ int disk_file_write(const DiskFile *f, uint64_t offset, const void *data, size_t
     return 0;
 }
 
+void disk_file_send(const DiskFile *f)
+{
+    (void)sync_file_range(f->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+}
+
 int disk_file_sync(const DiskFile *f)
 {
     int error = fault(f, "sync");

@@ -45,6 +45,8 @@ int disk_file_size(const DiskFile *f, uint64_t *size);
 /* Reads all of it; EIO when the file ends before. */
 int disk_file_read(const DiskFile *f, uint64_t offset, void *data, size_t length);
 int disk_file_write(const DiskFile *f, uint64_t offset, const void *data, size_t length);
+/* What was written begins to go to the disk; nothing is promised. */
+void disk_file_send(const DiskFile *f);
 /* Data and whatever is needed to find it again are on the disk. */
 int disk_file_sync(const DiskFile *f);
 int disk_file_resize(const DiskFile *f, uint64_t size);
