@@ -121,6 +121,19 @@ class Guest(Vm):
         self.type(line + '\n')
         return self.wait_text(answer, timeout)
 
+    def dos(self, line, prompt='A:\\>', timeout=60):
+        """Types a line at the prompt, and waits until it is there again: programs swallow what is typed meanwhile."""
+        before = self.screen().rstrip()
+        self.type(line + '\n')
+        end = time.monotonic() + timeout * PATIENCE
+        while True:
+            text = self.screen().rstrip()
+            if text != before and ('\n' + text).endswith('\n' + prompt):
+                return text
+            if time.monotonic() > end:
+                raise AssertionError(f'{line!r} has not ended in {timeout * PATIENCE} s; the screen shows:\n{text}')
+            time.sleep(0.2)
+
     def keep(self, name, shot):
         folder = os.environ.get('VITRINE_SHOTS')
         if folder:

@@ -61,7 +61,7 @@ def judged(image, name):
         if theirs in CHECKED:
             run('qemu-img', 'check', '-f', theirs, image)
         assert 'identical' in run('qemu-img', 'compare', '-f', theirs, '-F', 'raw', image, raw)
-    if FORMATS[name][0] != 'raw':
+    if name not in ('raw', 'vmdk-flat', 'vdi-fixed', 'vhd-fixed'):  # which have nothing to check
         ours('check', image)
     return raw
 
@@ -138,29 +138,29 @@ def freedos_on(name, engine):
     try:
         with guest.Guest(engine, *drive, '-fda', floppy, '-boot', 'a', snapshot=False) as vm:
             boot_floppy(vm)
-            vm.command('fdisk /auto 1', 'A:\\>')
-            vm.command('fdisk /mbr 1', 'A:\\>')
-            vm.command('fdisk /info', 'FAT16')
+            vm.dos('fdisk /auto 1')
+            vm.dos('fdisk /mbr 1')
+            assert 'FAT16' in vm.dos('fdisk /info')
             vm.qmp('system_reset')
             boot_floppy(vm)
             vm.command('format c: /s /q', 'Proceed with format')
             vm.command('YES', 'olume label', 90)
             vm.command('', 'A:\\>', 90)
-            vm.command('dir c:', 'KERNEL')
-            vm.command('echo installed >c:\\first.txt', 'A:\\>')
-            vm.command('copy a:\\freedos\\bin\\xcopy.exe c:\\', '> c:')
-            vm.command('dir c:\\xcopy.exe', '1 file(s)')
+            assert 'KERNEL' in vm.dos('dir c:')
+            vm.dos('echo installed >c:\\first.txt')
+            vm.dos('copy a:\\freedos\\bin\\xcopy.exe c:\\')
+            assert '1 file(s)' in vm.dos('dir c:\\xcopy.exe')
             vm.qmp('eject', device='floppy0')
             vm.qmp('system_reset')
             boot_disk(vm)
-            vm.command('type c:\\first.txt', 'installed')
-            vm.command('copy c:\\command.com c:\\second.com', '> c:')
-            vm.command('dir c:\\second.com', '1 file(s)')
+            assert '\ninstalled' in vm.dos('type c:\\first.txt', 'C:\\>')
+            vm.dos('copy c:\\command.com c:\\second.com', 'C:\\>')
+            assert '1 file(s)' in vm.dos('dir c:\\second.com', 'C:\\>')
             vm.quit()
         with guest.Guest(engine, *drive, snapshot=False) as vm:
             boot_disk(vm)
-            vm.command('dir c:\\second.com', '1 file(s)')
-            vm.command('type c:\\first.txt', 'installed')
+            assert '1 file(s)' in vm.dos('dir c:\\second.com', 'C:\\>')
+            assert '\ninstalled' in vm.dos('type c:\\first.txt', 'C:\\>')
             vm.quit()
         raw = judged(image, name)
         with open(raw, 'rb') as file:
