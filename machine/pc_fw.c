@@ -16,6 +16,7 @@ enum { OPTION_ROM_LIMIT = 256 << 10, IRQ0_OVERRIDE = FW_CFG_ARCH + 2, BOOT_ORDER
 
 extern const uint8_t rom_linuxboot_start[], rom_linuxboot_end[];
 extern const uint8_t rom_multiboot_start[], rom_multiboot_end[];
+extern const uint8_t rom_vbepal_start[], rom_vbepal_end[];
 
 static bool add_rom(FwCfg *f, const char *name, const uint8_t *data, size_t size, Err *err)
 {
@@ -82,6 +83,14 @@ static bool add_kernel(FwCfg *f, const MachineConfig *c, PcSeed *seed, const cha
     }
     kernel_free(&k);
     return ok;
+}
+
+/* What SeaVGABIOS lacks; a VGA BIOS of the user's is left alone. */
+static bool add_vbe_rom(FwCfg *f, const MachineConfig *c, Err *err)
+{
+    bool ours = !c->vgabios && c->vga && strcmp(c->vga, "none") != 0;
+    return !ours || add_rom(f, "genroms/vbepal.bin", rom_vbepal_start,
+                            (size_t)(rom_vbepal_end - rom_vbepal_start), err);
 }
 
 static bool add_user_roms(FwCfg *f, const MachineConfig *c, Err *err)
@@ -170,7 +179,7 @@ bool pc_fw_items(FwCfg *f, const MachineConfig *c, PcSeed *seed, Err *err)
               fw_cfg_add_u16(f, FW_CFG_BOOT_MENU, c->boot_menu, err) &&
               fw_cfg_add(f, IRQ0_OVERRIDE, "\1", 1, err) &&
               fw_cfg_add_file(f, "etc/system-states", system_states, sizeof(system_states), err) &&
-              add_user_roms(f, c, err) && add_smbioses(f, c, err);
+              add_vbe_rom(f, c, err) && add_user_roms(f, c, err) && add_smbioses(f, c, err);
     if (ok && c->kernel) {
         ok = add_kernel(f, c, seed, &kernel_rom, err);
     }

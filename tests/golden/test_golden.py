@@ -134,6 +134,20 @@ def vbe_linear_with_a_display_start():
     check('vbe16', draw(640, 480, linear))
 
 
+def vbe_palette_of_eight_bits():
+    def pixel(x, y):
+        i = (x + y) & 255 if y < 100 else 0
+        return bytes((i, 255 - i, i ^ 0x55))
+    check('vbepal', draw(640, 480, pixel))
+
+
+def cirrus_palette_of_six_bits():
+    def pixel(x, y):
+        i = (x + y) & 255 if y < 100 else 0
+        return bytes((six(i), six(255 - i), six(i ^ 0x55)))
+    check('vbepal', draw(640, 480, pixel), '-vga', 'cirrus')
+
+
 def cirrus_banks():
     check('vbe8', draw(640, 480, banked), '-vga', 'cirrus')
 
@@ -317,4 +331,4 @@ tap.run(mode_13h, unchained_with_a_start_address, split_screen_without_panning_b
         cirrus_linear_with_a_display_start, cirrus_blits,
         cursor_and_blinking, text_of_eight_dots, text_scrolled_smoothly, monochrome_text, cga_in_four_colours, cga_in_two_colours,
         mode_x_by_latches, odd_and_even, panning_in_each_line, sixteen_colours_in_200_lines, cirrus_pointer,
-        cirrus_raster_operations_and_directions)
+        cirrus_raster_operations_and_directions, vbe_palette_of_eight_bits, cirrus_palette_of_six_bits)

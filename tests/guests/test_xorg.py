@@ -47,10 +47,10 @@ Section "Screen"
     EndSubSection
 EndSection
 '''
-# Colours, fills, copies (a terminal that scrolls), lines, and text; nothing that moves by itself is left at the end.
+# The pointer has a shape and stands in the middle. Colours, fills, copies (a terminal that scrolls), lines, and text; nothing that moves by itself is left at the end.
 DRAW = '''#!/bin/sh
 export DISPLAY=:0 HOME=/tmp
-xsetroot -solid '#204060'
+xsetroot -solid '#204060' -cursor_name X_cursor
 x11perf -repeat 1 -time 1 -rect100 -scroll100 -copywinwin100 -seg100 -ftext -putimage100 >/tmp/perf 2>&1 || exit 1
 xterm -geometry 60x20+20+20 -fn fixed -bg white -fg black +sb -bc -e /bin/sh -c 'i=0; while [ $i -lt 300 ]; do echo "line $i of a text that scrolls"; i=$((i+1)); done; printf "\\033[?25l"; touch /tmp/scrolled; sleep 1000' &
 i=0; while [ ! -e /tmp/scrolled ] && [ $i -lt 600 ]; do sleep 0.2; i=$((i+1)); done
@@ -138,6 +138,8 @@ def cirrus_with_its_own_cursor(engine):
     colours_are_right(pictures[0], 16)
     share = pictures[0].differing(pictures[1])
     assert share == 0, f'{100 * share:.3f} % of the pixels differ'
+    middle = {pictures[0].pixel(x, y) for x in range(385, 416) for y in range(285, 316)}
+    assert len(middle) > 1, f'there is no pointer in the middle, but {middle}'
 
 
 def vesa(engine):

@@ -466,6 +466,39 @@ static void split_restarts_the_row(void **state)
     rig_free(&r);
 }
 
+/* Demos move the split while the beam is on its way down, and switch its panning rule. */
+static void line_compare_and_its_rule_count_at_once(void **state)
+{
+    (void)state;
+    Rig r = rig_new();
+    fill_13(&r);
+    rig_cr(&r, 0x07, 0x0f);
+    rig_cr(&r, 0x09, 0x01);
+    rig_cr(&r, 0x18, 99);
+    rig_ar(&r, 0x13, 0x04);
+    rig_to_line(&r, 0);
+    for (unsigned line = 0; line < 150; line++) {
+        clock_step(&r.b->clock, 31778);
+    }
+    rig_cr(&r, 0x18, 199); /* a second split */
+    for (unsigned line = 0; line < 100; line++) {
+        clock_step(&r.b->clock, 31778);
+    }
+    rig_ar(&r, 0x10, 0x61); /* from line 250: not panned, as this is below a split */
+    while (!(chip_in(r.b, 0x3da) & 8)) {
+        clock_step(&r.b->clock, 1000);
+    }
+    screen_read(r.screen, &r.picture);
+    assert_int_equal(rig_pixel(&r, 0, 98), fill_color(49 * 320 + 2));
+    assert_int_equal(rig_pixel(&r, 0, 100), fill_color(2));
+    assert_int_equal(rig_pixel(&r, 0, 140), fill_color(20 * 320 + 2));
+    assert_int_equal(rig_pixel(&r, 0, 199), fill_color(49 * 320 + 2));
+    assert_int_equal(rig_pixel(&r, 0, 200), fill_color(2));
+    assert_int_equal(rig_pixel(&r, 0, 240), fill_color(20 * 320 + 2));
+    assert_int_equal(rig_pixel(&r, 0, 260), fill_color(30 * 320));
+    rig_free(&r);
+}
+
 static void panning_moves_by_pixels(void **state)
 {
     (void)state;
@@ -702,6 +735,7 @@ int main(void)
         cmocka_unit_test(screen_off_is_black),
         cmocka_unit_test(split_screen_starts_at_address_zero),
         cmocka_unit_test(split_restarts_the_row),
+        cmocka_unit_test(line_compare_and_its_rule_count_at_once),
         cmocka_unit_test(panning_moves_by_pixels),
         cmocka_unit_test(start_is_latched_and_panning_is_not),
         cmocka_unit_test(start_written_in_the_retrace_comes_a_frame_later),
