@@ -201,12 +201,13 @@ static void finish_frame(Vga *v)
 {
     int64_t now = clock_now(&v->dev.board->clock);
     vga_draw_lines(v, v->timing.display_lines);
-    if (v->spoiled) {
-        v->spoiled = false;
-    } else if (now - v->g.shown >= SHOW_MIN_NS) {
-        screen_publish(v->config.screen);
-        v->g.shown = now;
+    if (now - v->g.shown >= SHOW_MIN_NS) {
+        if (!v->spoiled) {
+            screen_publish(v->config.screen);
+        }
+        v->g.shown = now; /* spoiled or not: that is not in the state, but this is */
     }
+    v->spoiled = false;
     v->g.blanked = v->scan.crtc && blanked_at_top(v);
     v->g.frame++;
     v->g.frames++;

@@ -563,8 +563,25 @@ static void copy_board(Card *from, Card *to)
     to->interrupts = from->interrupts;
 }
 
+static void compare_states(Card *one, Card *two)
+{
+    const uint8_t *a, *b;
+    size_t size_a, size_b;
+    StateIo *first = fuzz_saved(one->rig.b, &a, &size_a);
+    StateIo *second = fuzz_saved(two->rig.b, &b, &size_b);
+    if (size_a != size_b || memcmp(a, b, size_a) != 0) {
+        fprintf(stderr, "a loaded board comes to another state\n");
+        abort();
+    }
+    state_free(second);
+    state_free(first);
+}
+
 static void compare(Card *one, Card *two, bool all)
 {
+    if (all) {
+        compare_states(one, two);
+    }
     if (one->interrupts != two->interrupts ||
         (all && memcmp(one->rig.vga->bytes, two->rig.vga->bytes, one->vram_size) != 0)) {
         fprintf(stderr, "a loaded board goes another way\n");

@@ -716,6 +716,45 @@ static void half_a_mode_change_is_not_shown(void **state)
     rig_free(&r);
 }
 
+static StateIo *state_of(Board *b, const uint8_t **bytes, size_t *size)
+{
+    StateIo *io = state_saver_new();
+    board_state(b, io);
+    assert_true(state_ok(io));
+    *bytes = state_finish(io, size);
+    return io;
+}
+
+/* Whether a picture is shown must not tell a loaded machine from the saved one. */
+static void state_moves_in_half_a_mode_change(void **state)
+{
+    (void)state;
+    Rig a = rig_new(), b = rig_new();
+    const uint8_t *bytes_a, *bytes_b;
+    size_t size_a, size_b;
+    fill_13(&a);
+    rig_frame(&a);
+    rig_to_line(&a, 100);
+    rig_mode(&a, &mode_03);
+    rig_to_line(&a, 0);
+    rig_to_line(&a, 100);
+    rig_mode(&a, &mode_13);
+    memcpy(b.b->ram.host, a.b->ram.host, a.b->ram.used);
+    chip_state_round_trip(a.b, b.b);
+    for (unsigned i = 0; i < 60; i++) {
+        clock_step(&a.b->clock, 1000000);
+        clock_step(&b.b->clock, 1000000);
+        StateIo *first = state_of(a.b, &bytes_a, &size_a);
+        StateIo *second = state_of(b.b, &bytes_b, &size_b);
+        assert_int_equal(size_a, size_b);
+        assert_memory_equal(bytes_a, bytes_b, size_a);
+        state_free(first);
+        state_free(second);
+    }
+    rig_free(&a);
+    rig_free(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -745,6 +784,7 @@ int main(void)
         cmocka_unit_test(unchanged_pictures_are_not_shown_again),
         cmocka_unit_test(pictures_are_shown_at_most_80_times_a_second),
         cmocka_unit_test(half_a_mode_change_is_not_shown),
+        cmocka_unit_test(state_moves_in_half_a_mode_change),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
