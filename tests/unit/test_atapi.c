@@ -74,7 +74,7 @@ static void packet_with(Fixture *f, const uint8_t *bytes, unsigned limit, unsign
     step(f);
     assert_int_equal(in(f, CONTROL), DRDY | DRQ);
     assert_int_equal(in(f, REASON) & 3, 1);
-    /* guest-traps 3.4: ready for the packet is no reason for an interrupt */
+    /* Ready for the packet is no reason for an interrupt */
     assert_int_equal(f->irq.rises, rises);
     for (unsigned i = 0; i < 12; i += 2) {
         bus_write(f->b->ports, DATA, bytes[i] | (uint32_t)bytes[i + 1] << 8, 2);
@@ -197,7 +197,7 @@ static void signature_after_reset_and_foreign_commands(void **state)
     assert_int_equal(in(f, STATUS), DRDY | ERR);
     assert_int_equal(in(f, ERROR), 4);
     assert_int_equal(in(f, MID) | in(f, HIGH) << 8, 0xeb14);
-    /* guest-traps 3.4: OAKCDROM.SYS wants exactly this after DEVICE RESET */
+    /* OAKCDROM.SYS wants exactly this after DEVICE RESET */
     f->irq.rises = 0;
     out(f, MID, 0);
     out(f, STATUS, 0x08);
@@ -229,7 +229,7 @@ static void identify_packet_device(void **state)
     done(f);
 }
 
-/* guest-traps 3.4: INQUIRY succeeds with an attention pending, and leaves it for the next command.
+/* INQUIRY succeeds with an attention pending, and leaves it for the next command.
  */
 static void unit_attention_does_not_ride_on_inquiry(void **state)
 {

@@ -311,7 +311,7 @@ static void wrong_ids_and_rates_find_nothing(void **state)
     done(f);
 }
 
-/* guest-traps 3.4: a disk swap must be noticed through the disk-change line. */
+/* A disk swap must be noticed through the disk-change line. */
 static void disk_change_line_stays_until_a_step(void **state)
 {
     (void)state;

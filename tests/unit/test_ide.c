@@ -279,7 +279,7 @@ static void identify_tells_the_disk(void **state)
     done(f);
 }
 
-/* guest-traps 3.4: both drives share one command block. */
+/* Both drives share one command block. */
 static void writes_reach_both_drives(void **state)
 {
     (void)state;
