@@ -192,7 +192,7 @@ void vbe_write(Vga *v, unsigned index, uint16_t value)
         break; /* they follow from the others */
     default:
         vbe[index] = value;
-        if (vbe_on(v)) {
+        if (vbe_shown(v)) { /* its picture may be the one of before */
             fix(v);
         }
         break;

@@ -269,6 +269,22 @@ static void a_dos_box_that_switches_vbe_off_does_not_take_the_desktop(void **sta
     rig_free(&r);
 }
 
+/* While the picture of before lingers its registers are still held to what the card can show. */
+static void a_lingering_picture_stays_possible(void **state)
+{
+    (void)state;
+    Rig r = rig_new();
+    mode(&r, 640, 480, 32, 0x40);
+    rig_vbe(&r, VBE_ENABLE, 0);
+    rig_vbe(&r, VBE_VIRT_WIDTH, 0xffff);
+    assert_true(vbe_possible(r.vga));
+    rig_vbe(&r, VBE_VIRT_WIDTH, 3);
+    assert_true(vbe_possible(r.vga));
+    rig_frame(&r);
+    assert_int_equal(r.picture.width, 640);
+    rig_free(&r);
+}
+
 static void only_changed_lines_are_shown(void **state)
 {
     (void)state;
@@ -516,6 +532,7 @@ int main(void)
         cmocka_unit_test(bad_values_are_brought_into_range),
         cmocka_unit_test(a_picture_that_runs_over_the_end_wraps),
         cmocka_unit_test(a_dos_box_that_switches_vbe_off_does_not_take_the_desktop),
+        cmocka_unit_test(a_lingering_picture_stays_possible),
         cmocka_unit_test(only_changed_lines_are_shown),
         cmocka_unit_test(moving_pictures_are_shown_without_being_watched),
         cmocka_unit_test(registers_in_memory_and_rom_on_pci),
