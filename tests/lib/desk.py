@@ -53,7 +53,8 @@ class Desk:
         if cls.display:
             return
         read, write = os.pipe()
-        cls.process = subprocess.Popen(['Xvfb', '-displayfd', str(write), '-screen', '0', '%dx%dx24' % ROOM, '-nolisten', 'tcp'],
+        # -r: a loaded host leaves keys down for long, which must not repeat
+        cls.process = subprocess.Popen(['Xvfb', '-displayfd', str(write), '-screen', '0', '%dx%dx24' % ROOM, '-nolisten', 'tcp', '-r'],
                                        pass_fds=(write,), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         os.close(write)
         with os.fdopen(read) as numbers:
