@@ -79,8 +79,7 @@ class Shown(Vm):
         self.here = tempfile.mkdtemp(prefix='vitrine-window-')
         super().__init__('-screenshots', self.here, *arguments, binary=binary, display=Desk.display,
                          env={'SDL_RENDER_DRIVER': 'software', 'SDL_VIDEODRIVER': 'x11', 'SDL_AUDIODRIVER': 'dummy'})
-        self.window = self.until(lambda: self.x('search', '--name', 'Vitrine', check=False).split('\n')[0], 'a window')
-        self.x('windowfocus', '--sync', self.window)
+        self.window = self.until(self.focused, 'a window')
         self.x('mousemove', 1020, 760)
 
     def close(self):
@@ -101,6 +100,15 @@ class Shown(Vm):
         done = subprocess.run(['xdotool', *map(str, words)], env=dict(os.environ, DISPLAY=Desk.display), check=check,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=30)
         return done.stdout.strip()
+
+    def focused(self):
+        """The window, once it can have the focus and has it; the one of a machine before may still be going."""
+        for window in self.x('search', '--onlyvisible', '--name', 'Vitrine', check=False).split():
+            focus = ['xdotool', 'windowfocus', '--sync', window]
+            if subprocess.run(focus, env=dict(os.environ, DISPLAY=Desk.display), check=False, stderr=subprocess.DEVNULL,
+                              timeout=30).returncode == 0:
+                return window
+        return None
 
     def ask_to_close(self):
         ask_to_close(Desk.display, int(self.window))
