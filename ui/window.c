@@ -220,13 +220,20 @@ static int patience(const Window *w, int64_t typist_due)
     return until < 1 ? 1 : (int)until;
 }
 
+/* Dear ImGui 1.86 knows of keys what they are at each frame: one that is pressed and let go between
+ * two would be lost. */
+static bool menu_must_see(const Window *w, const SDL_Event *e)
+{
+    return w->menu_open && (e->type == SDL_KEYDOWN || e->type == SDL_KEYUP);
+}
+
 static void run_once(Window *w)
 {
     SDL_Event e;
     if (SDL_WaitEventTimeout(&e, patience(w, typist_play(w->typist)))) {
         do {
             take_event(w, &e);
-        } while (!w->ended && SDL_PollEvent(&e));
+        } while (!w->ended && !menu_must_see(w, &e) && SDL_PollEvent(&e));
     }
     if (w->ended) {
         return;
