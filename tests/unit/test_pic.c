@@ -1,48 +1,5 @@
 /* 8259A pair: priorities, rotation, masks, special modes, poll, spurious levels, ELCR, state. */
-#include "chipset/pic.h"
-
-#include "tests/unit/chip.h"
-
-typedef struct Fixture {
-    Board *b;
-    Pic *pic;
-    Line irq[16];
-    Probe intr;
-} Fixture;
-
-static void program(Board *b, uint16_t port, uint8_t base, uint8_t icw3, uint8_t icw4)
-{
-    chip_out(b, port, 0x11);
-    chip_out(b, port + 1, base);
-    chip_out(b, port + 1, icw3);
-    chip_out(b, port + 1, icw4);
-}
-
-static void fixture(Fixture *f)
-{
-    f->b = chip_board();
-    f->pic = pic_new(f->b, &(PicConfig){.intr = chip_probe(f->b, &f->intr)}, "pic");
-    for (unsigned i = 0; i < 16; i++) {
-        if (i != 2) {
-            f->irq[i] = pic_input(f->pic, i);
-        }
-    }
-    board_reset(f->b, RESET_POWER);
-    program(f->b, 0x20, 0x08, 0x04, 0x01);
-    program(f->b, 0xa0, 0x70, 0x02, 0x01);
-}
-
-static uint8_t isr(Board *b, uint16_t port)
-{
-    chip_out(b, port, 0x0b);
-    return chip_in(b, port);
-}
-
-static uint8_t irr(Board *b, uint16_t port)
-{
-    chip_out(b, port, 0x0a);
-    return chip_in(b, port);
-}
+#include "tests/unit/pic_rig.h"
 
 static void serves_by_priority_and_nests(void **state)
 {
@@ -206,7 +163,7 @@ static void special_fully_nested_lets_the_slave_in(void **state)
     (void)state;
     Fixture f;
     fixture(&f);
-    program(f.b, 0x20, 0x08, 0x04, 0x11);
+    program(f.b, 0x20, 0x11, 0x08, 0x11);
     line_set(&f.irq[14], true);
     assert_int_equal(pic_acknowledge(f.pic), 0x76);
     line_set(&f.irq[8], true);
@@ -268,7 +225,7 @@ static void automatic_end_of_interrupt_with_rotation(void **state)
     (void)state;
     Fixture f;
     fixture(&f);
-    program(f.b, 0x20, 0x08, 0x04, 0x03);
+    program(f.b, 0x20, 0x11, 0x08, 0x03);
     line_set(&f.irq[3], true);
     line_set(&f.irq[4], true);
     assert_int_equal(pic_acknowledge(f.pic), 0x0b);
@@ -290,8 +247,8 @@ static void automatic_end_on_the_slave_does_not_lose_the_second(void **state)
     (void)state;
     Fixture f;
     fixture(&f);
-    program(f.b, 0x20, 0x08, 0x04, 0x03);
-    program(f.b, 0xa0, 0x70, 0x02, 0x03);
+    program(f.b, 0x20, 0x11, 0x08, 0x03);
+    program(f.b, 0xa0, 0x11, 0x70, 0x03);
     line_set(&f.irq[12], true);
     line_set(&f.irq[14], true);
     assert_int_equal(pic_acknowledge(f.pic), 0x74);

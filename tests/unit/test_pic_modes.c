@@ -1,54 +1,7 @@
 /* 8259A: every order of priorities, each command of OCW2 and OCW3, what ICW1 clears, single and
  * slave chips, poll, and spurious levels: the data sheet's lists, one by one. test_pic.c has the
  * rest. */
-#include "chipset/pic.h"
-
-#include "tests/unit/chip.h"
-
-typedef struct Fixture {
-    Board *b;
-    Pic *pic;
-    Line irq[16];
-    Probe intr;
-} Fixture;
-
-static void init(Board *b, uint16_t port, uint8_t icw1, uint8_t base, uint8_t icw4)
-{
-    chip_out(b, port, icw1);
-    chip_out(b, port + 1, base);
-    if (!(icw1 & 2)) {
-        chip_out(b, port + 1, port == 0x20 ? 4 : 2);
-    }
-    if (icw1 & 1) {
-        chip_out(b, port + 1, icw4);
-    }
-}
-
-static void fixture(Fixture *f)
-{
-    f->b = chip_board();
-    f->pic = pic_new(f->b, &(PicConfig){.intr = chip_probe(f->b, &f->intr)}, "pic");
-    for (unsigned i = 0; i < 16; i++) {
-        if (i != 2) {
-            f->irq[i] = pic_input(f->pic, i);
-        }
-    }
-    board_reset(f->b, RESET_POWER);
-    init(f->b, 0x20, 0x11, 0x08, 0x01);
-    init(f->b, 0xa0, 0x11, 0x70, 0x01);
-}
-
-static uint8_t isr(Board *b, uint16_t port)
-{
-    chip_out(b, port, 0x0b);
-    return chip_in(b, port);
-}
-
-static uint8_t irr(Board *b, uint16_t port)
-{
-    chip_out(b, port, 0x0a);
-    return chip_in(b, port);
-}
+#include "tests/unit/pic_rig.h"
 
 static void edge(Fixture *f, unsigned irq)
 {
@@ -199,12 +152,12 @@ static void icw1_clears(void **state)
     (void)state;
     Fixture f;
     fixture(&f);
-    init(f.b, 0x20, 0x11, 0x08, 0x13); /* automatic EOI, special fully nested */
-    chip_out(f.b, 0x20, 0x80);         /* rotate in automatic EOI mode */
-    chip_out(f.b, 0x20, 0x6b);         /* special mask, read ISR */
-    chip_out(f.b, 0x20, 0xc3);         /* 3 is the lowest */
+    program(f.b, 0x20, 0x11, 0x08, 0x13); /* automatic EOI, special fully nested */
+    chip_out(f.b, 0x20, 0x80);            /* rotate in automatic EOI mode */
+    chip_out(f.b, 0x20, 0x6b);            /* special mask, read ISR */
+    chip_out(f.b, 0x20, 0xc3);            /* 3 is the lowest */
     chip_out(f.b, 0x21, 0xa5);
-    init(f.b, 0x20, 0x10, 0x08, 0); /* without ICW4 */
+    program(f.b, 0x20, 0x10, 0x08, 0); /* without ICW4 */
     assert_int_equal(chip_in(f.b, 0x21), 0);
     line_set(&f.irq[3], true);
     line_set(&f.irq[4], true);
@@ -235,8 +188,8 @@ static void icw1_ends_all_service(void **state)
     chip_out(f.b, 0x20, 0x20);
     pic_acknowledge(f.pic);
     assert_int_equal(isr(f.b, 0x20) | isr(f.b, 0xa0), 0x44);
-    init(f.b, 0x20, 0x11, 0x08, 0x01);
-    init(f.b, 0xa0, 0x11, 0x70, 0x01);
+    program(f.b, 0x20, 0x11, 0x08, 0x01);
+    program(f.b, 0xa0, 0x11, 0x70, 0x01);
     assert_int_equal(isr(f.b, 0x20), 0);
     assert_int_equal(isr(f.b, 0xa0), 0);
     assert_int_equal(irr(f.b, 0xa0), 0); /* still up, but the edge is forgotten */
@@ -250,7 +203,7 @@ static void single(void **state)
     (void)state;
     Fixture f;
     fixture(&f);
-    init(f.b, 0x20, 0x13, 0x40, 0x01);
+    program(f.b, 0x20, 0x13, 0x40, 0x01);
     assert_int_equal(chip_in(f.b, 0x21), 0);
     chip_out(f.b, 0x21, 0x80); /* an OCW1 already */
     assert_int_equal(chip_in(f.b, 0x21), 0x80);
@@ -265,8 +218,8 @@ static void vectors_take_five_bits(void **state)
     (void)state;
     Fixture f;
     fixture(&f);
-    init(f.b, 0x20, 0x11, 0xff, 0x01);
-    init(f.b, 0xa0, 0x11, 0x0f, 0x01);
+    program(f.b, 0x20, 0x11, 0xff, 0x01);
+    program(f.b, 0xa0, 0x11, 0x0f, 0x01);
     line_set(&f.irq[1], true);
     assert_int_equal(pic_acknowledge(f.pic), 0xf9);
     chip_out(f.b, 0x20, 0x20);
@@ -320,7 +273,7 @@ static void automatic_eoi_leaves_nothing_in_service(void **state)
     (void)state;
     Fixture f;
     fixture(&f);
-    init(f.b, 0x20, 0x11, 0x08, 0x03);
+    program(f.b, 0x20, 0x11, 0x08, 0x03);
     line_set(&f.irq[0], true);
     line_set(&f.irq[7], true);
     assert_int_equal(pic_acknowledge(f.pic), 0x08);
@@ -347,7 +300,7 @@ static void special_nesting_through_both(void **state)
     (void)state;
     Fixture f;
     fixture(&f);
-    init(f.b, 0x20, 0x11, 0x08, 0x11);
+    program(f.b, 0x20, 0x11, 0x08, 0x11);
     line_set(&f.irq[15], true);
     assert_int_equal(pic_acknowledge(f.pic), 0x77);
     line_set(&f.irq[12], true);
@@ -480,8 +433,8 @@ static void elcr_outlives_icw1(void **state)
     fixture(&f);
     chip_out(f.b, 0x4d0, 0x20);
     chip_out(f.b, 0x4d1, 0x02);
-    init(f.b, 0x20, 0x11, 0x08, 0x01);
-    init(f.b, 0xa0, 0x19, 0x70, 0x01); /* LTIM: the PIIX ignores it */
+    program(f.b, 0x20, 0x11, 0x08, 0x01);
+    program(f.b, 0xa0, 0x19, 0x70, 0x01); /* LTIM: the PIIX ignores it */
     assert_int_equal(chip_in(f.b, 0x4d0), 0x20);
     assert_int_equal(chip_in(f.b, 0x4d1), 0x02);
     line_set(&f.irq[14], true);
