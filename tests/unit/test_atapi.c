@@ -225,7 +225,7 @@ static void identify_packet_device(void **state)
     }
     assert_int_equal(page[0] & 0xff60, 0x8540); /* 12 bytes, CD-ROM, DRQ without an interrupt */
     assert_int_equal(in(f, STATUS), DRDY);
-    assert_int_equal(in(f, REASON) & 2, 2); /* guest-traps 3.4: TEAC_CDI.SYS looks at I/O */
+    assert_int_equal(in(f, REASON) & 2, 2); /* TEAC_CDI.SYS looks at I/O */
     done(f);
 }
 
@@ -569,7 +569,7 @@ static void change_while_nobody_looks_is_new_at_once(void **state)
     done(f);
 }
 
-/* guest-traps 3.4: what a command has to say is forgotten with the next one. */
+/* What a command has to say is forgotten with the next one. */
 static void sense_lasts_until_the_next_command(void **state)
 {
     (void)state;
