@@ -230,13 +230,13 @@ static uint64_t next_change(const Counter *c, uint64_t now)
         return now < c->g.start && !c->g.was_low ? c->g.start : c->g.start + c->g.from;
     case 2: {
         uint64_t at = gone % c->g.reload;
-        uint64_t period = now - at;
+        uint64_t period = (now > c->g.start ? now : c->g.start) - at;
         uint64_t edge = at < c->g.reload - 1 ? period + c->g.reload - 1 : period + c->g.reload;
         return c->g.next_pending && edge > c->g.next_at ? c->g.next_at : edge;
     }
     case 3: {
         uint64_t at = gone % c->g.reload;
-        uint64_t period = now - at;
+        uint64_t period = (now > c->g.start ? now : c->g.start) - at;
         uint64_t edge = at < high_ticks(c) ? period + high_ticks(c) : period + c->g.reload;
         return c->g.next_pending && edge > c->g.next_at ? c->g.next_at : edge;
     }
@@ -287,6 +287,18 @@ static void fire2(void *self, int64_t due)
 {
     Pit *pit = self;
     timer_fire(pit, &pit->counter[2], due);
+}
+
+/* OUT0 is an interrupt request, and its fall alone wakes no processor: it may wait for the rise. */
+static int64_t late0(void *self)
+{
+    const Counter *c = &((const Pit *)self)->counter[0];
+    uint64_t fall = clock_ticks(c->timer.due, PIT_HZ);
+    if (!c->g.out || !periodic(c) || c->g.next_pending) {
+        return 0;
+    }
+    uint32_t low = c->g.mode == 2 ? 1 : c->g.reload - high_ticks(c);
+    return clock_ticks_to_ns(fall + low, PIT_HZ) - c->timer.due;
 }
 
 static void begin_counting(Counter *c, uint64_t now)
@@ -632,6 +644,7 @@ Pit *pit_new(Board *b, const PitConfig *config, const char *id)
     for (unsigned i = 0; i < 3; i++) {
         timer_init(&pit->counter[i].timer, &b->clock, timer_names[i], fire[i], pit);
     }
+    pit->counter[0].timer.late = late0;
     bus_claim(b->ports, config->base, 4, &pit_ops, pit, "pit");
     device_add(b, &pit->dev, &pit_type, id);
     return pit;

@@ -31,6 +31,9 @@ typedef struct AccelOps {
     /* Runs until guest time `until_ns`, attention, or halt. The engine takes pending interrupts
      * itself. */
     RunExit (*run)(Accel *a, int64_t until_ns);
+    /* The machine's thread will sleep until guest time `until_ns`, if nothing wakes it: alarms of
+     * the last run up to then are not wanted. NULL: there are none. */
+    void (*rest)(Accel *a, int64_t until_ns);
     /* From any thread: makes run return soon. */
     void (*kick)(Accel *a);
     void (*pull)(Accel *a);

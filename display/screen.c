@@ -143,6 +143,11 @@ static void complete(Screen *s, uint64_t serial)
     back->serial = serial;
 }
 
+bool screen_waits(const Screen *s)
+{
+    return s->any;
+}
+
 bool screen_publish(Screen *s)
 {
     if (!s->any || s->back->height == 0) {

@@ -41,6 +41,8 @@ bool screen_begin(Screen *s, unsigned width, unsigned height, unsigned aspect_wi
                   unsigned aspect_height);
 /* Line y (below height) is these `width` pixels now. True when it was not so before. */
 bool screen_put(Screen *s, unsigned y, const uint32_t *pixels);
+/* Are there lines put that differ from what is shown? */
+bool screen_waits(const Screen *s);
 /* Shows all lines put, if any differs. False: nothing to show, or all buffers are being read, and
  * then the lines come with the next picture. */
 bool screen_publish(Screen *s);

@@ -251,6 +251,7 @@ bool vga_init(Vga *v, Board *b, const VgaConfig *config, const VgaChip *chip, Er
     v->bytes = ram_at(&b->ram, v->vram->at);
     v->planes = (uint32_t *)(void *)v->bytes;
     timer_init(&v->timer, &b->clock, "vga.frame", vga_timer_fired, v);
+    v->timer.late = vga_timer_late;
     claim_window(v);
     vga_claim_ports(v);
     return true;

@@ -12,7 +12,7 @@
 /* Faster than this no monitor would follow: there is no picture. */
 #define MAX_FRAMES_HZ 1000u
 
-enum { VBE_FRAMES_HZ = 60 };
+enum { VBE_FRAMES_HZ = 60, BLINK_FRAMES = 8, STILL_FRAMES = 64 };
 
 static void fallback_timing(Timing *t)
 {
@@ -196,12 +196,12 @@ void vga_frame_begin(Vga *v)
     v->g.second = v->g.split = false;
 }
 
-/* The retrace after frame g.frame. */
-static void finish_frame(Vga *v)
+/* The retrace after frame g.frame; `show` is false when the next one's has come, too. */
+static void finish_frame(Vga *v, bool show)
 {
     int64_t now = clock_now(&v->dev.board->clock);
     vga_draw_lines(v, v->timing.display_lines);
-    if (now - v->g.shown >= SHOW_MIN_NS) {
+    if (show && now - v->g.shown >= SHOW_MIN_NS) {
         if (!v->spoiled) {
             screen_publish(v->config.screen);
         }
@@ -225,7 +225,7 @@ static bool sync_frames(Vga *v, Beam beam)
         return false; /* between retrace and the top */
     }
     if (beam.frame > v->g.frame) {
-        finish_frame(v);
+        finish_frame(v, beam.line < v->timing.show_line);
         if (beam.frame >
             v->g.frame) { /* nobody looked for whole frames, in which nothing changed */
             v->g.frames += beam.frame - v->g.frame;
@@ -233,7 +233,7 @@ static bool sync_frames(Vga *v, Beam beam)
         }
     }
     if (beam.line >= v->timing.show_line) {
-        finish_frame(v);
+        finish_frame(v, true);
         return false;
     }
     return true;
@@ -263,4 +263,18 @@ void vga_timer_fired(void *self, int64_t due)
     (void)due;
     vga_sync_frames(v);
     vga_arm(v);
+}
+
+/* A picture that stands still need not be looked at until something blinks, unless an interrupt
+ * comes with the retrace. */
+int64_t vga_timer_late(void *self)
+{
+    const Vga *v = self;
+    const Timing *t = &v->timing;
+    bool interrupts = (v->g.cr[CR_RETRACE_END] & 0x30) == 0x10 && v->config.irq.drive;
+    if (interrupts || !vga_stands_still(v)) {
+        return 0;
+    }
+    uint64_t frames = vga_blinks(v) ? BLINK_FRAMES - v->g.frames % BLINK_FRAMES : STILL_FRAMES;
+    return clock_ticks_to_ns(frames * frame_dots(t), t->hz);
 }

@@ -307,6 +307,8 @@ void vga_frame_begin(Vga *v);
 bool vga_blanked_after(const Vga *v, uint32_t line, uint32_t next, bool blanked);
 bool vga_irq_level(const Vga *v);
 void vga_timer_fired(void *self, int64_t due);
+/* How many ns the next picture may be late while the processor sleeps (Timer.late). */
+int64_t vga_timer_late(void *self);
 
 /* vga_scan.c */
 void vga_scan_changed(Vga *v);
@@ -326,6 +328,10 @@ bool vga_blink_off(const Vga *v);
 void vga_draw_lines(Vga *v, unsigned end);
 void vga_redraw_all(Vga *v);
 void vga_forget_picture(Vga *v);
+/* May anything in the picture blink? */
+bool vga_blinks(const Vga *v);
+/* Would the next picture, drawn as things stand now, be the last one again? */
+bool vga_stands_still(const Vga *v);
 
 /* vbe.c */
 void vbe_claim_ports(Vga *v);

@@ -91,22 +91,31 @@ static void look_at_fonts(Vga *v)
     v->font_batch = v->batch;
 }
 
+/* The pages of vram that the lines from here on may come from: how many, from *first on. */
+static uint32_t pages_shown(const Vga *v, uint32_t *first)
+{
+    uint32_t pages = v->size / RAM_PAGE;
+    *first = 0;
+    if (v->scan.kind == SCAN_BLANK) {
+        return 0;
+    }
+    if (v->scan.kind != SCAN_LINEAR) {
+        return v->scan.crtc ? VGA_PAGES : pages;
+    }
+    uint64_t bytes = (uint64_t)v->scan.pitch * v->timing.display_lines + v->scan.width * 4;
+    uint64_t end = (v->g.row + bytes) / RAM_PAGE + 1;
+    if (v->scan.line_compare != UINT32_MAX || end > pages) {
+        return pages;
+    }
+    *first = v->g.row >> RAM_PAGE_SHIFT;
+    return (uint32_t)end - *first;
+}
+
 static void look(Vga *v)
 {
+    uint32_t first, count = pages_shown(v, &first);
     v->batch++;
-    uint32_t pages = v->size / RAM_PAGE;
-    if (v->scan.kind == SCAN_BLANK) {
-        return;
-    }
-    if (v->scan.kind == SCAN_LINEAR) {
-        uint64_t bytes = (uint64_t)v->scan.pitch * v->timing.display_lines + v->scan.width * 4;
-        uint32_t first = v->g.row >> RAM_PAGE_SHIFT;
-        uint64_t end = (v->g.row + bytes) / RAM_PAGE + 1;
-        bool all = v->scan.line_compare != UINT32_MAX || end > pages;
-        look_at(v, all ? 0 : first, all ? pages : (uint32_t)end - first);
-    } else {
-        look_at(v, 0, v->scan.crtc ? VGA_PAGES : pages);
-    }
+    look_at(v, first, count);
     if (v->scan.kind == SCAN_TEXT) {
         look_at_fonts(v);
     }
@@ -198,7 +207,7 @@ static void draw_line(Vga *v, bool blank)
         key.marks |= text_marks(v, row);
         changed = row->changed;
     } else if (kind != SCAN_BLANK) {
-        key.marks |= (uint32_t)vga_blink_off(v) << 20;
+        key.marks |= (uint32_t)(kind == SCAN_PLANES && vga_blink_off(v)) << 20;
         changed = line_stamp(v);
     }
     key.style += (uint64_t)overlay_mark(v, y) << 32;
@@ -289,17 +298,45 @@ static bool begin(Vga *v)
     return screen_begin(v->config.screen, width, height, 4 * (unsigned)across, 3 * (unsigned)down);
 }
 
+bool vga_blinks(const Vga *v)
+{
+    return v->scan.kind == SCAN_TEXT || v->scan.kind == SCAN_PLANES;
+}
+
 /* All that a picture drawn in one piece depends on, besides memory. */
 static LineKey whole_key(const Vga *v)
 {
     LineKey key = {.style = v->style, .batch = v->batch, .at = v->g.row};
     key.style += (uint64_t)overlay_mark(v, UINT_MAX) << 32;
     key.marks = v->g.row_scan | (uint32_t)v->g.blanked << 5;
-    if (v->scan.kind != SCAN_LINEAR) {
+    if (vga_blinks(v)) {
         uint32_t cursor = (uint32_t)v->g.cr[CR_CURSOR_HIGH] << 8 | v->g.cr[CR_CURSOR_LOW];
         key.marks |= (uint32_t)(v->g.frames >> 3 & 3) << 6 | cursor << 8;
     }
     return key;
+}
+
+static bool same_picture(const LineKey *a, const LineKey *b)
+{
+    return a->style == b->style && a->at == b->at && a->marks == b->marks;
+}
+
+static bool memory_touched(const Vga *v)
+{
+    uint32_t first, count = pages_shown(v, &first);
+    const uint8_t *flags = v->dev.board->ram.flags + (v->vram->at >> RAM_PAGE_SHIFT) + first;
+    uint8_t all = RAM_CLEAN_DISPLAY;
+    for (uint32_t i = 0; i < count; i++) {
+        all &= flags[i];
+    }
+    return !all;
+}
+
+bool vga_stands_still(const Vga *v)
+{
+    LineKey key = whole_key(v);
+    return v->g.next_line == 0 && v->whole.style && same_picture(&key, &v->whole) &&
+           !screen_waits(v->config.screen) && !memory_touched(v);
 }
 
 void vga_draw_lines(Vga *v, unsigned end)
@@ -314,8 +351,7 @@ void vga_draw_lines(Vga *v, unsigned end)
     look(v);
     bool whole = v->g.next_line == 0 && end == v->timing.display_lines;
     LineKey key = whole_key(v);
-    if (whole && key.style == v->whole.style && key.at == v->whole.at &&
-        key.marks == v->whole.marks && v->dirty_batch <= v->whole.batch) {
+    if (whole && same_picture(&key, &v->whole) && v->dirty_batch <= v->whole.batch) {
         v->g.next_line = end;
         v->g.blanked = v->whole_blanked;
         return;

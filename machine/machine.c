@@ -365,12 +365,16 @@ static void sleep_until(Machine *m, int64_t when)
 static void idle(Machine *m, int64_t most)
 {
     Clock *clock = &m->board->clock;
-    int64_t due = clock_next_due(clock), now = clock_now(clock);
+    bool host = clock->source == CLOCK_HOST;
+    int64_t due = host ? clock_next_wake(clock) : clock_next_due(clock), now = clock_now(clock);
     if (most != CLOCK_NEVER && due - now > most) {
         due = now + most;
     }
-    if (clock->source == CLOCK_HOST) {
+    if (host) {
         if (due > now) {
+            if (m->accel.ops->rest) {
+                m->accel.ops->rest(&m->accel, due);
+            }
             sleep_until(m, due == CLOCK_NEVER ? CLOCK_NEVER : host_time_ns() + (due - now));
         }
         return;
@@ -417,6 +421,7 @@ static void run_guest(Machine *m)
         idle(m, CLOCK_NEVER);
     } else if (nap && !pc_cpu(m->pc)->intr) {
         idle(m, nap);
+        idle_woke(pc_cpu(m->pc));
     } else if (exit == RUN_FAILED && !replace_engine(m)) {
         bool end = m->config.unattended && !m->config.no_shutdown;
         log_error("engine %s: %s; %s", m->accel.ops->name, m->accel.failure,

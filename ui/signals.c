@@ -1,18 +1,19 @@
-/* A thread that waits for the signals that ask the program to end. */
+/* A thread that waits for the signals that ask the program to end.
+ *
+ * It sleeps in sigwait: a signalfd would wake it for each signal of any thread, and an engine may
+ * get thousands a second.
+ */
 #include "ui/signals.h"
 
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
-#include <sys/signalfd.h>
-#include <unistd.h>
 
 struct Signals {
     pthread_t thread;
-    int signal_fd, end_fd;
     sigset_t set;
+    atomic_bool over; /* the next signal ends the thread */
     pthread_mutex_t lock;
     Machine *machine; /* under lock */
 };
@@ -22,25 +23,20 @@ static void *signals_thread(void *self)
     Signals *s = self;
     bool asked = false;
     for (;;) {
-        struct pollfd polls[2] = {{.fd = s->signal_fd, .events = POLLIN},
-                                  {.fd = s->end_fd, .events = POLLIN}};
-        if (poll(polls, 2, -1) < 0) {
+        int number;
+        if (sigwait(&s->set, &number) != 0) {
             continue;
         }
-        if (polls[1].revents) {
+        if (atomic_load(&s->over)) {
             return NULL;
-        }
-        struct signalfd_siginfo info;
-        if (read(s->signal_fd, &info, sizeof(info)) != sizeof(info)) {
-            continue;
         }
         pthread_mutex_lock(&s->lock);
         Machine *m = s->machine;
         pthread_mutex_unlock(&s->lock);
         if (!m || asked) {
-            signal((int)info.ssi_signo, SIG_DFL);
+            signal(number, SIG_DFL);
             pthread_sigmask(SIG_UNBLOCK, &s->set, NULL);
-            raise((int)info.ssi_signo);
+            raise(number);
             return NULL;
         }
         asked = true;
@@ -60,14 +56,12 @@ Signals *signals_new(void)
     sigaddset(&s->set, SIGTERM);
     sigaddset(&s->set, SIGHUP);
     pthread_mutex_init(&s->lock, NULL);
-    s->signal_fd = signalfd(-1, &s->set, SFD_CLOEXEC | SFD_NONBLOCK);
-    s->end_fd = eventfd(0, EFD_CLOEXEC);
     pthread_sigmask(SIG_BLOCK, &s->set, &after);
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, NULL);
     int failed = pthread_create(&s->thread, NULL, signals_thread, s);
     pthread_sigmask(SIG_SETMASK, &after, NULL);
-    if (s->signal_fd < 0 || s->end_fd < 0 || failed) {
+    if (failed) {
         free(s);
         return NULL;
     }
@@ -89,12 +83,9 @@ void signals_free(Signals *s)
     if (!s) {
         return;
     }
-    uint64_t one = 1;
-    ssize_t n = write(s->end_fd, &one, sizeof(one));
-    (void)n;
+    atomic_store(&s->over, true);
+    pthread_kill(s->thread, SIGHUP);
     pthread_join(s->thread, NULL);
-    close(s->signal_fd);
-    close(s->end_fd);
     pthread_mutex_destroy(&s->lock);
     free(s);
 }

@@ -623,6 +623,15 @@ static RunExit translator_run(Accel *a, int64_t until_ns)
     }
 }
 
+static void translator_rest(Accel *a, int64_t until_ns)
+{
+    Translator *t = a->self;
+    if (t->alarm_at && t->alarm_at <= until_ns) {
+        t->alarm_at = 0;
+        signals_alarm(t, 0);
+    }
+}
+
 static void translator_kick(Accel *a)
 {
     atomic_store(&a->cpu->attention, true);
@@ -704,6 +713,7 @@ const AccelOps accel_translator = {
     .open = translator_open,
     .close = translator_close,
     .run = translator_run,
+    .rest = translator_rest,
     .kick = translator_kick,
     .pull = translator_same,
     .push = translator_same,

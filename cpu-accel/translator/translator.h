@@ -202,6 +202,13 @@ typedef struct Limits {
     } of[SEG_COUNT]; /* what the scratch words hold, by segment */
 } Limits;
 
+enum { COVERED_BYTES = 8 };
+
+/* Of a page, a bit for each COVERED_BYTES: some unit has been made of them. */
+typedef struct Covered {
+    uint64_t bits[RAM_PAGE / COVERED_BYTES / 64];
+} Covered;
+
 /* What one piece of a run was, for engine check. */
 typedef struct Piece {
     const Unit *unit; /* that was entered; NULL: none, or several */
@@ -219,13 +226,13 @@ typedef struct Translator {
     Windows windows;
     Limits limits;
     Stubs stub;
-    Unit **hash;       /* 1 << HASH_BITS */
-    Unit **page;       /* by Ram page */
-    Unit **tail;       /* by Ram page: those that cross to it */
-    uint64_t *covered; /* by Ram page, a bit for each 64 bytes: some unit has been made of them */
-    uint8_t *heat;     /* by Ram page: writes beside translated code; hot pages are left to the
-                          interpreter */
-    Unit **by_code;    /* in order of code address */
+    Unit **hash;      /* 1 << HASH_BITS */
+    Unit **page;      /* by Ram page */
+    Unit **tail;      /* by Ram page: those that cross to it */
+    Covered *covered; /* by Ram page */
+    uint8_t *heat;    /* by Ram page: writes beside translated code; hot pages are left to the
+                         interpreter */
+    Unit **by_code;   /* in order of code address */
     unsigned unit_count, unit_room, insn_count;
     Space *space[MAX_SPACES];
     Space *recent[MAX_SPACES]; /* by a hash of window and mode: where to look first */

@@ -12,7 +12,6 @@ enum {
     NO_GUARD = 0x7fffffff, /* what no guard entry is */
     SLOW_LIMIT = 6,        /* exits before an instruction is called instead */
     HEAT_LIMIT = 200,      /* invalidations of a page's code before it is left to the interpreter */
-    LINE_SHIFT = 6,        /* lines of Translator.covered */
     COOL_EVERY = 500000000, /* guest ns */
     WHOLE_PAGES = 1024,     /* no device writes as much at once: memory was exchanged */
 };
@@ -607,11 +606,34 @@ static void emit_unit(Translator *t, Unit *u, SelectEnd end)
     }
 }
 
-/* Bits of `covered` for bytes [first, end) of a page. */
-static uint64_t lines_of(uint32_t first, uint32_t end)
+/* Bits of word `w` of a page's Covered for its bytes [first, end). */
+static uint64_t covered_bits(unsigned w, uint32_t first, uint32_t end)
 {
-    uint64_t upto = UINT64_MAX >> (63 - ((end - 1) >> LINE_SHIFT));
-    return upto & UINT64_MAX << (first >> LINE_SHIFT);
+    unsigned low = first / COVERED_BYTES, high = (end - 1) / COVERED_BYTES;
+    uint64_t bits = UINT64_MAX;
+    if (w == low / 64) {
+        bits &= UINT64_MAX << low % 64;
+    }
+    if (w == high / 64) {
+        bits &= UINT64_MAX >> (63 - high % 64);
+    }
+    return bits;
+}
+
+static void cover(Covered *c, uint32_t first, uint32_t end)
+{
+    for (unsigned w = first / COVERED_BYTES / 64; w <= (end - 1) / COVERED_BYTES / 64; w++) {
+        c->bits[w] |= covered_bits(w, first, end);
+    }
+}
+
+static bool is_covered(const Covered *c, uint32_t first, uint32_t end)
+{
+    uint64_t any = 0;
+    for (unsigned w = first / COVERED_BYTES / 64; w <= (end - 1) / COVERED_BYTES / 64; w++) {
+        any |= c->bits[w] & covered_bits(w, first, end);
+    }
+    return any != 0;
 }
 
 static void watch_page(Translator *t, uint32_t page)
@@ -642,9 +664,9 @@ static bool remember(Translator *t, Unit *u)
     t->insn_count += u->count;
     watch_page(t, page);
     uint32_t first = u->ram_at & (RAM_PAGE - 1);
-    t->covered[page] |= lines_of(first, first + u->size);
+    cover(&t->covered[page], first, first + u->size);
     if (u->tail) {
-        t->covered[u->tail_page] |= lines_of(0, u->tail);
+        cover(&t->covered[u->tail_page], 0, u->tail);
         u->next_tail = t->tail[u->tail_page];
         t->tail[u->tail_page] = u;
         watch_page(t, u->tail_page);
@@ -769,7 +791,7 @@ static void unwatch_page(Translator *t, uint32_t page)
 {
     if (!t->page[page] && !t->tail[page]) {
         ram_flag_clear(t->cpu->ram, page, 1, RAM_TRANSLATED);
-        t->covered[page] = 0;
+        t->covered[page] = (Covered){0};
     }
 }
 
@@ -816,11 +838,11 @@ void units_flush(Translator *t)
         if (!u->dead) {
             ram_flag_clear(t->cpu->ram, u->ram_at >> RAM_PAGE_SHIFT, 1, RAM_TRANSLATED);
             t->page[u->ram_at >> RAM_PAGE_SHIFT] = NULL;
-            t->covered[u->ram_at >> RAM_PAGE_SHIFT] = 0;
+            t->covered[u->ram_at >> RAM_PAGE_SHIFT] = (Covered){0};
             if (u->tail) {
                 ram_flag_clear(t->cpu->ram, u->tail_page, 1, RAM_TRANSLATED);
                 t->tail[u->tail_page] = NULL;
-                t->covered[u->tail_page] = 0;
+                t->covered[u->tail_page] = (Covered){0};
             }
         }
         unit_free(u);
@@ -846,7 +868,7 @@ void units_changed(Translator *t, uint32_t at, uint32_t length)
         bool any = false;
         uint32_t from = page == first ? at & (RAM_PAGE - 1) : 0;
         uint32_t to = page == last ? ((at + length - 1) & (RAM_PAGE - 1)) + 1 : RAM_PAGE;
-        if (!(t->covered[page] & lines_of(from, to))) {
+        if (!is_covered(&t->covered[page], from, to)) {
             continue;
         }
         for (Unit *u = t->tail[page], *next; u; u = next) {

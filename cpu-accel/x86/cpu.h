@@ -277,7 +277,9 @@ typedef struct Cpu {
     struct Tlb *tlb; /* mmu.h */
     struct {
         uint32_t polls, streak; /* in a row; bursts of them in a row */
+        uint32_t rests;         /* idle calls in a row, each soon after the last one's nap */
         int64_t since, nap_ns;  /* guest ns */
+        int64_t woken;          /* guest ns at which the last nap ended */
     } idle;                     /* idle.h */
     CpuFlushed flushed;
     const CpuTap *tap;     /* NULL: none */

@@ -2,9 +2,9 @@
  *
  * INT 28h is DOS's own idle call, INT 2Fh AX=1680h and INT 2Ah AH=84h are said by programs that
  * have nothing to do (Ralf Brown's Interrupt List). Programs that only poll are told by their pace:
- * many polls in a row, in less time than any work between them would take. The nap grows while
- * nothing else happens, so that a game which polls once a frame, or draws between two polls, is
- * never held up.
+ * many polls in a row, in less time than any work between them would take. Naps grow while nothing
+ * else happens, so that a game which polls once a frame, or draws between two polls, is never held
+ * up; an interrupt ends each of them.
  */
 #include "cpu-accel/x86/idle.h"
 
@@ -13,7 +13,8 @@ enum {
     BURST_NS = 1000000, /* ... in so much guest time */
     NAP_NS = 1000000,   /* first nap of a poller */
     MAX_DOUBLINGS = 3,
-    IDLE_NAP_NS = 10000000, /* of one that says it is idle */
+    IDLE_NAP_NS = 10000000, /* of one that says it is idle; twice as much if it says so again ... */
+    SOON_NS = 300000,       /* ... so soon after */
 };
 
 static void ask(Cpu *cpu, int64_t ns)
@@ -22,9 +23,24 @@ static void ask(Cpu *cpu, int64_t ns)
     atomic_store(&cpu->attention, true);
 }
 
+static int64_t time_of(const Cpu *cpu)
+{
+    return cpu->tap ? cpu->tap->now(cpu->tap->self) : clock_now(&cpu->board->clock);
+}
+
+/* It says that it is idle. */
+static void rest(Cpu *cpu)
+{
+    bool again = cpu->idle.woken && time_of(cpu) - cpu->idle.woken < SOON_NS;
+    ask(cpu, (int64_t)IDLE_NAP_NS << (again ? cpu->idle.rests : 0));
+    cpu->idle.rests = !again                            ? 1
+                      : cpu->idle.rests < MAX_DOUBLINGS ? cpu->idle.rests + 1
+                                                        : cpu->idle.rests;
+}
+
 static void polled(Cpu *cpu)
 {
-    int64_t now = cpu->tap ? cpu->tap->now(cpu->tap->self) : clock_now(&cpu->board->clock);
+    int64_t now = time_of(cpu);
     if (cpu->idle.polls++ == 0) {
         cpu->idle.since = now;
     }
@@ -53,16 +69,16 @@ void idle_software_int(Cpu *cpu, uint8_t vector)
     uint8_t ah = (uint8_t)(ax >> 8);
     switch (vector) {
     case 0x28:
-        ask(cpu, IDLE_NAP_NS);
+        rest(cpu);
         return;
     case 0x2a:
         if (ah == 0x84) {
-            ask(cpu, IDLE_NAP_NS);
+            rest(cpu);
         }
         return;
     case 0x2f:
         if (ax == 0x1680) {
-            ask(cpu, IDLE_NAP_NS);
+            rest(cpu);
         }
         return;
     case 0x16:
@@ -84,6 +100,8 @@ void idle_software_int(Cpu *cpu, uint8_t vector)
             idle_busy(cpu);
         }
         return;
+    case 0x1c: /* the timer interrupt's own, which goes on while a guest waits */
+        return;
     default:
         idle_busy(cpu);
     }
@@ -94,4 +112,9 @@ int64_t idle_take(Cpu *cpu)
     int64_t ns = cpu->idle.nap_ns;
     cpu->idle.nap_ns = 0;
     return ns;
+}
+
+void idle_woke(Cpu *cpu)
+{
+    cpu->idle.woken = clock_now(&cpu->board->clock);
 }

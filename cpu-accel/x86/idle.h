@@ -17,8 +17,11 @@ static inline void idle_busy(Cpu *cpu)
 {
     cpu->idle.polls = 0;
     cpu->idle.streak = 0;
+    cpu->idle.rests = 0;
 }
 /* The nap that was asked for, in ns, and takes the question back; 0: none. */
 int64_t idle_take(Cpu *cpu);
+/* The nap is over. */
+void idle_woke(Cpu *cpu);
 
 #endif

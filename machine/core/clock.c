@@ -64,6 +64,16 @@ int64_t clock_next_due(const Clock *c)
     return c->first ? c->first->due : CLOCK_NEVER;
 }
 
+int64_t clock_next_wake(const Clock *c)
+{
+    int64_t wake = CLOCK_NEVER;
+    for (const Timer *t = c->first; t && t->due < wake; t = t->next) {
+        int64_t latest = t->due + (t->late ? t->late(t->self) : 0);
+        wake = latest < wake ? latest : wake;
+    }
+    return wake;
+}
+
 static void unlink_timer(Timer *t)
 {
     if (t->prev) {

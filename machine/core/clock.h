@@ -24,6 +24,9 @@ struct Timer {
     const char *what; /* "pit.irq0": names the timer in the log and in the state file */
     void (*fire)(void *self, int64_t due);
     void *self;
+    /* How many ns after `due` it may fire while the processor sleeps, because nobody could tell.
+     * It is asked when the processor begins to sleep; NULL: none. */
+    int64_t (*late)(void *self);
     int64_t due; /* guest ns; meaningful while armed */
     bool armed;
     Timer *prev, *next;
@@ -52,6 +55,9 @@ void clock_run(Clock *c, bool running);
 int64_t clock_now(const Clock *c);
 /* Due time of the earliest armed timer, or CLOCK_NEVER. */
 int64_t clock_next_due(const Clock *c);
+/* Until when a sleeping processor need not be disturbed: as clock_next_due, but timers that may be
+ * late are waited for no sooner than they must be. What was due meanwhile then fires in order. */
+int64_t clock_next_wake(const Clock *c);
 /* Fires every timer due by now, in order of due time, each with its own due time. Returns how many.
  */
 unsigned clock_fire_due(Clock *c);

@@ -51,6 +51,37 @@ static void what_says_it_is_idle_is_believed(void **state)
     assert_int_equal(NAP("\xb8\x00\x16\xcd\x2f\xeb\xfe", 10), 0); /* another call of INT 2Fh */
 }
 
+/* The sixth nap of a guest that naps when it is told to. */
+static int64_t sixth_nap(const char *code, size_t size)
+{
+    Guest *g = polling_guest();
+    guest_code(g, code, size);
+    int64_t nap = 0;
+    for (unsigned i = 0; i < 6; i++) {
+        do {
+            guest_run(g, 1);
+            nap = idle_take(g->cpu);
+        } while (nap == 0);
+        idle_woke(g->cpu);
+    }
+    guest_free(g);
+    return nap;
+}
+
+#define SIXTH_NAP(code) sixth_nap(code, sizeof(code) - 1)
+
+static void who_does_nothing_else_is_left_to_sleep(void **state)
+{
+    (void)state;
+    /* l: int 28h; jmp l */
+    assert_int_equal(SIXTH_NAP("\xcd\x28\xeb\xfc"), 80000000);
+    /* l: int 28h; int 10h; jmp l */
+    assert_int_equal(SIXTH_NAP("\xcd\x28\xcd\x10\xeb\xfa"), 10000000);
+    /* l: int 28h; mov bx, 6; o: mov cx, 0; w: loop w; dec bx; jnz o; jmp l */
+    assert_int_equal(SIXTH_NAP("\xcd\x28\xbb\x06\x00\xb9\x00\x00\xe2\xfe\x4b\x75\xf8\xeb\xf1"),
+                     10000000);
+}
+
 static void a_loop_that_also_works_is_left_alone(void **state)
 {
     (void)state;
@@ -67,6 +98,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_tight_keyboard_loop_is_given_growing_naps),
         cmocka_unit_test(what_says_it_is_idle_is_believed),
+        cmocka_unit_test(who_does_nothing_else_is_left_to_sleep),
         cmocka_unit_test(a_loop_that_also_works_is_left_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

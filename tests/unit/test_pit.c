@@ -53,6 +53,34 @@ static void rate_generator_pulses_once_a_period(void **state)
     board_free(f.b);
 }
 
+/* A request line's fall alone wakes no sleeping processor. */
+static void sleep_lasts_from_rise_to_rise(void **state)
+{
+    (void)state;
+    static const struct {
+        uint8_t control;
+        unsigned count;
+    } modes[] = {{0x34, 100}, {0x36, 100}, {0x36, 101}, {0x34, 2}};
+    for (unsigned i = 0; i < 4; i++) {
+        Board *b = chip_board();
+        Probe out;
+        Pit *pit = pit_new(b, &(PitConfig){.base = 0x40, .out = {chip_probe(b, &out)}}, "pit");
+        board_reset(b, RESET_POWER);
+        chip_out(b, 0x43, modes[i].control);
+        write_word(b, 0, modes[i].count);
+        unsigned before = out.rises;
+        for (unsigned k = 1; k < 20; k++) {
+            int64_t wake = clock_next_wake(&b->clock);
+            assert_int_equal(clock_ticks(wake, PIT_HZ), 1 + k * modes[i].count);
+            clock_skip_to(&b->clock, wake);
+            clock_fire_due(&b->clock);
+            assert_true(pit_output(pit, 0));
+            assert_int_equal(out.rises, before + k);
+        }
+        board_free(b);
+    }
+}
+
 static void reload_zero_means_65536(void **state)
 {
     (void)state;
@@ -269,6 +297,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rate_generator_pulses_once_a_period),
+        cmocka_unit_test(sleep_lasts_from_rise_to_rise),
         cmocka_unit_test(reload_zero_means_65536),
         cmocka_unit_test(square_wave_has_the_longer_half_high_when_odd),
         cmocka_unit_test(mode_0_first_byte_stops_and_lowers_out),
