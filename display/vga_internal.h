@@ -171,6 +171,13 @@ typedef struct LineKey {
     uint32_t marks; /* row scan, panning, cursor, blink */
 } LineKey;
 
+/* Where the walk down the lines of a picture stands; by the names of Vga.g. */
+typedef struct Walk {
+    uint32_t next_line, row, row_index;
+    uint8_t row_scan;
+    bool second, split, blanked;
+} Walk;
+
 typedef struct TextRow {
     uint64_t checked, changed; /* batches */
     uint64_t style;
@@ -255,7 +262,7 @@ struct Vga {
     uint64_t batch;       /* rises with every look at memory */
     bool spoiled;         /* the picture changed its size below the first line: do not show it */
     LineKey whole;        /* of the last picture drawn in one piece; style 0: it was not */
-    bool whole_blanked;   /* vertical blanking below that picture */
+    Walk whole_end;       /* below that picture */
     uint64_t dirty_batch; /* in which memory of the picture was last found changed */
     uint64_t *stamp;      /* per page of vram: batch in which it was last found written */
     uint8_t *heat;        /* per page: looks in a row that found it written, up to HOT */

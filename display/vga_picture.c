@@ -335,8 +335,27 @@ static bool memory_touched(const Vga *v)
 bool vga_stands_still(const Vga *v)
 {
     LineKey key = whole_key(v);
-    return v->g.next_line == 0 && v->whole.style && same_picture(&key, &v->whole) &&
+    uint8_t row_scan = v->scan.crtc ? v->g.cr[CR_PRESET_ROW_SCAN] & 0x1f : 0;
+    bool moves = v->scan.start != v->g.row || row_scan != v->g.row_scan; /* from the next one on */
+    return v->g.next_line == 0 && !moves && v->whole.style && same_picture(&key, &v->whole) &&
            !screen_waits(v->config.screen) && !memory_touched(v);
+}
+
+static Walk walk_of(const Vga *v)
+{
+    return (Walk){v->g.next_line, v->g.row,   v->g.row_index, v->g.row_scan,
+                  v->g.second,    v->g.split, v->g.blanked};
+}
+
+static void walk_to(Vga *v, const Walk *w)
+{
+    v->g.next_line = w->next_line;
+    v->g.row = w->row;
+    v->g.row_index = w->row_index;
+    v->g.row_scan = w->row_scan;
+    v->g.second = w->second;
+    v->g.split = w->split;
+    v->g.blanked = w->blanked;
 }
 
 void vga_draw_lines(Vga *v, unsigned end)
@@ -352,8 +371,7 @@ void vga_draw_lines(Vga *v, unsigned end)
     bool whole = v->g.next_line == 0 && end == v->timing.display_lines;
     LineKey key = whole_key(v);
     if (whole && same_picture(&key, &v->whole) && v->dirty_batch <= v->whole.batch) {
-        v->g.next_line = end;
-        v->g.blanked = v->whole_blanked;
+        walk_to(v, &v->whole_end);
         return;
     }
     while (v->g.next_line < end) {
@@ -361,7 +379,7 @@ void vga_draw_lines(Vga *v, unsigned end)
         advance(v);
     }
     v->whole = key;
-    v->whole_blanked = v->g.blanked;
+    v->whole_end = walk_of(v);
     if (!whole) {
         v->whole.style = 0;
     }
@@ -370,20 +388,12 @@ void vga_draw_lines(Vga *v, unsigned end)
 /* The picture as the registers now are, at once: after a state was loaded. */
 void vga_redraw_all(Vga *v)
 {
-    uint32_t next_line = v->g.next_line, row = v->g.row, row_index = v->g.row_index;
-    uint8_t row_scan = v->g.row_scan;
-    bool second = v->g.second, split = v->g.split, was_blanked = v->g.blanked;
+    Walk before = walk_of(v);
     vga_forget_picture(v);
     vga_frame_begin(v);
     vga_draw_lines(v, v->timing.display_lines);
     v->spoiled = false;
     screen_publish(v->config.screen);
-    v->g.next_line = next_line;
-    v->g.row = row;
-    v->g.row_index = row_index;
-    v->g.row_scan = row_scan;
-    v->g.second = second;
-    v->g.split = split;
-    v->g.blanked = was_blanked;
+    walk_to(v, &before);
     v->whole.style = 0;
 }

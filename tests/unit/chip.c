@@ -51,9 +51,21 @@ static StateIo *saved(Board *b)
     return io;
 }
 
+void chip_state_same(Board *one, Board *two)
+{
+    size_t size = 0, other_size = 0;
+    StateIo *first = saved(one), *second = saved(two);
+    const uint8_t *bytes = state_finish(first, &size);
+    const uint8_t *other = state_finish(second, &other_size);
+    assert_int_equal(size, other_size);
+    assert_memory_equal(bytes, other, size);
+    state_free(second);
+    state_free(first);
+}
+
 void chip_state_round_trip(Board *b, Board *other)
 {
-    size_t size = 0, again_size = 0;
+    size_t size = 0;
     StateIo *first = saved(b);
     const uint8_t *bytes = state_finish(first, &size);
     Err err = {""};
@@ -66,11 +78,7 @@ void chip_state_round_trip(Board *b, Board *other)
         fail_msg("%s", state_error(loader));
     }
     board_restored(other);
-    StateIo *second = saved(other);
-    const uint8_t *again = state_finish(second, &again_size);
-    assert_int_equal(size, again_size);
-    assert_memory_equal(bytes, again, size);
-    state_free(second);
+    chip_state_same(b, other);
     state_free(loader);
     state_free(first);
 }

@@ -30,5 +30,7 @@ void chip_out(Board *b, uint16_t port, uint8_t value);
 /* Saves the board, loads the bytes into `other` (a board built alike), saves that again and fails
  * the test unless both streams are equal. Afterwards `other` goes on where `b` stood. */
 void chip_state_round_trip(Board *b, Board *other);
+/* Fails the test unless both boards' states are equal. */
+void chip_state_same(Board *one, Board *two);
 
 #endif

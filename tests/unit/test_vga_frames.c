@@ -755,6 +755,67 @@ static void state_moves_in_half_a_mode_change(void **state)
     rig_free(&b);
 }
 
+/* Lets the processor sleep as long as no picture is missed, and shows what there is then. */
+static void sleep_over(Rig *r)
+{
+    clock_skip_to(&r->b->clock, clock_next_wake(&r->b->clock));
+    clock_fire_due(&r->b->clock);
+    screen_read(r->screen, &r->picture);
+}
+
+static bool wakes_on_time(const Rig *r)
+{
+    return clock_next_wake(&r->b->clock) == clock_next_due(&r->b->clock);
+}
+
+static void a_picture_that_stands_still_wakes_nobody_until_it_blinks(void **state)
+{
+    (void)state;
+    enum { FRAMES = 8 };
+    Rig r = text_rig();
+    rig_cr(&r, 0x0a, 0x0e); /* the cursor's lines */
+    rig_cr(&r, 0x0e, 0);
+    rig_cr(&r, 0x0f, 0);
+    assert_true(wakes_on_time(&r)); /* registers were written */
+    rig_frame(&r);
+    sleep_over(&r);
+    bool on = cell_line(&r, 0, 0, 14, text_color(7)) == 0x1ff;
+    int64_t before = clock_now(&r.b->clock);
+    for (unsigned i = 0; i < 6; i++) {
+        sleep_over(&r);
+        assert_true((cell_line(&r, 0, 0, 14, text_color(7)) == 0x1ff) == !on);
+        on = !on;
+    }
+    int64_t frame = (clock_now(&r.b->clock) - before) / (6 * FRAMES);
+    assert_in_range(frame, 14200000, 14300000); /* 70 Hz */
+    put_cell(&r, 3, 'x', 0x07);
+    assert_true(wakes_on_time(&r)); /* memory was */
+    rig_frame(&r);
+    assert_false(wakes_on_time(&r));
+    rig_cr(&r, 0x0d, 80);
+    assert_true(wakes_on_time(&r));
+    rig_free(&r);
+}
+
+/* A picture that is the last one again is not walked; a board that was loaded walks it. */
+static void a_skipped_picture_ends_where_a_drawn_one_does(void **state)
+{
+    (void)state;
+    Rig a = text_rig(), b = text_rig();
+    rig_frame(&a);
+    rig_to_line(&a, 5);
+    chip_state_round_trip(a.b, b.b);
+    memcpy(ram_at(&b.b->ram, 0), ram_at(&a.b->ram, 0), a.b->ram.used);
+    Rig *both[] = {&a, &b};
+    for (unsigned i = 0; i < 2; i++) {
+        clock_step(&both[i]->b->clock, 400 * 31778);
+        rig_dac(both[i], 3, 1, 2, 3); /* draws what the beam has passed */
+    }
+    chip_state_same(a.b, b.b);
+    rig_free(&a);
+    rig_free(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -785,6 +846,8 @@ int main(void)
         cmocka_unit_test(pictures_are_shown_at_most_80_times_a_second),
         cmocka_unit_test(half_a_mode_change_is_not_shown),
         cmocka_unit_test(state_moves_in_half_a_mode_change),
+        cmocka_unit_test(a_picture_that_stands_still_wakes_nobody_until_it_blinks),
+        cmocka_unit_test(a_skipped_picture_ends_where_a_drawn_one_does),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
