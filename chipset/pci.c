@@ -305,11 +305,12 @@ static void set_bar(PciFunction *f, unsigned offset, Bar *bar, uint32_t size, ui
     bus_set_level(range, BAR_LEVEL);
 }
 
-void pci_bar_io(PciFunction *f, unsigned n, uint32_t size, const IoOps *ops, const char *what)
+IoRange *pci_bar_io(PciFunction *f, unsigned n, uint32_t size, const IoOps *ops, const char *what)
 {
     assert(size >= 4 && size <= BOARD_PORTS);
-    set_bar(f, PCI_BAR0 + 4 * n, &f->bar[n], size, BAR_IO,
-            bus_claim_off(f->bus->dev.board->ports, size, ops, f->self, what));
+    IoRange *range = bus_claim_off(f->bus->dev.board->ports, size, ops, f->self, what);
+    set_bar(f, PCI_BAR0 + 4 * n, &f->bar[n], size, BAR_IO, range);
+    return range;
 }
 
 void pci_bar_memory(PciFunction *f, unsigned n, uint32_t size, bool prefetchable, const IoOps *ops,

@@ -86,8 +86,9 @@ uint32_t pci_dword(const PciFunction *f, unsigned offset);
 void pci_on_write(PciFunction *f, void (*written)(void *self, unsigned offset, unsigned bytes));
 
 /* BAR n (0..5); size is a power of two: 4..64 KiB ports, 16 bytes..2 GiB of memory. The command
- * register and the BAR open, close and move the range by themselves. */
-void pci_bar_io(PciFunction *f, unsigned n, uint32_t size, const IoOps *ops, const char *what);
+ * register and the BAR open, close and move the range by themselves. The ports' range is returned
+ * for what else there is to say about it (bus_set_runs). */
+IoRange *pci_bar_io(PciFunction *f, unsigned n, uint32_t size, const IoOps *ops, const char *what);
 void pci_bar_memory(PciFunction *f, unsigned n, uint32_t size, bool prefetchable, const IoOps *ops,
                     const char *what);
 /* The whole block, whose size is a power of two; prefetchable. */

@@ -187,13 +187,25 @@ static void block_ended(IdeUnit *u)
     }
 }
 
+/* The drive waits for its data to be read. */
+static bool gives_data(const IdeUnit *u)
+{
+    return u->kind != IDE_NONE && u->g.r.status & ST_DRQ &&
+           (u->g.flow == FLOW_READ || u->g.flow == FLOW_REPLY || u->g.flow == FLOW_PACKET_REPLY ||
+            u->g.flow == FLOW_PACKET_READ);
+}
+
+static bool takes_data(const IdeUnit *u)
+{
+    return u->kind != IDE_NONE && u->g.r.status & ST_DRQ &&
+           (u->g.flow == FLOW_WRITE || u->g.flow == FLOW_STORE || u->g.flow == FLOW_PACKET ||
+            u->g.flow == FLOW_PACKET_STORE);
+}
+
 static uint32_t read_data(IdeUnit *u, unsigned bytes)
 {
-    bool open =
-        u->g.r.status & ST_DRQ && (u->g.flow == FLOW_READ || u->g.flow == FLOW_REPLY ||
-                                   u->g.flow == FLOW_PACKET_REPLY || u->g.flow == FLOW_PACKET_READ);
     uint32_t value = 0;
-    if (u->kind == IDE_NONE || !open) {
+    if (!gives_data(u)) {
         return 0xffffffff;
     }
     /* The bus is 16 bits wide: an odd count ends in a pad byte. */
@@ -211,10 +223,7 @@ static uint32_t read_data(IdeUnit *u, unsigned bytes)
 
 static void write_data(IdeUnit *u, uint32_t value, unsigned bytes)
 {
-    bool open =
-        u->g.r.status & ST_DRQ && (u->g.flow == FLOW_WRITE || u->g.flow == FLOW_STORE ||
-                                   u->g.flow == FLOW_PACKET || u->g.flow == FLOW_PACKET_STORE);
-    if (u->kind == IDE_NONE || !open) {
+    if (!takes_data(u)) {
         return;
     }
     unsigned step = bytes < 2 ? 2 : bytes;
@@ -393,6 +402,42 @@ static void command_write(void *self, uint32_t offset, uint64_t value, unsigned 
     }
 }
 
+/* Of `count` transfers at the data port, those that cannot end the block. A byte transfer takes a
+ * whole word of it. */
+static uint32_t inside_block(const IdeUnit *u, uint32_t offset, unsigned bytes, uint32_t count)
+{
+    uint32_t left = u->g.block_end - u->g.at;
+    if (offset != REG_DATA || bytes < 2 || left == 0) {
+        return 0;
+    }
+    uint32_t most = (left - 1) / bytes;
+    return most < count ? most : count;
+}
+
+static uint32_t command_read_run(void *self, uint32_t offset, unsigned bytes, void *data,
+                                 uint32_t count)
+{
+    IdeUnit *u = selected(self);
+    uint32_t n = gives_data(u) ? inside_block(u, offset, bytes, count) : 0;
+    if (n) {
+        memcpy(data, u->buffer + u->g.at, (size_t)n * bytes);
+        u->g.at += n * bytes;
+    }
+    return n;
+}
+
+static uint32_t command_write_run(void *self, uint32_t offset, unsigned bytes, const void *data,
+                                  uint32_t count)
+{
+    IdeUnit *u = selected(self);
+    uint32_t n = takes_data(u) ? inside_block(u, offset, bytes, count) : 0;
+    if (n) {
+        memcpy(u->buffer + u->g.at, data, (size_t)n * bytes);
+        u->g.at += n * bytes;
+    }
+    return n;
+}
+
 static uint64_t control_read(void *self, uint32_t offset, unsigned bytes)
 {
     (void)offset;
@@ -438,6 +483,7 @@ static void control_write(void *self, uint32_t offset, uint64_t value, unsigned 
 }
 
 static const IoOps command_ops = {command_read, command_write, 1, 4};
+static const IoRuns command_runs = {command_read_run, command_write_run};
 static const IoOps control_ops = {control_read, control_write, 1, 1};
 
 static void unit_reset(IdeUnit *u, ResetKind kind)
@@ -720,7 +766,7 @@ Ide *ide_new(Board *b, const IdeConfig *config, const char *id)
         c->index = i;
         plug_in(ide, 2 * i);
         plug_in(ide, 2 * i + 1);
-        bus_claim(b->ports, command[i], 8, &command_ops, c, names[i]);
+        bus_set_runs(bus_claim(b->ports, command[i], 8, &command_ops, c, names[i]), &command_runs);
         bus_claim(b->ports, control[i], 1, &control_ops, c, names[i]);
     }
     if (config->pci) {

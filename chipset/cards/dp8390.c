@@ -437,6 +437,49 @@ void dp8390_data_write(Dp8390 *d, uint32_t value, unsigned bytes)
     remote_step(d, width);
 }
 
+/* Of `count` transfers, those that only move data in the card's memory: none of them is the last of
+ * the remote DMA, nor comes to the end of the ring. */
+static uint32_t plain_transfers(const Dp8390 *d, unsigned bytes, uint32_t count)
+{
+    uint32_t at = d->g.rsar, ring_end = (uint32_t)d->g.pstop << 8;
+    if (transfer_width(d, bytes) != bytes || d->g.rbcr == 0 || at < DP8390_RAM_BASE ||
+        at >= DP8390_RAM_BASE + DP8390_RAM_SIZE) {
+        return 0;
+    }
+    uint32_t room = DP8390_RAM_BASE + DP8390_RAM_SIZE - at, left = d->g.rbcr - 1u;
+    if (at < ring_end && room > ring_end - at - 1) {
+        room = ring_end - at - 1;
+    }
+    uint32_t most = (left < room ? left : room) / bytes;
+    return most < count ? most : count;
+}
+
+static void pass(Dp8390 *d, uint32_t bytes)
+{
+    d->g.rsar = (uint16_t)(d->g.rsar + bytes);
+    d->g.rbcr = (uint16_t)(d->g.rbcr - bytes);
+}
+
+static uint32_t data_read_run(Dp8390 *d, unsigned bytes, void *data, uint32_t count)
+{
+    uint32_t n = plain_transfers(d, bytes, count);
+    if (n) {
+        memcpy(data, d->g.ram + (d->g.rsar - DP8390_RAM_BASE), (size_t)n * bytes);
+        pass(d, n * bytes);
+    }
+    return n;
+}
+
+static uint32_t data_write_run(Dp8390 *d, unsigned bytes, const void *data, uint32_t count)
+{
+    uint32_t n = plain_transfers(d, bytes, count);
+    if (n) {
+        memcpy(d->g.ram + (d->g.rsar - DP8390_RAM_BASE), data, (size_t)n * bytes);
+        pass(d, n * bytes);
+    }
+    return n;
+}
+
 /* --- registers --- */
 
 static void write_command(Dp8390 *d, uint8_t value)
@@ -713,6 +756,22 @@ void ne2000_write(Dp8390 *d, unsigned offset, uint32_t value, unsigned bytes)
     for (unsigned i = 0; i < bytes; i++) {
         dp8390_write(d, offset + i, (uint8_t)(value >> 8 * i));
     }
+}
+
+static bool is_data_port(unsigned offset)
+{
+    return offset >= 0x10 && offset < 0x18;
+}
+
+uint32_t ne2000_read_run(Dp8390 *d, unsigned offset, unsigned bytes, void *data, uint32_t count)
+{
+    return is_data_port(offset) ? data_read_run(d, bytes, data, count) : 0;
+}
+
+uint32_t ne2000_write_run(Dp8390 *d, unsigned offset, unsigned bytes, const void *data,
+                          uint32_t count)
+{
+    return is_data_port(offset) ? data_write_run(d, bytes, data, count) : 0;
 }
 
 /* --- life --- */

@@ -74,5 +74,9 @@ void dp8390_data_write(Dp8390 *d, uint32_t value, unsigned bytes);
 /* An NE2000's 32 ports: registers, data at 10h..17h, reset at 18h..1Fh. */
 uint32_t ne2000_read(Dp8390 *d, unsigned offset, unsigned bytes);
 void ne2000_write(Dp8390 *d, unsigned offset, uint32_t value, unsigned bytes);
+/* Runs at its data port, as in IoRuns. */
+uint32_t ne2000_read_run(Dp8390 *d, unsigned offset, unsigned bytes, void *data, uint32_t count);
+uint32_t ne2000_write_run(Dp8390 *d, unsigned offset, unsigned bytes, const void *data,
+                          uint32_t count);
 
 #endif

@@ -27,7 +27,21 @@ static void write_port(void *self, uint32_t offset, uint64_t value, unsigned byt
     ne2000_write(&n->nic, offset, (uint32_t)value, bytes);
 }
 
+static uint32_t read_run(void *self, uint32_t offset, unsigned bytes, void *data, uint32_t count)
+{
+    Ne2000 *n = self;
+    return ne2000_read_run(&n->nic, offset, bytes, data, count);
+}
+
+static uint32_t write_run(void *self, uint32_t offset, unsigned bytes, const void *data,
+                          uint32_t count)
+{
+    Ne2000 *n = self;
+    return ne2000_write_run(&n->nic, offset, bytes, data, count);
+}
+
 static const IoOps port_ops = {read_port, write_port, 1, 2};
+static const IoRuns port_runs = {read_run, write_run};
 
 static void reset(Device *d, ResetKind kind)
 {
@@ -70,7 +84,8 @@ Ne2000 *ne2000_new(Board *b, const Ne2000Config *config, const char *id)
     for (unsigned i = 0; i < 6; i++) {
         nic.mac[i] = config->mac[i];
     }
-    bus_claim(b->ports, config->base, NE2000_PORTS, &port_ops, n, "ne2000");
+    bus_set_runs(bus_claim(b->ports, config->base, NE2000_PORTS, &port_ops, n, "ne2000"),
+                 &port_runs);
     device_add(b, &n->dev, &type, id);
     dp8390_init(&n->nic, &b->clock, &nic);
     return n;

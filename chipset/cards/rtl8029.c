@@ -90,7 +90,21 @@ static void write_port(void *self, uint32_t offset, uint64_t value, unsigned byt
     }
 }
 
+static uint32_t read_run(void *self, uint32_t offset, unsigned bytes, void *data, uint32_t count)
+{
+    Rtl8029 *r = self;
+    return ne2000_read_run(&r->nic, offset, bytes, data, count);
+}
+
+static uint32_t write_run(void *self, uint32_t offset, unsigned bytes, const void *data,
+                          uint32_t count)
+{
+    Rtl8029 *r = self;
+    return ne2000_write_run(&r->nic, offset, bytes, data, count);
+}
+
 static const IoOps port_ops = {read_port, write_port, 1, 4};
+static const IoRuns port_runs = {read_run, write_run};
 
 static void irq_driven(void *sink, unsigned pin, bool level)
 {
@@ -149,7 +163,7 @@ Rtl8029 *rtl8029_new(Board *b, const Rtl8029Config *config, const char *id)
                                .subsystem = 0x8029,
                                .interrupt_pin = 1};
     r->function = pci_add(config->bus, config->device, 0, &ids, r);
-    pci_bar_io(r->function, 0, NE2000_PORTS, &port_ops, "rtl8029");
+    bus_set_runs(pci_bar_io(r->function, 0, NE2000_PORTS, &port_ops, "rtl8029"), &port_runs);
     if (config->rom) {
         pci_rom(r->function, config->rom, "rtl8029 rom");
     }

@@ -89,6 +89,32 @@ void kvm_flush_writes(Kvm *k)
     k->collected += k->flushed;
 }
 
+/* Several accesses of a string instruction at once, where the device takes them so; else one. How
+ * many it was. */
+static uint32_t port_reads(Kvm *k, uint8_t *data, unsigned size, uint32_t count)
+{
+    Bus *bus = k->accel->board->ports;
+    uint16_t port = k->run->io.port;
+    uint32_t done = count > 1 ? bus_read_run(bus, port, size, data, count) : 0;
+    if (done == 0) {
+        store(data, bus_read(bus, port, size), size);
+        done = 1;
+    }
+    return done;
+}
+
+static uint32_t port_writes(Kvm *k, const uint8_t *data, unsigned size, uint32_t count)
+{
+    Bus *bus = k->accel->board->ports;
+    uint16_t port = k->run->io.port;
+    uint32_t done = count > 1 ? bus_write_run(bus, port, size, data, count) : 0;
+    if (done == 0) {
+        bus_write(bus, port, load(data, size), size);
+        done = 1;
+    }
+    return done;
+}
+
 static KvmStep ports(Kvm *k)
 {
     struct kvm_run *run = k->run;
@@ -99,12 +125,9 @@ static KvmStep ports(Kvm *k)
         return failed(k, "an impossible port access", run->io.data_offset);
     }
     uint8_t *data = (uint8_t *)run + run->io.data_offset;
-    for (uint32_t i = 0; i < run->io.count; i++, data += size) {
-        if (run->io.direction == KVM_EXIT_IO_OUT) {
-            bus_write(k->accel->board->ports, run->io.port, load(data, size), size);
-        } else {
-            store(data, bus_read(k->accel->board->ports, run->io.port, size), size);
-        }
+    for (uint32_t left = run->io.count, done; left > 0; left -= done, data += done * size) {
+        done = run->io.direction == KVM_EXIT_IO_OUT ? port_writes(k, data, size, left)
+                                                    : port_reads(k, data, size, left);
     }
     k->unfinished = true;
     return KVM_GO_ON;

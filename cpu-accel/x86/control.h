@@ -74,6 +74,8 @@ Outcome task_switch(Cpu *cpu, uint16_t selector, TaskSource source, bool has_err
 
 /* I/O permission by CPL, IOPL and the TSS bitmap: X_NEXT or X_FAULT. */
 Outcome io_check(Cpu *cpu, uint16_t port, unsigned bytes);
+/* Would io_check look at plain memory alone, none of it in the page that holds `host`? */
+bool io_check_apart(const Cpu *cpu, uint16_t port, const uint8_t *host);
 
 /* An opcode that the model has not: true when it was done all the same (eip is behind it). */
 bool foreign_instruction(Cpu *cpu);

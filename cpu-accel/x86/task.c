@@ -345,11 +345,17 @@ Outcome task_switch(Cpu *cpu, uint16_t selector, TaskSource source, bool has_err
     return has_error_code ? push_error_code(cpu, error_code, is_32) : X_STOP;
 }
 
+/* All ports are free: nobody asks the bitmap. */
+static bool io_free(const Cpu *cpu)
+{
+    return cpu_real_mode(cpu) || (!cpu_v86(cpu) && cpu->cpl <= cpu_iopl(cpu));
+}
+
 Outcome io_check(Cpu *cpu, uint16_t port, unsigned bytes)
 {
     const SegReg *tr = &cpu->seg[TR];
     uint16_t map, bits;
-    if (cpu_real_mode(cpu) || (!cpu_v86(cpu) && cpu->cpl <= cpu_iopl(cpu))) {
+    if (io_free(cpu)) {
         return X_NEXT;
     }
     bool is_32 = (tr->access & 0xf) == DESC_TSS32_BUSY || (tr->access & 0xf) == DESC_TSS32;
@@ -368,4 +374,29 @@ Outcome io_check(Cpu *cpu, uint16_t port, unsigned bytes)
     }
     uint32_t wanted = (1u << bytes) - 1;
     return bits >> (port & 7) & wanted ? cpu_fault_code(cpu, VEC_GP, 0) : X_NEXT;
+}
+
+/* The two bytes at a linear address, on one page that the TLB knows as plain memory. Else NULL. */
+static const uint8_t *system_word(const Cpu *cpu, uint32_t linear)
+{
+    const TlbEntry *entry = &cpu->tlb->hot[0][tlb_index(linear)];
+    bool inside = (linear & ~PAGE_MASK) < ~PAGE_MASK;
+    return inside && entry->read == (linear & PAGE_MASK) ? mem_host(entry, linear) : NULL;
+}
+
+bool io_check_apart(const Cpu *cpu, uint16_t port, const uint8_t *host)
+{
+    uint32_t tss = cpu->seg[TR].base;
+    uint16_t map;
+    if (io_free(cpu)) {
+        return true;
+    }
+    const uint8_t *place = system_word(cpu, tss + TSS32_IO_MAP);
+    if (!place) {
+        return false;
+    }
+    memcpy(&map, place, sizeof(map));
+    const uint8_t *bits = system_word(cpu, tss + map + port / 8u);
+    const uint8_t *page = host - ((uintptr_t)host & ~PAGE_MASK);
+    return bits && (uintptr_t)(place - page) > ~PAGE_MASK && (uintptr_t)(bits - page) > ~PAGE_MASK;
 }

@@ -13,7 +13,8 @@ struct IoRange {
     Bus *bus;
     IoRange *next; /* in order of claiming */
     const char *what;
-    const IoOps *ops; /* NULL: memory */
+    const IoOps *ops;   /* NULL: memory */
+    const IoRuns *runs; /* NULL: none */
     void *self;
     RamView view;
     uint64_t base, len;
@@ -200,6 +201,11 @@ void bus_set_level(IoRange *r, int level)
     rebuild(r->bus);
 }
 
+void bus_set_runs(IoRange *r, const IoRuns *runs)
+{
+    r->runs = runs;
+}
+
 void bus_listen(Bus *bus, void (*changed)(void *self), void *self)
 {
     bus->changed = changed;
@@ -354,6 +360,36 @@ void bus_write(Bus *bus, uint64_t addr, uint64_t value, unsigned bytes)
         }
         at += done;
     }
+}
+
+/* The range to which an access at addr goes in one piece, if it takes runs and nobody listens. */
+static const IoRange *find_runs(Bus *bus, uint64_t addr, unsigned bytes)
+{
+    const Segment *s = find(bus, addr);
+    if (!s || !s->range->runs || s->end - addr < bytes || log_wanted(&bus->tag, LOG_TRACE)) {
+        return NULL;
+    }
+    uint64_t offset = addr - s->range->base;
+    bool whole = piece(s->range->ops, offset, bytes) == bytes && (offset & (bytes - 1)) == 0;
+    return whole ? s->range : NULL;
+}
+
+uint32_t bus_read_run(Bus *bus, uint64_t addr, unsigned bytes, void *data, uint32_t count)
+{
+    const IoRange *r = find_runs(bus, addr, bytes);
+    uint32_t done = r ? r->runs->read(r->self, (uint32_t)(addr - r->base), bytes, data, count) : 0;
+    assert(done <= count);
+    bus->accesses += done;
+    return done;
+}
+
+uint32_t bus_write_run(Bus *bus, uint64_t addr, unsigned bytes, const void *data, uint32_t count)
+{
+    const IoRange *r = find_runs(bus, addr, bytes);
+    uint32_t done = r ? r->runs->write(r->self, (uint32_t)(addr - r->base), bytes, data, count) : 0;
+    assert(done <= count);
+    bus->accesses += done;
+    return done;
 }
 
 bool bus_dma(Bus *bus, uint64_t addr, void *buf, size_t len, bool to_guest)

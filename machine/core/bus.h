@@ -27,6 +27,20 @@ typedef struct IoOps {
                     * write of min_bytes with zeros; a larger or unaligned one is split */
 } IoOps;
 
+/* Runs, for a port through which software moves blocks: several equal accesses to one offset, one
+ * behind the other, as a repeated string instruction makes them. The device takes as many, from the
+ * first on, as do nothing but move data: none of them moves a line, arms a timer, changes the map,
+ * touches memory, or ends anything. So nobody needs to look between two of them, and an access of
+ * which something comes is always made by itself, through IoOps.
+ *
+ * The accesses are as IoOps takes them; data is packed, low byte first. Returns how many were made,
+ * 0..count; 0: make the next one by itself. */
+typedef struct IoRuns {
+    uint32_t (*read)(void *self, uint32_t offset, unsigned bytes, void *data, uint32_t count);
+    uint32_t (*write)(void *self, uint32_t offset, unsigned bytes, const void *data,
+                      uint32_t count);
+} IoRuns;
+
 /* How a stretch of memory reads and writes, each side in its own place: ROM, RAM, or PAM's
  * mixtures. */
 typedef struct RamView {
@@ -58,11 +72,18 @@ void bus_release(IoRange *r);
 void bus_move(IoRange *r, uint64_t base, bool enabled);
 void bus_set_view(IoRange *r, const RamView *view);
 void bus_set_level(IoRange *r, int level);
+/* Says that the range's device takes runs. */
+void bus_set_runs(IoRange *r, const IoRuns *runs);
 
 /* bytes is 1, 2, 4 or 8; any alignment. */
 uint64_t bus_read(Bus *bus, uint64_t addr, unsigned bytes);
 void bus_write(Bus *bus, uint64_t addr, uint64_t value, unsigned bytes);
-/* How often devices' handlers have been called. */
+/* As many of `count` equal accesses to one address as its device takes as a run: how many they
+ * were, with the effect of that many bus_read or bus_write. 0, without effect: there is no run now,
+ * or each access is to be traced. */
+uint32_t bus_read_run(Bus *bus, uint64_t addr, unsigned bytes, void *data, uint32_t count);
+uint32_t bus_write_run(Bus *bus, uint64_t addr, unsigned bytes, const void *data, uint32_t count);
+/* How often devices' handlers have been called; each access of a run counts. */
 uint64_t bus_accesses(const Bus *bus);
 /* A bus master's transfer. False when some of it met no memory (those bytes read as ones). */
 bool bus_dma(Bus *bus, uint64_t addr, void *buf, size_t len, bool to_guest);

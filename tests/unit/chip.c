@@ -2,6 +2,7 @@
 #include "tests/unit/chip.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 Board *chip_board(void)
 {
@@ -39,6 +40,54 @@ uint8_t chip_in(Board *b, uint16_t port)
 void chip_out(Board *b, uint16_t port, uint8_t value)
 {
     bus_write(b->ports, port, value, 1);
+}
+
+void chip_in_singly(Board *b, uint16_t port, unsigned bytes, uint8_t *data, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t value = bus_read(b->ports, port, bytes);
+        memcpy(data + i * bytes, &value, bytes);
+    }
+}
+
+void chip_out_singly(Board *b, uint16_t port, unsigned bytes, const uint8_t *data, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t value = 0;
+        memcpy(&value, data + i * bytes, bytes);
+        bus_write(b->ports, port, value, bytes);
+    }
+}
+
+uint32_t chip_in_string(Board *b, uint16_t port, unsigned bytes, uint8_t *data, uint32_t count)
+{
+    uint32_t in_runs = 0;
+    for (uint32_t at = 0; at < count;) {
+        uint32_t done = bus_read_run(b->ports, port, bytes, data + at * bytes, count - at);
+        assert_true(done <= count - at);
+        if (done == 0) {
+            chip_in_singly(b, port, bytes, data + at * bytes, 1);
+        }
+        in_runs += done;
+        at += done ? done : 1;
+    }
+    return in_runs;
+}
+
+uint32_t chip_out_string(Board *b, uint16_t port, unsigned bytes, const uint8_t *data,
+                         uint32_t count)
+{
+    uint32_t in_runs = 0;
+    for (uint32_t at = 0; at < count;) {
+        uint32_t done = bus_write_run(b->ports, port, bytes, data + at * bytes, count - at);
+        assert_true(done <= count - at);
+        if (done == 0) {
+            chip_out_singly(b, port, bytes, data + at * bytes, 1);
+        }
+        in_runs += done;
+        at += done ? done : 1;
+    }
+    return in_runs;
 }
 
 static StateIo *saved(Board *b)

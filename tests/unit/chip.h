@@ -27,6 +27,15 @@ Line chip_probe(Board *b, Probe *probe);
 uint8_t chip_in(Board *b, uint16_t port);
 void chip_out(Board *b, uint16_t port, uint8_t value);
 
+/* `count` equal accesses to one port as a repeated string instruction makes them: in runs where the
+ * device takes them, else each by itself. Returns how many went in runs. */
+uint32_t chip_in_string(Board *b, uint16_t port, unsigned bytes, uint8_t *data, uint32_t count);
+uint32_t chip_out_string(Board *b, uint16_t port, unsigned bytes, const uint8_t *data,
+                         uint32_t count);
+/* The same, each by itself. */
+void chip_in_singly(Board *b, uint16_t port, unsigned bytes, uint8_t *data, uint32_t count);
+void chip_out_singly(Board *b, uint16_t port, unsigned bytes, const uint8_t *data, uint32_t count);
+
 /* Saves the board, loads the bytes into `other` (a board built alike), saves that again and fails
  * the test unless both streams are equal. Afterwards `other` goes on where `b` stood. */
 void chip_state_round_trip(Board *b, Board *other);

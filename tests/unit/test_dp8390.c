@@ -484,6 +484,116 @@ static void state_in_the_middle_of_a_burst(void **state)
     tear_down(&other);
 }
 
+/* Two cards see the same, one with each access of the data port by itself, one in runs. */
+typedef struct Twins {
+    Fixture one, runs;
+    uint32_t r, in_runs, accesses;
+} Twins;
+
+static void twins_out(Twins *t, unsigned reg, uint8_t value)
+{
+    out(&t->one, reg, value);
+    out(&t->runs, reg, value);
+}
+
+static void twins_string(Twins *t, unsigned offset, unsigned bytes, uint32_t count, bool write)
+{
+    static uint8_t a[4 * 1024], b[4 * 1024];
+    for (unsigned i = 0; i < sizeof(a); i++) {
+        a[i] = b[i] = (uint8_t)next_random(&t->r);
+    }
+    uint16_t port = (uint16_t)(BASE + offset);
+    if (write) {
+        chip_out_singly(t->one.b, port, bytes, a, count);
+        t->in_runs += chip_out_string(t->runs.b, port, bytes, b, count);
+    } else {
+        chip_in_singly(t->one.b, port, bytes, a, count);
+        t->in_runs += chip_in_string(t->runs.b, port, bytes, b, count);
+    }
+    t->accesses += count;
+    assert_memory_equal(a, b, count * bytes);
+    assert_int_equal(t->one.irq.rises, t->runs.irq.rises);
+    assert_int_equal(t->one.irq.falls, t->runs.irq.falls);
+}
+
+/* A remote DMA of any size from anywhere, and fewer or more accesses than it has room for. */
+static void twins_remote(Twins *t)
+{
+    bool write = next_random(&t->r) & 1;
+    unsigned bytes = 1u << next_random(&t->r) % 2;
+    uint32_t size = next_random(&t->r) % 1600, at = next_random(&t->r) % 0x9000;
+    remote(&t->one, (uint16_t)at, (uint16_t)size, write ? 0x12 : 0x0a);
+    remote(&t->runs, (uint16_t)at, (uint16_t)size, write ? 0x12 : 0x0a);
+    twins_string(t, 0x10 + next_random(&t->r) % 4 * 2, bytes, next_random(&t->r) % 900, write);
+}
+
+static void runs_are_single_accesses(void **state)
+{
+    (void)state;
+    Twins t = {.r = 99};
+    set_up(&t.one, 0);
+    set_up(&t.runs, 0);
+    start(&t.one, 0x04);
+    start(&t.runs, 0x04);
+    for (unsigned i = 0; i < 3000; i++) {
+        switch (next_random(&t.r) % 8) {
+        case 0:
+            twins_out(&t, 0xe, next_random(&t.r) & 1 ? 0x49 : 0x48); /* words or bytes */
+            break;
+        case 1:
+            twins_out(&t, 0x2, (uint8_t)(PSTART + next_random(&t.r) % (PSTOP - PSTART)));
+            break;
+        case 2:
+            twins_out(&t, 0x0, next_random(&t.r) & 1 ? 0x1a : 0x22); /* Send Packet, none */
+            twins_string(&t, 0x10, 2, next_random(&t.r) % 900, false);
+            break;
+        case 3:
+            assert_int_equal(arrives(&t.one, mac, 300, (uint8_t)i),
+                             arrives(&t.runs, mac, 300, (uint8_t)i));
+            break;
+        case 4:
+            twins_out(&t, 0x7, 0xff);
+            break;
+        default:
+            twins_remote(&t);
+        }
+        chip_state_same(t.one.b, t.runs.b);
+    }
+    assert_true(t.in_runs > t.accesses / 20);
+    tear_down(&t.one);
+    tear_down(&t.runs);
+}
+
+/* The last transfer, which interrupts, and the one that goes round the ring are made singly. */
+static void runs_stop_before_anything_happens(void **state)
+{
+    (void)state;
+    Fixture f;
+    uint8_t data[1024];
+    set_up(&f, 0);
+    start(&f, 0x04);
+    assert_int_equal(bus_read_run(f.b->ports, DATA, 2, data, 9), 0); /* no remote DMA */
+    remote(&f, 0x4000, 100, 0x0a);
+    assert_int_equal(bus_read_run(f.b->ports, DATA, 1, data, 9), 0); /* not the card's width */
+    assert_int_equal(bus_read_run(f.b->ports, DATA, 4, data, 9), 0); /* nor the slot's */
+    assert_int_equal(bus_read_run(f.b->ports, RESET, 2, data, 9), 0);
+    assert_int_equal(bus_read_run(f.b->ports, BASE, 2, data, 9), 0);
+    assert_int_equal(bus_read_run(f.b->ports, DATA, 2, data, 5), 5);
+    assert_int_equal(bus_read_run(f.b->ports, DATA, 2, data, 512), 44);
+    assert_int_equal(bus_read_run(f.b->ports, DATA, 2, data, 512), 0);
+    assert_false(f.irq.level);
+    bus_read(f.b->ports, DATA, 2);
+    assert_true(f.irq.level); /* as IMR was set by start */
+    remote(&f, (PSTOP << 8) - 10, 100, 0x0a);
+    assert_int_equal(bus_read_run(f.b->ports, DATA, 2, data, 512), 4);
+    assert_int_equal(in(&f, 0x8) | in(&f, 0x9) << 8, (PSTOP << 8) - 2);
+    bus_read(f.b->ports, DATA, 2);
+    assert_int_equal(in(&f, 0x8) | in(&f, 0x9) << 8, PSTART << 8);
+    remote(&f, 0, 32, 0x0a); /* the PROM */
+    assert_int_equal(bus_read_run(f.b->ports, DATA, 2, data, 16), 0);
+    tear_down(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -501,6 +611,8 @@ int main(void)
         cmocka_unit_test(send_packet_command),
         cmocka_unit_test(hostile_traffic),
         cmocka_unit_test(state_in_the_middle_of_a_burst),
+        cmocka_unit_test(runs_are_single_accesses),
+        cmocka_unit_test(runs_stop_before_anything_happens),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -615,6 +615,7 @@ static void noise_is_survived(void **state)
     (void)state;
     Fixture *f = fixture_with(2);
     uint32_t seed = 12345;
+    uint8_t data[4 * 300] = {0};
     open_master(f);
     for (unsigned i = 0; i < 30000; i++) {
         seed = seed * 1664525 + 1013904223;
@@ -623,8 +624,10 @@ static void noise_is_survived(void **state)
             out(f, (uint16_t)(DATA + 1 + value % 7), value >> 8);
         } else if (pick < 11) {
             bus_read(f->b->ports, DATA, 2);
+            bus_read_run(f->b->ports, DATA, 2, data, value % 300);
         } else if (pick < 12) {
             bus_write(f->b->ports, DATA, value, 4);
+            bus_write_run(f->b->ports, DATA, 4, data, value % 300);
         } else if (pick < 13) {
             out(f, (uint16_t)(BM + value % 16), value >> 8);
         } else if (pick < 14) {
@@ -633,6 +636,122 @@ static void noise_is_survived(void **state)
             clock_step(&f->b->clock, value % 100000);
         }
     }
+    done(f);
+}
+
+/* Two machines do the same, one with each access by itself, one in runs: 1..300 at a time, across
+ * the ends of blocks and of commands. */
+typedef struct Twins {
+    Fixture *one, *runs;
+    uint32_t seed, in_runs, accesses;
+} Twins;
+
+static uint32_t twins_random(Twins *t, uint32_t below)
+{
+    t->seed = t->seed * 1664525 + 1013904223;
+    return (t->seed >> 8) % below;
+}
+
+static void twins_same(const Twins *t)
+{
+    assert_int_equal(t->one->irq[0].rises, t->runs->irq[0].rises);
+    assert_int_equal(t->one->irq[0].falls, t->runs->irq[0].falls);
+    chip_state_same(t->one->b, t->runs->b);
+}
+
+static void twins_command(Twins *t, unsigned drive, uint32_t lba, unsigned count, uint8_t command)
+{
+    address28(t->one, drive, lba, count);
+    address28(t->runs, drive, lba, count);
+    out(t->one, STATUS, command);
+    out(t->runs, STATUS, command);
+}
+
+static void twins_step(Twins *t)
+{
+    step(t->one);
+    step(t->runs);
+    assert_int_equal(in(t->one, STATUS), in(t->runs, STATUS));
+}
+
+/* Moves data, and goes on a few accesses after the drive has no more. */
+static void twins_move(Twins *t, unsigned bytes, bool write)
+{
+    static uint8_t a[4 * 300], b[4 * 300];
+    unsigned over = 0;
+    twins_step(t);
+    while (over < 3) {
+        uint32_t count = 1 + twins_random(t, 300);
+        over += !(in(t->one, CONTROL) & in(t->runs, CONTROL) & DRQ);
+        for (unsigned i = 0; i < sizeof(a); i++) {
+            a[i] = b[i] = (uint8_t)twins_random(t, 256);
+        }
+        if (write) {
+            chip_out_singly(t->one->b, DATA, bytes, a, count);
+            t->in_runs += chip_out_string(t->runs->b, DATA, bytes, b, count);
+        } else {
+            chip_in_singly(t->one->b, DATA, bytes, a, count);
+            t->in_runs += chip_in_string(t->runs->b, DATA, bytes, b, count);
+        }
+        t->accesses += count;
+        assert_memory_equal(a, b, count * bytes);
+        assert_int_equal(bus_accesses(t->one->b->ports), bus_accesses(t->runs->b->ports));
+        twins_same(t);
+        twins_step(t);
+    }
+}
+
+static void runs_are_single_accesses(void **state)
+{
+    (void)state;
+    static const struct {
+        unsigned drive, count;
+        uint8_t command;
+        bool write;
+    } work[] = {{0, 5, 0x20, false},  {1, 3, 0x30, true},  {0, 16, 0xc6, false},
+                {0, 37, 0xc4, false}, {0, 37, 0xc5, true}, {0, 1, 0xec, false},
+                {1, 1, 0xe4, false},  {1, 1, 0xe8, true},  {0, 1, 0x40, false},
+                {1, 0, 0x20, false},  {0, 2, 0x30, true}};
+    Twins t = {.one = fixture_with(2), .runs = fixture_with(2), .seed = 4711};
+    for (unsigned bytes = 1; bytes <= 4; bytes *= 2) {
+        t.in_runs = t.accesses = 0;
+        for (unsigned i = 0; i < sizeof(work) / sizeof(work[0]); i++) {
+            twins_command(&t, work[i].drive, 100 + 10 * i, work[i].count, work[i].command);
+            twins_move(&t, bytes, work[i].write);
+        }
+        if (bytes == 1) {
+            assert_int_equal(t.in_runs, 0); /* of a byte access half a word is lost */
+        } else {
+            assert_true(t.in_runs > t.accesses / 2);
+        }
+    }
+    assert_memory_equal(t.one->disk[0].bytes, t.runs->disk[0].bytes, t.one->disk[0].size);
+    assert_memory_equal(t.one->disk[1].bytes, t.runs->disk[1].bytes, t.one->disk[1].size);
+    done(t.one);
+    done(t.runs);
+}
+
+/* What ends a block is never part of a run, and only the data port has any. */
+static void runs_stop_before_the_end_of_a_block(void **state)
+{
+    (void)state;
+    Fixture *f = fixture_with(1);
+    uint8_t data[1024];
+    assert_int_equal(bus_read_run(f->b->ports, DATA, 2, data, 256), 0); /* no command */
+    address28(f, 0, 1000, 2);
+    out(f, STATUS, 0x20);
+    assert_int_equal(bus_read_run(f->b->ports, DATA, 2, data, 256), 0); /* busy */
+    step(f);
+    assert_int_equal(bus_write_run(f->b->ports, DATA, 2, data, 256), 0); /* the wrong way */
+    assert_int_equal(bus_read_run(f->b->ports, LOW, 2, data, 256), 0);
+    assert_int_equal(bus_read_run(f->b->ports, DATA + 6, 4, data, 256), 0); /* leaves the range */
+    assert_int_equal(bus_read_run(f->b->ports, DATA, 2, data, 10), 10);
+    assert_int_equal(bus_read_run(f->b->ports, DATA, 4, data + 20, 256), (512 - 20) / 4 - 1);
+    assert_int_equal(bus_read_run(f->b->ports, DATA, 4, data + 508, 256), 0);
+    assert_int_equal(in(f, CONTROL) & DRQ, DRQ);
+    chip_in_singly(f->b, DATA, 4, data + 508, 1);
+    check_bytes(data, 1000, 512);
+    assert_int_equal(in(f, CONTROL), BSY | DRDY);
     done(f);
 }
 
@@ -658,6 +777,8 @@ int main(void)
         cmocka_unit_test(geometry_comes_from_the_partition_table),
         cmocka_unit_test(state_goes_on_in_another_machine),
         cmocka_unit_test(noise_is_survived),
+        cmocka_unit_test(runs_are_single_accesses),
+        cmocka_unit_test(runs_stop_before_the_end_of_a_block),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -179,6 +179,44 @@ static void state_in_the_middle_of_a_transfer(void **state)
     tear_down(&other);
 }
 
+/* A frame through the data port in runs of each width, beside single accesses. */
+static void runs_are_single_accesses(void **state)
+{
+    (void)state;
+    Fixture one, runs;
+    uint8_t a[2048], b[2048];
+    set_up(&one);
+    set_up(&runs);
+    start(&one);
+    start(&runs);
+    for (unsigned bytes = 1; bytes <= 4; bytes *= 2) {
+        uint32_t count = 1500 / bytes, in_runs = 0;
+        for (unsigned write = 0; write < 2; write++) {
+            memset(a, 0x30 + (int)bytes, sizeof(a));
+            memset(b, 0x30 + (int)bytes, sizeof(b));
+            remote(&one, (PSTOP << 8) - 700, 1500, write ? 0x12 : 0x0a);
+            remote(&runs, (PSTOP << 8) - 700, 1500, write ? 0x12 : 0x0a);
+            if (write) {
+                chip_out_singly(one.b, DATA, bytes, a, count);
+                in_runs = chip_out_string(runs.b, DATA, bytes, b, count);
+            } else {
+                chip_in_singly(one.b, DATA, bytes, a, count);
+                in_runs = chip_in_string(runs.b, DATA, bytes, b, count);
+            }
+            /* all but the one that goes round the ring and the last */
+            assert_int_equal(in_runs, bytes == 1 ? 0 : count - 2);
+            assert_memory_equal(a, b, sizeof(a));
+            assert_int_equal(in(&runs, 7) & 0x40, 0x40);
+            assert_int_equal(one.irq.rises, runs.irq.rises);
+            chip_state_same(one.b, runs.b);
+            out(&one, 7, 0xff);
+            out(&runs, 7, 0xff);
+        }
+    }
+    tear_down(&one);
+    tear_down(&runs);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -186,6 +224,7 @@ int main(void)
         cmocka_unit_test(data_port_of_32_bits),
         cmocka_unit_test(closed_while_decoding_is_off),
         cmocka_unit_test(state_in_the_middle_of_a_transfer),
+        cmocka_unit_test(runs_are_single_accesses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
