@@ -149,6 +149,64 @@ static void recorder_write(void *self, uint32_t offset, uint64_t value, unsigned
     r->bytes[r->count++] = bytes;
 }
 
+static uint32_t recorder_read_run(void *self, uint32_t offset, unsigned bytes, void *data,
+                                  uint32_t count)
+{
+    recorder_read(self, offset, bytes);
+    memset(data, 0x55, (size_t)count * bytes);
+    return count;
+}
+
+static uint32_t recorder_write_run(void *self, uint32_t offset, unsigned bytes, const void *data,
+                                   uint32_t count)
+{
+    recorder_write(self, offset, ((const uint8_t *)data)[count * bytes - 1], bytes);
+    return count;
+}
+
+/* A run is asked for only where each of its accesses would go to one range in one piece. */
+static void runs_of_accesses(void **state)
+{
+    (void)state;
+    static const IoOps ops = {recorder_read, recorder_write, 2, 4};
+    static const IoRuns runs = {recorder_read_run, recorder_write_run};
+    Recorder r = {.count = 0};
+    Board *b = chip_board();
+    uint8_t data[80] = {[79] = 9};
+    IoRange *range = bus_claim(b->ports, 0x100, 8, &ops, &r, "recorder");
+    assert_int_equal(bus_read_run(b->ports, 0x104, 2, data, 40), 0); /* it has none yet */
+    bus_set_runs(range, &runs);
+    static const struct {
+        uint16_t port;
+        unsigned bytes;
+    } refused[] = {{0x104, 1}, {0x104, 8}, {0x102, 4}, {0x105, 2},
+                   {0x107, 2}, {0x108, 2}, {0xfe, 4}};
+    for (unsigned i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+        uint16_t port = refused[i].port;
+        assert_int_equal(bus_read_run(b->ports, port, refused[i].bytes, data, 10), 0);
+        assert_int_equal(bus_write_run(b->ports, port, refused[i].bytes, data, 10), 0);
+    }
+    assert_int_equal(r.count, 0);
+    assert_int_equal(bus_write_run(b->ports, 0x106, 2, data, 40), 40);
+    assert_int_equal(bus_read_run(b->ports, 0x104, 4, data, 20), 20);
+    assert_int_equal(r.offset[0], 6);
+    assert_int_equal(r.bytes[0], 2);
+    assert_int_equal(r.value[0], 9);
+    assert_int_equal(r.offset[1], 4);
+    assert_int_equal(r.bytes[1], 4);
+    assert_int_equal(data[79], 0x55);
+    assert_int_equal(bus_accesses(b->ports), 60);
+    /* each access is traced by itself */
+    assert_true(log_configure("ports=trace", NULL));
+    assert_int_equal(bus_read_run(b->ports, 0x104, 4, data, 20), 0);
+    assert_true(log_configure("warn", NULL));
+    /* whoever lies above has none of them */
+    bus_claim(b->ports, 0x104, 4, &ops, &r, "above");
+    assert_int_equal(bus_read_run(b->ports, 0x104, 4, data, 20), 0);
+    assert_int_equal(bus_read_run(b->ports, 0x100, 4, data, 20), 20);
+    board_free(b);
+}
+
 static void accesses_are_split_to_what_a_range_takes(void **state)
 {
     (void)state;
@@ -536,6 +594,7 @@ int main(void)
         cmocka_unit_test(host_time_stops_with_the_machine),
         cmocka_unit_test(counted_time_follows_instructions_and_skips),
         cmocka_unit_test(ticks_convert_both_ways),
+        cmocka_unit_test(runs_of_accesses),
         cmocka_unit_test(accesses_are_split_to_what_a_range_takes),
         cmocka_unit_test(a_wide_register_is_read_whole_and_cut),
         cmocka_unit_test(the_last_claim_and_the_higher_level_win),

@@ -26,6 +26,67 @@ static void ports_in_and_out_also_in_strings(void **state)
     kvm_rig_free(f);
 }
 
+/* A device that takes two elements in a run and every third by itself. */
+static uint32_t run_of_two(void *self, const char *what, uint32_t offset, unsigned bytes,
+                           uint32_t count)
+{
+    Fixture *f = self;
+    bool third = f->notes > 0 && f->note[f->notes - 1][0] == what[0];
+    uint32_t n = third ? 0 : (count < 2 ? count : 2);
+    if (n) {
+        kvm_rig_note(f, what, offset, n, bytes);
+    }
+    return n;
+}
+
+static uint32_t two_read(void *self, uint32_t offset, unsigned bytes, void *data, uint32_t count)
+{
+    uint32_t n = run_of_two(self, "R", offset, bytes, count);
+    memset(data, 0xaa, (size_t)n * bytes);
+    return n;
+}
+
+static uint32_t two_write(void *self, uint32_t offset, unsigned bytes, const void *data,
+                          uint32_t count)
+{
+    uint32_t n = run_of_two(self, "W", offset, bytes, count);
+    if (n) {
+        assert_int_equal(((const uint8_t *)data)[0], ((const uint8_t *)data)[bytes] - 1);
+    }
+    return n;
+}
+
+static uint64_t third_read(void *self, uint32_t offset, unsigned bytes)
+{
+    kvm_rig_note(self, "r", offset, 0, bytes);
+    return 0xbbbb;
+}
+
+static void third_write(void *self, uint32_t offset, uint64_t value, unsigned bytes)
+{
+    kvm_rig_note(self, "w", offset, value, bytes);
+}
+
+static void strings_go_in_runs_where_the_device_takes_them(void **state)
+{
+    (void)state;
+    static const IoOps ops = {third_read, third_write, 1, 4};
+    static const IoRuns runs = {two_read, two_write};
+    Fixture *f = kvm_rig();
+    bus_set_runs(bus_claim(f->b->ports, 0x304, 4, &ops, f, "in twos"), &runs);
+    Step *s = kvm_rig_add_io(f, true, 2, 5);
+    memcpy(s->data, "\1\0\2\0\3\0\4\0\5\0", 10);
+    kvm_rig_add_io(f, false, 2, 4);
+    assert_int_equal(kvm_rig_go(f), RUN_DUE);
+    static const char *const notes[] = {"W2 0 2", "w2 0 3", "W2 0 2", "R2 0 2", "r2 0 0", "r2 0 0"};
+    assert_int_equal(f->notes, sizeof(notes) / sizeof(notes[0]));
+    for (unsigned i = 0; i < f->notes; i++) {
+        assert_string_equal(f->note[i], notes[i]);
+    }
+    assert_memory_equal(f->run + 4096, "\xaa\xaa\xaa\xaa\xbb\xbb\xbb\xbb", 8);
+    kvm_rig_free(f);
+}
+
 static void impossible_port_accesses_end_the_engine(void **state)
 {
     (void)state;
@@ -182,6 +243,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ports_in_and_out_also_in_strings),
+        cmocka_unit_test(strings_go_in_runs_where_the_device_takes_them),
         cmocka_unit_test(impossible_port_accesses_end_the_engine),
         cmocka_unit_test(memory_accesses_of_any_length),
         cmocka_unit_test(collected_writes_come_before_the_exit),
