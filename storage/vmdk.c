@@ -232,13 +232,16 @@ static void find_content(Vmdk *v, const char *text, uint64_t offset)
 {
     const char *line = strncmp(text, "CID=", 4) == 0 ? text : strstr(text, "\nCID=");
     const char *digits = line ? strchr(line, '=') + 1 : "";
-    if (strspn(digits, "0123456789abcdefABCDEF") == 8) {
+    size_t count = strspn(digits, "0123456789abcdefABCDEF");
+    if (count >= 1 && count <= 8) { /* some programs leave leading zeros out */
         v->content_at = offset + (uint64_t)(digits - text);
+        v->content_digits = (unsigned)count;
         v->content = (uint32_t)strtoul(digits, NULL, 16);
     }
 }
 
-/* Before the first write: no child may take the image for what it was. */
+/* Before the first write, and on the disk before it: no child may take the image for what it was.
+ */
 static int change_content(Block *b)
 {
     Vmdk *v = b->data;
@@ -248,10 +251,11 @@ static int change_content(Block *b)
         return 0;
     }
     new_image_uuid(random);
-    uint32_t content = bytes_le32(random);
+    uint32_t content = bytes_le32(random) >> (32 - 4 * v->content_digits);
     content = content == v->content || content == UINT32_MAX ? v->content ^ 1 : content;
-    snprintf(digits, sizeof(digits), "%08x", content);
-    int error = disk_file_write(&b->file, v->content_at, digits, 8);
+    snprintf(digits, sizeof(digits), "%0*x", (int)v->content_digits, content);
+    int error = disk_file_write(&b->file, v->content_at, digits, v->content_digits);
+    error = error ? error : disk_file_sync(&b->file);
     v->content_changed = !error;
     return error;
 }

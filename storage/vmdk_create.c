@@ -199,7 +199,7 @@ static bool parent_number(const char *path, const char *backing, char *number, s
                        "that",
                        place);
     }
-    snprintf(number, room, "%.8s", line + 5);
+    snprintf(number, room, "%08x", (unsigned)strtoul(line + 5, NULL, 16));
     return true;
 }
 

@@ -51,8 +51,9 @@ typedef struct Vmdk {
     VmdkExtent *unpacked_in;     /* whose grain at */
     uint32_t unpacked;           /* this sector is in `grain`; 0: none */
     char kind[32], parent[1024]; /* createType; the parent's name, empty: none */
-    uint64_t content_at; /* where in the Block's file its 8 digits of CID stand; 0: nowhere */
-    uint32_t content;    /* CID: another after the first write, so that children notice */
+    uint64_t content_at;     /* where in the Block's file the digits of its CID stand; 0: nowhere */
+    unsigned content_digits; /* 1..8 */
+    uint32_t content;        /* CID: another after the first write, so that children notice */
     bool content_changed;
     bool stream;           /* a streamOptimized image that is being written */
     uint64_t table_number; /* then: which grain table extent[0].table is */

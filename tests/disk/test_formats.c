@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "storage/block.h"
+#include "storage/block_create.h"
 #include "tests/disk/images.h"
 
 #define SIZE (3u << 20)
@@ -168,12 +169,56 @@ static void damaged_images_do_no_harm(void **state)
     free(image);
 }
 
+typedef struct Calls {
+    const char *name[16];
+    unsigned count;
+} Calls;
+
+static int note_call(void *self, const char *call)
+{
+    Calls *c = self;
+    if (c->count < 16) {
+        c->name[c->count++] = call;
+    }
+    return 0;
+}
+
+/* A power cut after the first write of data must not leave a content ID that children trust: it is
+ * on the disk before. */
+static void content_ids_change_before_the_data(void **state)
+{
+    static const VmdkKind these[] = {VMDK_MONOLITHIC_SPARSE, VMDK_MONOLITHIC_FLAT};
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        char path[128];
+        uint8_t data[512] = {1};
+        Err err = {""};
+        Calls calls = {.count = 0};
+        DiskFaults hook = {note_call, &calls};
+        image_path(path, sizeof(path));
+        assert_true(vmdk_create(path, SIZE, &(VmdkOptions){.kind = these[i]}, &err));
+        Block *b = block_open(path, &(BlockOptions){.faults = &hook}, &err);
+        assert_non_null(b);
+        calls.count = 0;
+        assert_int_equal(block_write(b, 0, data, sizeof(data)), 0);
+        assert_true(calls.count > 2);
+        assert_string_equal(calls.name[0], "write");
+        assert_string_equal(calls.name[1], "sync");
+        calls.count = 0;
+        assert_int_equal(block_write(b, 0, data, sizeof(data)), 0);
+        assert_int_equal(calls.count, 1); /* once is enough */
+        block_close(b);
+        vmdk_remove(path, SIZE, these[i]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(images_of_qemu_are_read),
         cmocka_unit_test(stream_images_are_not_written),
         cmocka_unit_test(damaged_images_do_no_harm),
+        cmocka_unit_test(content_ids_change_before_the_data),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
