@@ -34,6 +34,8 @@ static const Verb verbs[] = {
      "lists, makes, applies or deletes snapshots inside an image"},
     {"rebase", "f:b:B:F:upq", 1, 1, 1, image_rebase, "[-f FORMAT] [-u] -b BACKING [-F FORMAT] FILE",
      "lays an image above another one, or above none: -b ''"},
+    {"amend", "f:o:pq", 1, 1, 1, image_amend, "[-f FORMAT] -o OPTIONS FILE",
+     "changes options of an image in place (qcow2, vmdk)"},
     {"commit", "f:dpq", 1, 1, 1, image_commit, "[-f FORMAT] [-d] FILE", "writes an image's changes to the one below it"},
     {"compare", "f:F:spqU", 2, 2, 2, image_compare, "[-f FORMAT] [-F FORMAT] [-s] FILE FILE",
      "compares what the guest sees: 0 equal, 1 not"},
@@ -67,6 +69,8 @@ static void usage(FILE *to)
         "                  vdi: static=on, block_size=; vhd: subformat=dynamic|fixed, "
         "force_size=off,\n"
         "                  block_size=, backing_file=\n"
+        "  -o (amend)      qcow2: compat=, lazy_refcounts=, refcount_bits=\n"
+        "                  vmdk: adapter_type=, hwversion=, zeroed_grain=, backing_file=\n"
         "  -c              compresses (qcow2; streamOptimized always)\n"
         "  -n              writes into an image that is there\n"
         "  -l              the disk as a snapshot inside FILE keeps it\n"

@@ -37,6 +37,7 @@ typedef struct ImageArgs {
 int image_create(ImageArgs *a);
 int image_convert(ImageArgs *a);
 int image_resize(ImageArgs *a);
+int image_amend(ImageArgs *a);
 int image_info(ImageArgs *a);
 int image_check(ImageArgs *a);
 int image_repair(ImageArgs *a);

@@ -112,7 +112,7 @@ static bool read_header(Block *b, const uint8_t *h, Err *err)
                        "qemu-img",
                        b->path, (unsigned long long)unknown);
     }
-    if (q->incompatible & QCOW2_CORRUPT && !b->read_only) {
+    if (q->incompatible & QCOW2_CORRUPT && !b->read_only && !b->for_repair) {
         return err_set(err, "'%s' is marked as damaged; repair it: vitrine image check -r all '%s'",
                        b->path, b->path);
     }

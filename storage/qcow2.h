@@ -36,6 +36,19 @@ int qcow2_describe(Block *b, Qcow2Info *info);
  * clusters hold is not touched, and the Block has to be closed then. ENAMETOOLONG. */
 int qcow2_set_backing(Block *b, const char *backing, const char *format);
 
+/* What is to become of an image's options. */
+typedef struct Qcow2Amendment {
+    unsigned version;       /* 2 or 3; 0: as it is */
+    unsigned refcount_bits; /* 1, 2, 4 ... 64; 0: as it is */
+    bool set_lazy_refcounts, lazy_refcounts;
+} Qcow2Amendment;
+/* Changes them in the image; what the guest sees and the snapshots stay. Opened for_repair and
+ * no_backing, and closed then. An image that is damaged or was not closed properly is refused, and
+ * so is what does not go together, before anything is written. Cut off at any point it leaves an
+ * image with the old options or with the new ones. Version 2 knows no clusters of zeros: those take
+ * room where there is a backing file. */
+bool qcow2_amend(Block *b, const Qcow2Amendment *what, Err *err);
+
 typedef struct Qcow2Check {
     uint64_t
         corruptions; /* references to clusters that are counted too low, or lie outside the file */

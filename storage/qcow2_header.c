@@ -1,4 +1,5 @@
-/* qcow2: what the header says for people to read, and another backing file's name in it.
+/* qcow2: what the header says for people to read, another backing file's name in it, another
+ * header.
  *
  * Format: "Qcow2 image file format" of the QEMU project's documentation, "Header extensions".
  */
@@ -9,6 +10,7 @@
 #include "storage/qcow2_internal.h"
 
 #define EXTENSION_BACKING_FORMAT 0xe2792acau
+#define EXTENSION_FEATURE_NAMES 0x6803f857u /* of version 3's feature bits, for messages */
 
 enum { MAX_BACKING = 1023, EXTENSION_HEAD = 8 };
 
@@ -147,5 +149,102 @@ int qcow2_set_backing(Block *b, const char *backing, const char *format)
     error = error ? error : disk_file_sync(&b->file);
     free(old);
     free(h);
+    return error;
+}
+
+/* The header's fields, at the places of the version that it is to have; version 3 has more. */
+static void put_fields(const Qcow2 *q, uint8_t *h, const Qcow2Renewal *to)
+{
+    bytes_put_be32(h + 4, to->version);
+    bytes_put_be64(h + 48, to->counts_offset);
+    bytes_put_be32(h + 56, to->counts_clusters);
+    if (to->version == 3) {
+        bytes_put_be64(h + 72, q->incompatible);
+        bytes_put_be64(h + 80, (q->compatible & ~UINT64_C(1)) | to->lazy_refcounts);
+        bytes_put_be64(h + 88, 0); /* what others keep beside the data no longer fits them */
+        bytes_put_be32(h + 96, to->refcount_order);
+        if (q->version != 3) {
+            bytes_put_be32(h + 100, QCOW2_HEADER_V3);
+        }
+    }
+}
+
+/* All that another version's header keeps of the extensions of this one; where they end, with the
+ * end mark, or 0: no room. */
+static size_t move_extensions(const Qcow2 *q, const uint8_t *old, size_t end, uint8_t *h,
+                              const Qcow2Renewal *to)
+{
+    size_t at = extensions_at(q, old), room = BLOCK_SECTOR;
+    size_t out = to->version == 3 ? QCOW2_HEADER_V3 : QCOW2_HEADER_V2;
+    uint32_t type, length;
+    while (next_extension(old, end, &at, &type, &length)) {
+        size_t bytes = extension_room(length);
+        if (bytes > end - at) {
+            return 0;
+        }
+        if (type != EXTENSION_FEATURE_NAMES || to->version == 3) {
+            if (bytes > room - out) {
+                return 0;
+            }
+            memcpy(h + out, old + at, bytes);
+            out += bytes;
+        }
+        at += bytes;
+    }
+    return EXTENSION_HEAD <= room - out ? out + EXTENSION_HEAD : 0;
+}
+
+/* The backing file's name behind a header that ends at `at`: in the header's own sector, or where
+ * neither the old header nor the new one has anything. *outside: it must be there before. */
+static int place_name(const Qcow2 *q, const uint8_t *old, uint8_t *h, size_t at, uint64_t *outside)
+{
+    uint64_t from = bytes_be64(old + 8), length = bytes_be32(old + 16), place = at;
+    *outside = 0;
+    if (!from || !length) {
+        return 0;
+    }
+    if (length > MAX_BACKING || from > q->cluster_size - length || from < extensions_at(q, old)) {
+        return EIO;
+    }
+    if (length <= BLOCK_SECTOR - at) {
+        memcpy(h + at, old + from, (size_t)length);
+    } else if (from >= BLOCK_SECTOR) {
+        place = from;
+    } else {
+        place = (from + length + 7) / 8 * 8;
+        place = place < BLOCK_SECTOR ? BLOCK_SECTOR : place;
+        *outside = place;
+    }
+    bytes_put_be64(h + 8, place);
+    return place <= q->cluster_size - length ? 0 : ENAMETOOLONG;
+}
+
+int qcow2_renew_header(Block *b, const Qcow2Renewal *to, bool rehearse)
+{
+    const Qcow2 *q = b->data;
+    uint8_t *old = NULL, h[BLOCK_SECTOR] = {0};
+    uint64_t outside = 0;
+    size_t size = to->version == 3 ? QCOW2_HEADER_V3 : QCOW2_HEADER_V2;
+    int error = read_first(b, &old);
+    size_t at = error ? 0 : extensions_at(q, old);
+    error = error || at ? error : EIO;
+    if (!error) {
+        memcpy(h, old, q->version == to->version ? size : QCOW2_HEADER_V2);
+        put_fields(q, h, to);
+    }
+    if (!error && to->version != q->version) {
+        uint64_t name = bytes_be64(old + 8);
+        size_t end = name > at && name < q->cluster_size ? (size_t)name : (size_t)q->cluster_size;
+        size = move_extensions(q, old, end, h, to);
+        error = size ? place_name(q, old, h, size, &outside) : ENAMETOOLONG;
+        size = BLOCK_SECTOR;
+    }
+    if (!error && !rehearse && outside) {
+        error = disk_file_write(&b->file, outside, old + bytes_be64(old + 8), bytes_be32(old + 16));
+    }
+    error = error || rehearse ? error : disk_file_sync(&b->file);
+    error = error || rehearse ? error : disk_file_write(&b->file, 0, h, size);
+    error = error || rehearse ? error : disk_file_sync(&b->file);
+    free(old);
     return error;
 }

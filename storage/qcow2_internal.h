@@ -92,6 +92,8 @@ int qcow2_table_load(Block *b, Qcow2Cache *cache, uint64_t offset, bool fresh, Q
 void qcow2_table_drop(Qcow2Cache *cache, uint64_t offset);
 int qcow2_count(Block *b, uint64_t cluster, uint64_t *count);
 int qcow2_set_count(Block *b, uint64_t cluster, uint64_t count);
+/* Number `index` of a block of counts that are 1 << order bits wide. */
+void qcow2_put_count(unsigned order, uint8_t *block, uint64_t index, uint64_t count);
 /* One or more neighbouring clusters with a count of one; the offset of the first. */
 int qcow2_allocate(Block *b, uint64_t clusters, uint64_t *offset);
 /* Takes one reference from a cluster, once no table on the disk shows it any more. */
@@ -121,12 +123,27 @@ void qcow2_packed_place(const Qcow2 *q, uint64_t entry, uint64_t *offset, uint64
 int qcow2_read_any(Block *b, uint64_t offset, uint8_t *data, uint64_t length);
 int qcow2_write_any(Block *b, uint64_t offset, const uint8_t *data, uint64_t length);
 
+/* qcow2_header.c */
+typedef struct Qcow2Renewal {
+    unsigned version, refcount_order; /* 2 or 3; 0..6 */
+    bool lazy_refcounts;
+    uint64_t counts_offset; /* bytes */
+    uint32_t counts_clusters;
+} Qcow2Renewal;
+/* One header in the place of another by one write of one sector; `rehearse`: nothing is written.
+ * ENAMETOOLONG: it has no room for that. The Block has to be closed then. */
+int qcow2_renew_header(Block *b, const Qcow2Renewal *to, bool rehearse);
+
 /* qcow2_pack.c */
 uint32_t qcow2_pack_bytes(const Block *b);
 int qcow2_write_packed(Block *b, uint64_t offset, const void *data, size_t length);
 
 /* qcow2_snapshot.c */
 bool qcow2_load_snapshots(Block *b, uint64_t offset, uint32_t count, Err *err);
+/* Writes their list anew, in the form that version 3 demands. */
+int qcow2_renew_snapshots(Block *b);
+/* Everything is on the disk, and no count waits to be lowered. */
+int qcow2_settle(Block *b);
 
 /* An L1 table of a snapshot, in the host's byte order; the caller frees it. */
 int qcow2_read_l1(Block *b, uint64_t offset, uint32_t size, uint64_t **l1);

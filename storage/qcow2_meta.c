@@ -180,16 +180,16 @@ static uint64_t take_count(const Qcow2 *q, const uint8_t *block, uint64_t index)
     return value;
 }
 
-static void put_count(const Qcow2 *q, uint8_t *block, uint64_t index, uint64_t count)
+void qcow2_put_count(unsigned order, uint8_t *block, uint64_t index, uint64_t count)
 {
-    if (q->refcount_order < 3) {
-        unsigned per_byte = 8u >> q->refcount_order, bits = 1u << q->refcount_order;
+    if (order < 3) {
+        unsigned per_byte = 8u >> order, bits = 1u << order;
         unsigned shift = (unsigned)(index % per_byte) * bits;
         uint8_t *byte = &block[index / per_byte];
         *byte = (uint8_t)((*byte & ~(((1u << bits) - 1) << shift)) | (unsigned)count << shift);
         return;
     }
-    unsigned bytes = 1u << (q->refcount_order - 3);
+    unsigned bytes = 1u << (order - 3);
     for (unsigned i = 0; i < bytes; i++) {
         block[index * bytes + i] = (uint8_t)(count >> (8 * (bytes - 1 - i)));
     }
@@ -359,7 +359,8 @@ int qcow2_set_count(Block *b, uint64_t cluster, uint64_t count)
     Qcow2Table *t;
     int error = qcow2_table_load(b, &q->blocks, q->counts[index], false, &t);
     if (!error) {
-        put_count(q, t->data, cluster & ((UINT64_C(1) << block_bits(q)) - 1), count);
+        qcow2_put_count(q->refcount_order, t->data, cluster & ((UINT64_C(1) << block_bits(q)) - 1),
+                        count);
         t->dirty = true;
         if (count == 0 && cluster < q->free_hint) {
             q->free_hint = cluster;

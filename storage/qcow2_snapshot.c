@@ -168,6 +168,7 @@ static int set_list(Block *b, Qcow2SnapshotEntry *list, unsigned count)
     uint64_t old_offset = q->snapshots_offset, old_size = q->snapshots_size;
     Qcow2SnapshotEntry *old = q->snapshot;
     unsigned old_count = q->snapshots;
+    bool named = false;
     error = size ? disk_file_write(&b->file, place, table, size) : 0;
     error = error ? error : qcow2_write_back(b);
     error = error ? error : disk_file_sync(&b->file);
@@ -177,6 +178,7 @@ static int set_list(Block *b, Qcow2SnapshotEntry *list, unsigned count)
         q->snapshots = count;
         q->snapshots_offset = place;
         q->snapshots_size = size;
+        named = true;
         error = qcow2_write_header(b);
         error = error ? error : disk_file_sync(&b->file);
     }
@@ -185,7 +187,10 @@ static int set_list(Block *b, Qcow2SnapshotEntry *list, unsigned count)
         q->snapshots = old_count;
         q->snapshots_offset = old_offset;
         q->snapshots_size = old_size;
-        qcow2_unallocate(b, place, clusters_of(q, size));
+        /* a header that may name the new place has to be gone before that is free again */
+        if (!named || (qcow2_write_header(b) == 0 && disk_file_sync(&b->file) == 0)) {
+            qcow2_unallocate(b, place, clusters_of(q, size));
+        }
         return error;
     }
     for (uint64_t i = 0; i < clusters_of(q, old_size) && old_count && !error; i++) {
@@ -193,6 +198,22 @@ static int set_list(Block *b, Qcow2SnapshotEntry *list, unsigned count)
     }
     free(old);
     return error;
+}
+
+int qcow2_renew_snapshots(Block *b)
+{
+    const Qcow2 *q = b->data;
+    size_t bytes = q->snapshots * sizeof(*q->snapshot);
+    Qcow2SnapshotEntry *list = bytes ? malloc(bytes) : NULL;
+    if (!list) {
+        return bytes ? ENOMEM : 0;
+    }
+    memcpy(list, q->snapshot, bytes);
+    int error = set_list(b, list, q->snapshots);
+    if (q->snapshot != list) {
+        free(list);
+    }
+    return error ? error : qcow2_settle(b);
 }
 
 /* One more reference to a cluster. */
@@ -272,8 +293,7 @@ static int renew_flags(Block *b)
     return error;
 }
 
-/* Everything is on the disk, and no count waits to be lowered. */
-static int settle(Block *b)
+int qcow2_settle(Block *b)
 {
     int error = qcow2_write_back(b);
     error = error ? error : qcow2_write_back(b);
@@ -301,7 +321,7 @@ int qcow2_vm_state_drop(Block *b)
             qcow2_l1_changed(q, (uint32_t)i);
         }
     }
-    return error ? error : settle(b);
+    return error ? error : qcow2_settle(b);
 }
 
 static void choose_id(const Qcow2 *q, char *id, size_t room)
@@ -339,7 +359,7 @@ static int make(Block *b, const Qcow2Snapshot *info)
     Qcow2 *q = b->data;
     Qcow2SnapshotEntry *list = calloc(q->snapshots + 1u, sizeof(*list));
     uint64_t place = 0;
-    int error = !list ? ENOMEM : q->snapshots >= QCOW2_MAX_SNAPSHOTS ? EFBIG : settle(b);
+    int error = !list ? ENOMEM : q->snapshots >= QCOW2_MAX_SNAPSHOTS ? EFBIG : qcow2_settle(b);
     error = error ? error : copy_l1(b, &place);
     if (error) {
         free(list);
@@ -356,7 +376,7 @@ static int make(Block *b, const Qcow2Snapshot *info)
     }
     error = change_references(b, q->l1, q->l1_size, true);
     error = error ? error : renew_flags(b);
-    error = error ? error : settle(b);
+    error = error ? error : qcow2_settle(b);
     error = error ? error : set_list(b, list, q->snapshots + 1);
     if (error) {
         Qcow2Check check;
@@ -384,7 +404,7 @@ static int discard(Block *b, unsigned index)
     uint64_t *l1 = NULL;
     Qcow2SnapshotEntry gone = q->snapshot[index];
     Qcow2SnapshotEntry *list = calloc(q->snapshots, sizeof(*list));
-    int error = list ? settle(b) : ENOMEM;
+    int error = list ? qcow2_settle(b) : ENOMEM;
     error = error ? error : qcow2_read_l1(b, gone.l1_offset, gone.l1_size, &l1);
     for (unsigned i = 0, to = 0; i < q->snapshots && !error; i++) {
         if (i != index) {
@@ -399,10 +419,10 @@ static int discard(Block *b, unsigned index)
     }
     error = change_references(b, l1, gone.l1_size, false);
     error = error ? error : release_l1(b, gone.l1_offset, gone.l1_size);
-    error = error ? error : settle(b);
+    error = error ? error : qcow2_settle(b);
     error = error ? error : renew_flags(b);
     free(l1);
-    return error ? error : settle(b);
+    return error ? error : qcow2_settle(b);
 }
 
 static int go_back(Block *b, unsigned index)
@@ -410,12 +430,12 @@ static int go_back(Block *b, unsigned index)
     Qcow2 *q = b->data;
     uint64_t *l1 = NULL, *before = NULL;
     const Qcow2SnapshotEntry s = q->snapshot[index];
-    int error = settle(b);
+    int error = qcow2_settle(b);
     error = error ? error : qcow2_grow_l1(b, s.l1_size);
     error = error ? error : qcow2_read_l1(b, s.l1_offset, s.l1_size, &l1);
     before = error ? NULL : malloc(q->l1_size * 8ull + 8);
     error = error ? error : before ? change_references(b, l1, s.l1_size, true) : ENOMEM;
-    error = error ? error : settle(b);
+    error = error ? error : qcow2_settle(b);
     if (error) {
         free(before);
         free(l1);
@@ -433,11 +453,11 @@ static int go_back(Block *b, unsigned index)
         qcow2_l1_changed(q, i);
     }
     error = error ? error : qcow2_set_add(&q->metadata, 0);
-    error = error ? error : settle(b);
+    error = error ? error : qcow2_settle(b);
     error = error ? error : change_references(b, before, q->l1_size, false);
-    error = error ? error : settle(b);
+    error = error ? error : qcow2_settle(b);
     error = error ? error : renew_flags(b);
-    error = error ? error : settle(b);
+    error = error ? error : qcow2_settle(b);
     q->unpacked_entry = 0;
     free(before);
     free(l1);
@@ -531,7 +551,7 @@ int qcow2_resize(Block *b, uint64_t size)
         free(zeros);
     }
     error = error ? error : qcow2_grow_l1(b, (size + span - 1) / span);
-    error = error ? error : settle(b);
+    error = error ? error : qcow2_settle(b);
     if (!error) {
         uint64_t before = b->size;
         b->size = size;

@@ -366,6 +366,26 @@ def a_parent_that_was_written_to_is_noticed():
 
 
 @in_folder
+def content_ids_without_their_leading_zeros_are_renewed():
+    """qemu-img writes one in sixteen with fewer than eight digits."""
+    for digits in (b'abc1234', b'7'):
+        scatter('a.raw', 4 * MIB, 66)
+        image('convert', '--force', '-O', 'vmdk', 'a.raw', 'base.vmdk')
+        with open('base.vmdk', 'r+b') as file:
+            head = file.read(4096)
+            at = head.index(b'\nCID=') + 5
+            file.seek(at)
+            file.write(digits + b'\n' * (8 - len(digits)))
+        image('create', '--force', '-f', 'vmdk', '-b', 'base.vmdk', 'top.vmdk')
+        image('compare', 'a.raw', 'top.vmdk')
+        judge('compare', '-f', 'raw', '-F', 'vmdk', 'a.raw', 'top.vmdk')
+        scatter('a.raw', 4 * MIB, 67)
+        image('convert', '-n', 'a.raw', 'base.vmdk')
+        assert 'written to since' in image('compare', 'a.raw', 'top.vmdk', status=2)
+        judge('compare', '-f', 'raw', '-F', 'vmdk', 'a.raw', 'base.vmdk')
+
+
+@in_folder
 def measure_dd_join_and_chain_speak_as_qemu_img():
     scatter('a.raw', 40 * MIB, 90)
     for words in ([], ['-O', 'qcow2'], ['-O', 'qcow2', '-o', 'cluster_size=4k'], ['-O', 'qcow2', '-o', 'refcount_bits=64,cluster_size=512']):
@@ -432,6 +452,134 @@ def a_snapshot_inside_is_converted():
     judge('check', 'a.qcow2')
 
 
+def told(name):
+    """What qemu-img says of an image; ours says the same."""
+    theirs = json.loads(judge('info', '--output', 'json', name))
+    ours = json.loads(image('info', '--output', 'json', name))
+    assert ours['virtual-size'] == theirs['virtual-size'] and ours.get('backing-filename') == theirs.get('backing-filename'), (ours, theirs)
+    for key, value in ours['format-specific']['data'].items():
+        assert theirs['format-specific']['data'].get(key, value) == value, (key, ours, theirs)
+    return theirs['format-specific']['data']
+
+
+@in_folder
+def amended_images_are_those_of_qemu_img():
+    scatter('base.raw', 8 * MIB, 100)
+    image('convert', '-O', 'qcow2', 'base.raw', 'base.qcow2')
+    judge('create', '-f', 'qcow2', '-b', 'base.qcow2', '-F', 'qcow2', 'a.qcow2')
+    subprocess.run(['qemu-io', '-f', 'qcow2', '-c', 'write -P 3 1M 1M', '-c', 'write -z 2M 1M', '-c', 'write -z 128k 64k', 'a.qcow2'],
+                   check=True, stdout=subprocess.DEVNULL)
+    judge('snapshot', '-c', 'one', 'a.qcow2')
+    subprocess.run(['qemu-io', '-f', 'qcow2', '-c', 'write -z 1M 512k', '-c', 'write -P 4 2M 64k', '-c', 'write -z 5M 1M', 'a.qcow2'],
+                   check=True, stdout=subprocess.DEVNULL)
+    judge('convert', '-O', 'raw', 'a.qcow2', 'now.raw')
+    judge('convert', '-O', 'raw', '-l', 'one', 'a.qcow2', 'then.raw')
+    for words, expected in (
+            ('compat=0.10', {'compat': '0.10', 'refcount-bits': 16}), ('compat=0.10', {'compat': '0.10'}),
+            ('compat=1.1', {'compat': '1.1', 'lazy-refcounts': False}), ('lazy_refcounts=on', {'lazy-refcounts': True}),
+            ('refcount_bits=64', {'refcount-bits': 64, 'lazy-refcounts': True}), ('lazy_refcounts=off', {'lazy-refcounts': False}),
+            ('refcount_bits=2', {'refcount-bits': 2}), ('compat=v2,refcount_bits=16', {'compat': '0.10', 'refcount-bits': 16}),
+            ('compat=v3,lazy_refcounts=on,refcount_bits=8', {'compat': '1.1', 'lazy-refcounts': True, 'refcount-bits': 8})):
+        assert image('amend', '-o', words, 'a.qcow2') == ''
+        now = told('a.qcow2')
+        assert expected.items() <= now.items(), (words, now)
+        judge('check', 'a.qcow2')
+        assert 'identical' in judge('compare', '-f', 'raw', '-F', 'qcow2', 'now.raw', 'a.qcow2')
+        image('compare', 'now.raw', 'a.qcow2')
+        judge('convert', '-O', 'raw', '-l', 'one', 'a.qcow2', 'then2.raw')
+        judge('compare', '-f', 'raw', '-F', 'raw', 'then.raw', 'then2.raw')
+    judge('amend', '-f', 'qcow2', '-o', 'compat=0.10,refcount_bits=16', 'a.qcow2')
+    image('amend', '-f', 'qcow2', '-o', 'compat=1.1', '-o', 'lazy_refcounts=on', 'a.qcow2')
+    judge('compare', '-f', 'raw', '-F', 'qcow2', 'now.raw', 'a.qcow2')
+    name = 'b' * 200 + '.qcow2'  # its name is behind what one sector holds with the rest
+    shutil.copy('base.qcow2', name)
+    image('rebase', '-u', '-b', name, '-F', 'qcow2', 'a.qcow2')
+    for place in ('./' * 150, './' * 400, ''):  # one that the new header covers, one that it does not
+        image('rebase', '-u', '-b', place + name, '-F', 'qcow2', 'a.qcow2')
+        for compat in ('0.10', '1.1'):
+            image('amend', '-o', 'compat=' + compat, 'a.qcow2')
+            assert told('a.qcow2')['compat'] == compat
+            assert json.loads(judge('info', '--output', 'json', 'a.qcow2'))['backing-filename-format'] == 'qcow2'
+            judge('check', 'a.qcow2')
+            judge('compare', '-f', 'raw', '-F', 'qcow2', 'now.raw', 'a.qcow2')
+
+
+@in_folder
+def amended_vmdk_images_are_read_by_qemu_img():
+    scatter('a.raw', 4 * MIB, 110)
+    for kind in ('monolithicSparse', 'monolithicFlat', 'twoGbMaxExtentSparse', 'twoGbMaxExtentFlat'):
+        for make in (image, judge):
+            for name in os.listdir('.'):
+                if name.startswith('a') and name != 'a.raw':
+                    os.unlink(name)
+            make('convert', '-O', 'vmdk', '-o', f'subformat={kind}', 'a.raw', 'a.vmdk')
+            for words, lines in (('adapter_type=lsilogic,hwversion=10', (b'adapterType = "lsilogic"', b'HWVersion = "10"', b'heads = "255"')),
+                                 ('adapter_type=ide', (b'adapterType = "ide"', b'HWVersion = "10"', b'heads = "16"')),
+                                 ('compat6=on', (b'HWVersion = "6"',)), ('compat6=off', (b'HWVersion = "4"',))):
+                image('amend', '-o', words, 'a.vmdk')
+                with open('a.vmdk', 'rb') as file:
+                    text = file.read(8192)
+                assert all(text.count(line) == 1 for line in lines), (words, text)
+                assert text.count(b'adapterType') == text.count(b'virtualHWVersion') == text.count(b'geometry.heads') == 1, text
+                judge('compare', '-f', 'raw', '-F', 'vmdk', 'a.raw', 'a.vmdk')
+                image('compare', 'a.raw', 'a.vmdk')
+            if 'Flat' in kind:
+                assert 'flat' in image('amend', '-o', 'zeroed_grain=on', 'a.vmdk', status=1)
+            else:
+                image('amend', '-o', 'zeroed_grain=on', 'a.vmdk')
+                judge('check', 'a.vmdk')
+                judge('compare', '-f', 'raw', '-F', 'vmdk', 'a.raw', 'a.vmdk')
+    os.mkdir('old')
+    image('convert', '-O', 'vmdk', 'a.raw', 'base.vmdk')
+    image('create', '-f', 'vmdk', '-b', 'base.vmdk', 'top.vmdk')
+    os.rename('base.vmdk', 'old/parent.vmdk')
+    image('compare', 'a.raw', 'top.vmdk', status=2)
+    image('amend', '-o', 'backing_file=old/parent.vmdk', 'top.vmdk')
+    image('compare', 'a.raw', 'top.vmdk')
+    judge('compare', '-f', 'raw', '-F', 'vmdk', 'a.raw', 'top.vmdk')
+    image('convert', '-O', 'vmdk', 'a.raw', 'other.vmdk')
+    assert 'written to since' in image('amend', '-o', 'backing_file=other.vmdk', 'top.vmdk', status=1)
+    assert 'no backing file' in image('amend', '-o', 'backing_file=base.vmdk', 'other.vmdk', status=1)
+    image('compare', 'a.raw', 'top.vmdk')
+
+
+@in_folder
+def amend_refuses_by_the_options_name_and_the_remedy():
+    for form in ('qcow2', 'vmdk', 'vdi', 'vhd', 'raw'):
+        image('create', '-f', form, f'a.{form}', '4M')
+    image('convert', '-O', 'vmdk', '-o', 'subformat=streamOptimized', 'a.raw', 'stream.vmdk')
+    files = {name: open(name, 'rb').read() for name in os.listdir('.')}
+    for form, words, parts in (
+            ('qcow2', 'cluster_size=4k', ('cluster_size', 'convert')), ('qcow2', 'compression_type=zstd', ('compression_type', 'convert')),
+            ('qcow2', 'backing_file=x', ('backing_file', 'rebase')), ('qcow2', 'backing_fmt=raw', ('backing_fmt', 'rebase -u')),
+            ('qcow2', 'preallocation=full', ('preallocation', 'convert')), ('qcow2', 'size=8M', ('size', 'resize')),
+            ('qcow2', 'compat=0.10,lazy_refcounts=on', ('lazy_refcounts', 'compat=1.1')), ('qcow2', 'compat=2', ('compat=2', '0.10')),
+            ('qcow2', 'refcount_bits=3', ('refcount_bits=3', 'power of two')), ('qcow2', 'colour=red', ('colour', 'lazy_refcounts')),
+            ('qcow2', 'compat=0.10,refcount_bits=8', ('refcount_bits=16',)), ('qcow2', 'lazy_refcounts=perhaps', ('lazy_refcounts',)),
+            ('vmdk', 'subformat=monolithicFlat', ('subformat', 'convert')), ('vmdk', 'adapter_type=x', ('adapter_type', 'lsilogic')),
+            ('vmdk', 'hwversion=0', ('hwversion', '99')), ('vdi', 'static=on', ('static', 'convert')),
+            ('vdi', 'block_size=2M', ('block_size', 'convert')), ('vhd', 'subformat=fixed', ('subformat', 'convert')),
+            ('vhd', 'force_size=off', ('force_size', 'convert')), ('vhd', 'backing_file=x', ('backing_file', 'convert')),
+            ('raw', 'preallocation=full', ('preallocation', 'convert')), ('vdi', 'compat=1.1', ('vdi', 'convert'))):
+        said = image('amend', '-f', form, '-o', words, f'a.{form}', status=1)
+        assert all(part in said for part in parts), (words, said)
+    assert 'convert' in image('amend', '-o', 'hwversion=6', 'stream.vmdk', status=1)
+    assert '-o' in image('amend', 'a.qcow2', status=1)
+    assert {name: open(name, 'rb').read() for name in os.listdir('.')} == files
+    with Vm('-hda', 'a.qcow2', '-S'):
+        assert 'in use' in image('amend', '-o', 'lazy_refcounts=on', 'a.qcow2', status=1)
+    image('create', '-f', 'qcow2', 'b.qcow2', '4M')
+    for mark, part in ((b'\1', 'not closed'), (b'\2', 'marked as damaged')):
+        with open('b.qcow2', 'r+b') as file:
+            file.seek(79)
+            file.write(mark)
+        said = image('amend', '-o', 'lazy_refcounts=on', 'b.qcow2', status=1)
+        assert part in said and 'check -r all' in said, said
+        image('check', '-r', 'all', 'b.qcow2')
+        image('amend', '-o', 'lazy_refcounts=on', 'b.qcow2')
+        judge('check', 'b.qcow2')
+
+
 @in_folder
 def wrong_words_are_one_line():
     for words in (['dance'], ['create'], ['create', 'a', '12x'], ['create', '-f', 'qed', 'a', '1M'], ['create', '-f', 'vdi', '-o', 'subformat=x', 'a', '1M'],
@@ -448,5 +596,7 @@ tap.run(create_makes_what_qemu_img_takes, nothing_is_overwritten_unless_told, co
         snapshots_are_those_of_qemu_img, chains_are_made_committed_and_rebased, backing_files_elsewhere_need_a_word,
         every_format_is_made_and_qemu_img_reads_it, empty_images_of_every_format_are_written_by_qemu_img_and_by_us,
         large_images_of_several_files_are_read, children_lie_above_parents_of_their_kind, a_parent_that_was_written_to_is_noticed,
+        content_ids_without_their_leading_zeros_are_renewed,
         measure_dd_join_and_chain_speak_as_qemu_img,
-        check_finds_what_lies_in_one_place, a_snapshot_inside_is_converted, wrong_words_are_one_line)
+        check_finds_what_lies_in_one_place, a_snapshot_inside_is_converted, amended_images_are_those_of_qemu_img, amended_vmdk_images_are_read_by_qemu_img,
+        amend_refuses_by_the_options_name_and_the_remedy, wrong_words_are_one_line)
