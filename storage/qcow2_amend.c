@@ -20,7 +20,8 @@ static bool failed(const Block *b, int error, Err *err)
 
 /* ---- what may be changed ---- */
 
-static bool sound(Block *b, Err *err)
+/* exact: no counts are higher than they ought to be, either. */
+static bool sound(Block *b, bool exact, Err *err)
 {
     const Qcow2 *q = b->data;
     Qcow2Check check;
@@ -34,9 +35,9 @@ static bool sound(Block *b, Err *err)
     if (error) {
         return err_set(err, "'%s' cannot be checked: %s", b->path, strerror(error));
     }
-    return check.corruptions == 0 ||
-           err_set(err, "'%s' is damaged; repair it first: vitrine image check -r all '%s'",
-                   b->path, b->path);
+    return (check.corruptions == 0 && (!exact || check.leaks == 0)) ||
+           err_set(err, "'%s' %s; repair it first: vitrine image check -r all '%s'", b->path,
+                   check.corruptions ? "is damaged" : "has lost room", b->path);
 }
 
 /* Version 2 has no place for some of what the image is. */
@@ -145,6 +146,9 @@ static int expand_table(Block *b, uint64_t at, bool running, bool backed)
     Qcow2 *q = b->data;
     uint64_t uses = 0;
     int error = qcow2_count(b, at >> q->cluster_bits, &uses);
+    if (!error && uses > q->snapshots + 1) { /* no writer shares tables within a disk */
+        return EIO;
+    }
     for (uint64_t i = 0; i < q->cluster_size / 8 && !error; i++) {
         Qcow2Table *table;
         uint64_t fresh = 0;
@@ -299,7 +303,8 @@ static int prepare(Block *b, Qcow2Renewal *to)
 bool qcow2_amend(Block *b, const Qcow2Amendment *what, Err *err)
 {
     Qcow2Renewal to;
-    if (!sound(b, err) || !plan(b, what, &to, err)) {
+    const Qcow2 *q = b->data;
+    if (!plan(b, what, &to, err) || !sound(b, to.version < q->version, err)) {
         return false;
     }
     int error = qcow2_renew_header(b, &to, true);

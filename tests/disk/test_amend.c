@@ -1,6 +1,6 @@
-/* Images whose options are changed in place: each host call on the way fails in turn, and the
- * process is killed before each in turn; disk and snapshot stay what they were, with the old
- * options or the new ones.
+/* Images whose options are changed in place: each host call on the way fails in turn, and before
+ * each in turn the process is killed, or the power is cut; disk and snapshot stay what they were,
+ * with the old options or the new ones.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -23,17 +23,72 @@
 #define SIZE (1u << 20)
 #define CLUSTER 4096u
 
-/* The call numbered `at` fails, or ends the process; counted from 1, 0: none. */
+enum { MAX_FILE = 4 << 20 };
+
+/* What a disk may hold after a power cut: all that was synced, and of the sectors that were written
+ * since, some. */
+typedef struct PowerCut {
+    const char *from, *to; /* files */
+    uint8_t durable[MAX_FILE], now[MAX_FILE];
+    size_t durable_size, size;
+    bool syncing;
+    uint32_t seed;
+} PowerCut;
+
+/* The call numbered `at` fails, ends the process, or is cut off with the power; counted from 1, 0:
+ * none. */
 typedef struct Faults {
     unsigned calls, at;
     bool kill, on;
+    PowerCut *cut;
 } Faults;
+
+static size_t read_all(const char *path, uint8_t *bytes)
+{
+    FILE *file = fopen(path, "rb");
+    assert_non_null(file);
+    size_t size = fread(bytes, 1, MAX_FILE, file);
+    fclose(file);
+    assert_true(size < MAX_FILE);
+    memset(bytes + size, 0, MAX_FILE - size);
+    return size;
+}
+
+static void cut_power(PowerCut *c)
+{
+    c->size = read_all(c->from, c->now);
+    size_t most = c->size > c->durable_size ? c->size : c->durable_size;
+    for (size_t at = 0; at < most; at += 512) {
+        c->seed = c->seed * 1664525 + 1013904223;
+        if (c->seed >> 31) {
+            memcpy(c->now + at, c->durable + at, 512);
+        }
+    }
+    FILE *file = fopen(c->to, "wb");
+    assert_non_null(file);
+    size_t size = c->seed >> 30 & 1 ? c->size : c->durable_size;
+    assert_int_equal(fwrite(c->now, 1, size, file), size);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void follow(PowerCut *c, const char *call, bool now)
+{
+    if (c->syncing) { /* nothing has been written since that sync */
+        c->durable_size = read_all(c->from, c->durable);
+    }
+    c->syncing = strcmp(call, "sync") == 0;
+    if (now) {
+        cut_power(c);
+    }
+}
 
 static int check_fault(void *self, const char *call)
 {
     Faults *f = self;
-    (void)call;
-    if (!f->on || ++f->calls != f->at) {
+    if (f->cut) {
+        follow(f->cut, call, f->on && f->calls + 1 == f->at);
+    }
+    if (!f->on || ++f->calls != f->at || f->cut) {
         return 0;
     }
     if (f->kill) {
@@ -211,12 +266,28 @@ static void run_killed(const Case *c, const char *path, unsigned at)
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 }
 
+/* True: it has the new options. */
+static bool run_cut(const Case *c, const char *path, const char *torn, unsigned at, uint32_t seed)
+{
+    static PowerCut cut;
+    Err err = {""};
+    Faults faults = {.at = at, .cut = &cut};
+    cut.from = path;
+    cut.to = torn;
+    cut.syncing = false;
+    cut.seed = seed;
+    cut.durable_size = read_all(path, cut.durable);
+    must(amend(c, path, &faults, &err), &err);
+    return look(c, torn, false);
+}
+
 static void run_case(const Case *c)
 {
-    char path[128], base[128], work[128];
+    char path[128], base[128], work[128], torn[128];
     image_path(path, sizeof(path));
     image_path(base, sizeof(base));
     image_path(work, sizeof(work));
+    image_path(torn, sizeof(torn));
     make(c, path, base);
     assert_false(look(c, path, true));
     Err err = {""};
@@ -238,11 +309,16 @@ static void run_case(const Case *c)
         copy(path, work);
         run_killed(c, work, at);
         old += !look(c, work, judge);
+        for (uint32_t seed = 0; seed < 4; seed++) {
+            copy(path, work);
+            old += !run_cut(c, work, torn, at, seed * 977 + at);
+        }
     }
     assert_true(old > 4);
     unlink(path);
     unlink(base);
     unlink(work);
+    unlink(torn);
 }
 
 static void qcow2_keeps_its_disk_whatever_happens(void **state)
@@ -324,6 +400,8 @@ static void qcow2_refuses_what_it_cannot_do_whole(void **state)
     poke(path, 79, &damaged, 1);
     refused(&wide, path, "check -r all");
     poke(path, 79, zeros, 1);
+    poke(path, 2 * CLUSTER + 8, "\377\377", 2); /* the first table's count: of too many users */
+    refused(&down, path, "lost room");
     poke(path, 2 * CLUSTER, zeros, sizeof(zeros)); /* counts */
     refused(&wide, path, "check -r all");
     unlink(path);
