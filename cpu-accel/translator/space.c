@@ -77,14 +77,32 @@ void space_enter(Space *s, Unit *u, const uint8_t *code)
     s->unit[i] = u;
 }
 
-void spaces_forget(Translator *t, const Unit *u)
+static void forget(const Translator *t, Space *s, const Unit *u)
 {
     unsigned at = slot(unit_linear(u));
+    if (s->unit[at] == u) {
+        s->jump[at] = t->stub.dispatch;
+        s->unit[at] = NULL;
+    }
+}
+
+void spaces_forget(Translator *t, const Unit *u)
+{
+    for (unsigned i = 0; i < MAX_SPACES; i++) {
+        if (t->space[i]) {
+            forget(t, t->space[i], u);
+        }
+    }
+}
+
+void spaces_forget_page(Translator *t, const Window *w, uint32_t linear, uint32_t ram)
+{
     for (unsigned i = 0; i < MAX_SPACES; i++) {
         Space *s = t->space[i];
-        if (s && s->unit[at] == u) {
-            s->jump[at] = t->stub.dispatch;
-            s->unit[at] = NULL;
+        for (const Unit *u = s && s->window == w ? t->page[ram] : NULL; u; u = u->next_page) {
+            if (unit_linear(u) >> RAM_PAGE_SHIFT == linear) {
+                forget(t, s, u);
+            }
         }
     }
 }

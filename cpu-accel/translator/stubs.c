@@ -122,7 +122,7 @@ static void emit_enter(Translator *t)
     emit_mov(c, R15, EDI, 8);
     emit_mov(c, R13, EDX, 8);
     emit_mov(c, R14, ECX, 8);
-    emit_mov_imm(c, R12, 32 - JUMP_BITS);
+    emit_mov_imm(c, R12, COUNT_BITS);
     emit_store(c, ESP, R15, scratch_at(SCRATCH_STACK), 8);
     emit_mov(c, R9, ESI, 8);
     emit_load(c, R8, R15, offsetof(Cpu, eip), 4); /* entries check it */

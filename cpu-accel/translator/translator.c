@@ -51,7 +51,12 @@ static void set_gs(Translator *t, const uint8_t *base)
     t->cpu->scratch[SCRATCH_BASE] = (uintptr_t)base;
 }
 
-static void code_gone(void *self, Window *w)
+static void code_gone(void *self, Window *w, uint32_t linear, uint32_t ram)
+{
+    spaces_forget_page(self, w, linear, ram);
+}
+
+static void all_gone(void *self, Window *w)
 {
     spaces_forget_window(self, w);
 }
@@ -141,6 +146,7 @@ static bool translator_open(Accel *a, Err *err)
     open_perf_map(t);
     t->code.start = t->code.at;
     t->windows.code_gone = code_gone;
+    t->windows.all_gone = all_gone;
     t->windows.self = t;
     t->valid_poll = 1;
     t->a20 = a->cpu->a20;

@@ -24,12 +24,12 @@
 #include "cpu-accel/x86/insn.h"
 
 enum {
-    JUMP_BITS = 13, /* of a hash of EIP, index the jump table; r12 is 32 - JUMP_BITS */
-    JUMP_ENTRIES = 1 << JUMP_BITS,
+    JUMP_ENTRIES = 1 << 16, /* a hash of EIP, cut by movzx, is the index */
+    COUNT_BITS = 32,        /* of instructions that counted code may have before it; in r12 */
     UNIT_MAX_INSNS = 64,
     UNIT_MAX_CODE = 64 << 10, /* host bytes that one unit surely does not exceed */
     CODE_CACHE_SIZE = 64 << 20,
-    HASH_BITS = 16,
+    HASH_BITS = 18,
     SLOW_BITS = 16,
     MAX_UNITS = 250000, /* and MAX_INSNS of them all bound what a guest can make us keep */
     MAX_INSNS = 2000000,
@@ -292,6 +292,8 @@ void space_enter(Space *s, Unit *u, const uint8_t *code);
 Unit *space_unit(const Space *s, const Cpu *cpu);
 void spaces_forget(Translator *t, const Unit *u);
 void spaces_forget_window(Translator *t, const Window *w);
+/* What code of this Ram page was entered at this linear page. */
+void spaces_forget_page(Translator *t, const Window *w, uint32_t linear, uint32_t ram);
 void spaces_clear(Translator *t);
 
 /* Forgets, from time to time, what counters hold against pages and instructions. */

@@ -165,11 +165,7 @@ static void emit_link(Translator *t, Unit *u, Link *link, uint32_t target)
 /* r8d is the target: through the jump table, whose entries check it. */
 static void emit_indirect(Code *c, int mode)
 {
-    static const uint8_t cut[] = {
-        0xc4, 0x42, 0x19, 0xf7, 0xc9, /* shlx r9d, r9d, r12d */
-        0xc4, 0x42, 0x1b, 0xf7, 0xc9, /* shrx r9d, r9d, r12d */
-        0x43, 0xff, 0x64, 0xcd, 0x00, /* jmp [r13 + r9 * 8] */
-    };
+    static const uint8_t jmp_at_r13_r9_8[] = {0x43, 0xff, 0x64, 0xcd, 0x00};
     unsigned linear = R8;
     emit_poll(c);
     if (mode & MODE_CS_BASED) {
@@ -179,7 +175,8 @@ static void emit_indirect(Code *c, int mode)
     }
     emit_rorx(c, R9, linear, 12);
     emit_lea_index(c, R9, R9, linear, 0, 0, 4);
-    emit_bytes(c, cut, sizeof(cut));
+    emit_zero_extend(c, R9, R9);
+    emit_bytes(c, jmp_at_r13_r9_8, sizeof(jmp_at_r13_r9_8));
 }
 
 /* rcx = 0 if ecx is; goes on behind it then, else through `miss`. Returns where to put the number

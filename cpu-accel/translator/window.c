@@ -184,7 +184,7 @@ static void forget(Windows *ws, Window *w, WindowPage *page)
     w->place[linear] = 0;
     if (w->guard[linear]) {
         w->guard[linear] = 0;
-        ws->code_gone(ws->self, w);
+        ws->code_gone(ws->self, w, linear, page->ram);
     }
     unsigned at = (unsigned)(page - w->pages);
     if (at < w->locals) {
@@ -211,8 +211,11 @@ static void drop_all(Windows *ws, Window *w)
 {
     if (w->count) {
         munmap(w->base, WINDOW_SPAN);
+        ws->all_gone(ws->self, w);
         while (w->count) {
-            forget(ws, w, &w->pages[w->count - 1]);
+            WindowPage *last = &w->pages[w->count - 1];
+            w->guard[last->linear] = 0; /* told already */
+            forget(ws, w, last);
         }
     }
     ws->pieces -= w->pieces;

@@ -89,8 +89,10 @@ typedef struct Windows {
     WindowNode *nodes;
     unsigned node_count, node_room;
     uint32_t free_node; /* index + 1 */
-    /* told when code may no longer be run at some linear page of a window */
-    void (*code_gone)(void *self, Window *w);
+    /* told when code of this Ram page may no longer be run at this linear page of a window */
+    void (*code_gone)(void *self, Window *w, uint32_t linear, uint32_t ram);
+    /* the same at no page of it */
+    void (*all_gone)(void *self, Window *w);
     void *self;
 } Windows;
 
