@@ -538,6 +538,88 @@ static void vmdk_refuses_to_forget_zeros(void **state)
     unlink(path);
 }
 
+/* ---- files that lie ---- */
+
+/* Some bytes wrong: refused with a text, or changed without harm to us. */
+static void lie(const char *path, const uint8_t *image, size_t size, uint32_t *seed, size_t hot)
+{
+    static uint8_t bytes[MAX_FILE];
+    static const uint8_t bad[] = {0xff, 0x00, 0x80, 0x01};
+    memcpy(bytes, image, size);
+    for (unsigned i = 0; i < 2; i++) {
+        *seed = *seed * 1664525 + 1013904223;
+        size_t at = (*seed >> 8) % (*seed >> 30 ? hot : size), length = 1 + *seed % 8;
+        memset(bytes + at, bad[*seed >> 4 & 3], length < size - at ? length : size - at);
+    }
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(bytes, 1, size, file), size);
+    fclose(file);
+}
+
+static void lying_images_do_no_harm(void **state)
+{
+    static const Case cases[] = {
+        {"", {0}, true, {.version = 2}},
+        {"", {.version = 2}, true, {3, 64, true, true}},
+        {"", {.refcount_bits = 64}, true, {.version = 2, .refcount_bits = 16}},
+    };
+    static uint8_t image[MAX_FILE];
+    char path[128], base[128];
+    uint32_t seed = 21;
+    unsigned done = 0, rounds = getenv("VITRINE_LONG") ? 20000 : 400;
+    (void)state;
+    for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        image_path(path, sizeof(path));
+        image_path(base, sizeof(base));
+        make(&cases[i], path, base);
+        size_t size = read_all(path, image);
+        for (unsigned n = 0; n < rounds; n++) {
+            Err err = {""};
+            lie(path, image, size, &seed, n & 1 ? 160 : 5 * CLUSTER);
+            Block *b = block_open(
+                path, &(BlockOptions){.format = "qcow2", .for_repair = true, .no_backing = true},
+                &err);
+            bool good = b && qcow2_amend(b, &cases[i].what, &err);
+            assert_true(good || strstr(err.text, path));
+            done += good;
+            block_close(b);
+        }
+        unlink(path);
+        unlink(base);
+    }
+    assert_true(done > 20 && done < rounds * 3);
+}
+
+static void lying_vmdk_images_do_no_harm(void **state)
+{
+    static const VmdkAmendment what = {
+        .adapter = "buslogic", .hardware = 99, .set_zero_grains = true, .zero_grains = true};
+    static uint8_t image[MAX_FILE];
+    char path[128];
+    uint32_t seed = 22;
+    unsigned done = 0, rounds = getenv("VITRINE_LONG") ? 20000 : 400;
+    Err err = {""};
+    (void)state;
+    image_path(path, sizeof(path));
+    must(vmdk_create(path, SIZE, NULL, &err), &err);
+    Block *b = open_vmdk(path, NULL);
+    put(b, 65536, 131072, 7);
+    block_close(b);
+    size_t size = read_all(path, image);
+    for (unsigned n = 0; n < rounds; n++) {
+        err.text[0] = '\0';
+        lie(path, image, size, &seed, n & 1 ? 80 : 1024);
+        b = block_open(path, &(BlockOptions){.format = "vmdk", .no_backing = true}, &err);
+        bool good = b && vmdk_amend(b, &what, &err);
+        assert_true(good || strstr(err.text, path));
+        done += good;
+        block_close(b);
+    }
+    assert_true(done > 20 && done < rounds);
+    unlink(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -546,6 +628,8 @@ int main(void)
         cmocka_unit_test(marked_images_are_repaired),
         cmocka_unit_test(vmdk_keeps_its_disk_whatever_happens),
         cmocka_unit_test(vmdk_refuses_to_forget_zeros),
+        cmocka_unit_test(lying_images_do_no_harm),
+        cmocka_unit_test(lying_vmdk_images_do_no_harm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
