@@ -173,13 +173,14 @@ static void prepare(Twins *t, Insn *in, unsigned bytes, Mode mode)
     uint32_t limit = pick(t, 4) ? 0xffffffffu : at - SYS_DATA + bytes * pick(t, 500);
     uint32_t event = pick(t, 2) ? pick(t, 700) : ELEMENTS, most = 1 + pick(t, 300);
     uint32_t hidden = pick(t, 0x10000) << 16;
+    bool wraps = !wide && pick(t, 3) == 0; /* at the end of the 16-bit offsets */
+    uint32_t base = wide ? 0 : wraps ? at + pick(t, 100) - 0xffff : SYS_DATA;
     *in = sys_insn(bytes == 1 ? 4 : bytes);
     in->prefix = pick(t, 10) ? PREFIX_REP : 0;
     in->address_mask = wide ? 0xffffffffu : 0xffff;
     for (unsigned i = 0; i < 2; i++) {
         Sys *s = &t->s[i];
         Cpu *cpu = s->cpu;
-        uint32_t base = wide ? 0 : SYS_DATA;
         t->device[i] = (Source){.cpu = cpu, .most = i ? most : 0, .event = event};
         cpu_intr(cpu, 0, false);
         cpu->eflags = (cpu->eflags & ~(FL_DF | FL_IF)) | (down ? FL_DF : 0) | FL_IF;
@@ -188,7 +189,7 @@ static void prepare(Twins *t, Insn *in, unsigned bytes, Mode mode)
         cpu->pending_dr6 = 0;
         mem_flush(cpu, true);
         cpu->seg[ES].base = cpu->seg[DS].base = base;
-        cpu->seg[ES].limit = cpu->seg[DS].limit = wide ? limit : limit & 0xffff;
+        cpu->seg[ES].limit = cpu->seg[DS].limit = wide || wraps ? limit : limit & 0xffff;
         cpu->reg[EDI] = cpu->reg[ESI] = wide ? at : (hidden | (at - base));
         cpu->reg[ECX] = wide ? count : hidden | count;
         cpu->reg[EDX] = PORT;
