@@ -24,7 +24,9 @@ enum {
     PIECE_SLICE = 200,       /* where there can be no unit */
     COUNTED_SLICE = 1 << 18, /* less than emit_count can count to */
     HWCAP2_FSGSBASE_BIT = 1 << 1,
-    ARCH_SET_GS_CODE = 0x1001
+    ARCH_SET_GS_CODE = 0x1001,
+    NEAR_NS = 3000,  /* an alarm costs as much */
+    NEAR_SLICE = 20, /* instructions */
 };
 
 static bool host_can(Err *err)
@@ -529,16 +531,25 @@ static bool set_stop(Translator *t, const Clock *clock, int64_t until_ns)
     return true;
 }
 
+/* A piece in the interpreter; one instruction where debug traps or a shadow are to be looked for.
+ */
+static void run_apart(Translator *t, uint64_t slice)
+{
+    bool one = t->cpu->shadow || debug_stepping(t->cpu);
+    Outcome last = one ? interpreter_step(t->cpu) : interpreter_blocks(t->interpreter, slice);
+    t->paused = last == X_REPEAT;
+}
+
 static void turn(Translator *t, uint64_t slice)
 {
     Cpu *cpu = t->cpu;
     int mode = MODE_NONE;
     t->count.turns++;
     if (cpu->shadow || debug_stepping(cpu)) {
-        t->paused = interpreter_step(cpu) == X_REPEAT;
+        run_apart(t, 1);
     } else if ((mode = mode_of(cpu)) == MODE_NONE) {
         t->count.blocks++;
-        t->paused = interpreter_blocks(t->interpreter, slice) == X_REPEAT;
+        run_apart(t, slice);
     } else {
         run_units(t, mode);
     }
@@ -597,6 +608,27 @@ void translator_span(Translator *t, uint64_t most, Piece *piece)
     *piece = (Piece){.paused = t->paused, .count = cpu->executed - before - t->paused};
 }
 
+/* Until a time that is nearer than an alarm is worth, as between the pieces of a transfer. An alarm
+ * might ring before the guest has come to anything. */
+static RunExit run_shortly(Translator *t, const Clock *clock, int64_t until_ns)
+{
+    Cpu *cpu = t->cpu;
+    do {
+        if (int_waiting(cpu)) {
+            int_poll(cpu);
+        }
+        if (atomic_load_explicit(&cpu->attention, memory_order_relaxed)) {
+            break;
+        }
+        if (cpu->activity != CPU_RUNNING) {
+            return RUN_HALTED;
+        }
+        t->count.near++;
+        run_apart(t, NEAR_SLICE);
+    } while (clock_now(clock) < until_ns);
+    return RUN_DUE;
+}
+
 static RunExit translator_run(Accel *a, int64_t until_ns)
 {
     Translator *t = a->self;
@@ -608,6 +640,9 @@ static RunExit translator_run(Accel *a, int64_t until_ns)
     t->pausing = a->counted;
     t->budget_end = a->budget ? cpu->executed + a->budget : UINT64_MAX;
     cpu->scratch[SCRATCH_STOP] = cpu->executed;
+    if (!t->counting && until_ns != CLOCK_NEVER && until_ns - clock_now(clock) < NEAR_NS) {
+        return run_shortly(t, clock, until_ns);
+    }
     if (!a->counted && !set_alarm(t, clock, until_ns)) {
         return RUN_DUE;
     }
@@ -693,6 +728,7 @@ static void translator_describe(Accel *a, void (*line)(void *self, const char *t
         {"single instructions given to the interpreter", n->steps},
         {"pieces of code given to the interpreter (alignment checks)", n->blocks},
         {"pieces of code given to the interpreter (no unit can be made)", n->apart},
+        {"pieces of code given to the interpreter (a timer is near)", n->near},
         {"handler calls translated", n->called},
         {"accesses that the page array missed", n->misses},
     };

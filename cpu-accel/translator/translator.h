@@ -188,7 +188,7 @@ typedef struct Stubs {
 
 typedef struct Counts {
     uint64_t units, invalidated, flushes, enters, links, steps, faults, fills, called, blocks,
-        apart, runs, turns, turned, misses;
+        apart, runs, turns, turned, misses, near;
 } Counts;
 
 /* Added to an offset, this makes any check fail. */

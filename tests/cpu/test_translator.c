@@ -564,6 +564,33 @@ static void test_a_budget_is_kept_exactly(void **state)
     }
 }
 
+static void again(void *self, int64_t due)
+{
+    timer_arm(self, due + 500);
+}
+
+/* A device whose timer is always due leaves the guest some time. */
+static void timers_nearer_than_any_alarm_do_not_stop_the_guest(void **state)
+{
+    (void)state;
+    Guest *g = guest_new_in_host_time(CPU_PENTIUM3, &accel_translator);
+    Timer timer;
+    guest_flat(g);
+    /* mov ecx, 100000; l: inc ebx; loop l; hlt */
+    CODE(g, "\xb9\xa0\x86\x01\x00\x43\xe2\xfd\xf4");
+    timer_init(&timer, &g->board->clock, "busy", again, &timer);
+    timer_arm(&timer, clock_now(&g->board->clock) + 500);
+    RunExit exit = RUN_DUE;
+    while (exit != RUN_HALTED) {
+        atomic_store(&g->cpu->attention, false);
+        clock_fire_due(&g->board->clock);
+        exit = g->accel.ops->run(&g->accel, clock_next_due(&g->board->clock));
+    }
+    assert_int_equal(g->cpu->reg[EBX], 100000);
+    timer_disarm(&timer);
+    guest_free(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -588,6 +615,7 @@ int main(void)
         cmocka_unit_test(test_user_code_is_remapped),
         cmocka_unit_test(test_user_code_is_interrupted),
         cmocka_unit_test(test_a_budget_is_kept_exactly),
+        cmocka_unit_test(timers_nearer_than_any_alarm_do_not_stop_the_guest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
