@@ -23,6 +23,8 @@ static void ask(Cpu *cpu, int64_t ns)
     atomic_store(&cpu->attention, true);
 }
 
+/* To be asked by what the guest does alone: engine check's other processor, which takes no naps,
+ * must ask as often. */
 static int64_t time_of(const Cpu *cpu)
 {
     return cpu->tap ? cpu->tap->now(cpu->tap->self) : clock_now(&cpu->board->clock);
@@ -31,7 +33,7 @@ static int64_t time_of(const Cpu *cpu)
 /* It says that it is idle. */
 static void rest(Cpu *cpu)
 {
-    bool again = cpu->idle.woken && time_of(cpu) - cpu->idle.woken < SOON_NS;
+    bool again = time_of(cpu) - cpu->idle.woken < SOON_NS;
     ask(cpu, (int64_t)IDLE_NAP_NS << (again ? cpu->idle.rests : 0));
     cpu->idle.rests = !again                            ? 1
                       : cpu->idle.rests < MAX_DOUBLINGS ? cpu->idle.rests + 1

@@ -4,15 +4,20 @@
 #include "cpu-accel/x86/idle.h"
 
 /* Real mode with every vector answered by IRET. */
-static Guest *polling_guest(void)
+static Guest *polling_guest_under(const AccelOps *ops)
 {
-    Guest *g = guest_new(CPU_PENTIUM3, &accel_interpreter);
+    Guest *g = guest_new(CPU_PENTIUM3, ops);
     guest_real(g);
     guest_put(g, 0x500, "\xcf", 1);
     for (unsigned vector = 0; vector < 256; vector++) {
         guest_write32(g, vector * 4, 0x500);
     }
     return g;
+}
+
+static Guest *polling_guest(void)
+{
+    return polling_guest_under(&accel_interpreter);
 }
 
 /* Runs the code for so many instructions and returns the longest nap it was offered. */
@@ -93,12 +98,31 @@ static void a_loop_that_also_works_is_left_alone(void **state)
     assert_int_equal(NAP("\xb4\x01\xcd\x16\xb9\x00\x00\xe2\xfe\xeb\xf5", 4000000), 0);
 }
 
+/* Engine check's two processors ask for the time alike, though one of them takes the naps. */
+static void naps_make_no_difference(void **state)
+{
+    (void)state;
+    Guest *g = polling_guest_under(&accel_check);
+    guest_code(g, "\xcd\x28\xb4\x01\xcd\x16\xeb\xf8",
+               8); /* l: int 28h; mov ah, 1; int 16h; jmp l */
+    for (unsigned i = 0; i < 50; i++) {
+        atomic_store(&g->cpu->attention, false);
+        int64_t until = clock_now(&g->board->clock) + 100;
+        assert_int_not_equal(g->accel.ops->run(&g->accel, until), RUN_FAILED);
+        if (idle_take(g->cpu)) {
+            idle_woke(g->cpu);
+        }
+    }
+    guest_free(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_tight_keyboard_loop_is_given_growing_naps),
         cmocka_unit_test(what_says_it_is_idle_is_believed),
         cmocka_unit_test(who_does_nothing_else_is_left_to_sleep),
+        cmocka_unit_test(naps_make_no_difference),
         cmocka_unit_test(a_loop_that_also_works_is_left_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
