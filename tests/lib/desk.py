@@ -54,7 +54,9 @@ class Desk:
             return
         read, write = os.pipe()
         # -r: a loaded host leaves keys down for long, which must not repeat
-        cls.process = subprocess.Popen(['Xvfb', '-displayfd', str(write), '-screen', '0', '%dx%dx24' % ROOM, '-nolisten', 'tcp', '-r'],
+        # -noreset: else it starts anew, and turns xdotool away, when a program that was asked to end has closed its window
+        cls.process = subprocess.Popen(['Xvfb', '-displayfd', str(write), '-screen', '0', '%dx%dx24' % ROOM, '-nolisten', 'tcp',
+                                        '-noreset', '-r'],
                                        pass_fds=(write,), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         os.close(write)
         with os.fdopen(read) as numbers:
