@@ -6,7 +6,6 @@
  * before a table shows them. streamOptimized files are read only. Not supported: the old COWD and
  * SESparse files of ESX, raw devices.
  */
-#include <ctype.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -150,13 +149,10 @@ static bool add_extent(Block *b, const char *line, const BlockOptions *options, 
            bad(path, err, "it is shorter than its descriptor says");
 }
 
-/* The value of a line `key=value` or `key="value"`; false: not this line. */
-static bool value_of(const char *line, const char *key, char *value, size_t room)
+bool vmdk_value(const char *line, const char *key, char *value, size_t room)
 {
     size_t length = strlen(key);
-    while (isspace((unsigned char)*line)) {
-        line++;
-    }
+    line += strspn(line, " \t\r\v\f");
     if (strncasecmp(line, key, length) != 0) {
         return false;
     }
@@ -166,7 +162,7 @@ static bool value_of(const char *line, const char *key, char *value, size_t room
         return false;
     }
     line += strspn(line, " \t\"");
-    size_t n = strcspn(line, "\"\r");
+    size_t n = strcspn(line, "\"\r\n");
     n = n < room ? n : room - 1;
     memcpy(value, line, n);
     value[n] = '\0';
@@ -219,9 +215,9 @@ static bool read_descriptor(Block *b, char *text, bool extents, const BlockOptio
         if (access && extents && !add_extent(b, line, options, err)) {
             return false;
         }
-        value_of(line, "parentFileNameHint", parent, sizeof(parent));
-        value_of(line, "parentCID", parent_id, sizeof(parent_id));
-        value_of(line, "createType", v->kind, sizeof(v->kind));
+        vmdk_value(line, "parentFileNameHint", parent, sizeof(parent));
+        vmdk_value(line, "parentCID", parent_id, sizeof(parent_id));
+        vmdk_value(line, "createType", v->kind, sizeof(v->kind));
     }
     bool has_parent = parent[0] && strcasecmp(parent_id, "ffffffff") != 0;
     snprintf(v->parent, sizeof(v->parent), "%s", has_parent ? parent : "");

@@ -86,31 +86,12 @@ static void set(Descriptor *d, const char *key, bool head, const char *format, .
     va_end(args);
 }
 
-/* The value of the line that begins at `at`, if the key is its. */
-static bool value_at(const char *at, const char *key, char *value, size_t room)
-{
-    size_t length = strlen(key);
-    at += strspn(at, " \t");
-    if (strncasecmp(at, key, length) != 0) {
-        return false;
-    }
-    at += length;
-    at += strspn(at, " \t");
-    if (*at++ != '=') {
-        return false;
-    }
-    at += strspn(at, " \t\"");
-    size_t n = strcspn(at, "\"\r\n");
-    snprintf(value, room, "%.*s", (int)(n < room ? n : room - 1), at);
-    return true;
-}
-
 /* Empty: there is no such line. */
 static void find_value(const Descriptor *d, const char *key, char *value, size_t room)
 {
     const char *at = d->text;
     value[0] = '\0';
-    while (*at && !value_at(at, key, value, room)) {
+    while (*at && !vmdk_value(at, key, value, room)) {
         at += strcspn(at, "\n");
         at += *at == '\n';
     }
@@ -133,7 +114,7 @@ static void rewrite(Descriptor *d)
         size_t length = strcspn(at, "\n");
         bool cr = length && at[length - 1] == '\r';
         unsigned i = 0;
-        while (i < d->lines && !value_at(at, d->line[i].key, value, sizeof(value))) {
+        while (i < d->lines && !vmdk_value(at, d->line[i].key, value, sizeof(value))) {
             i++;
         }
         ended = at[length] == '\n';

@@ -59,6 +59,10 @@ typedef struct Vmdk {
     uint64_t table_number; /* then: which grain table extent[0].table is */
 } Vmdk;
 
+/* The value of the descriptor's line that begins here, `key=value` or `key="value"`, cut to the
+ * room. False: it is another's. */
+bool vmdk_value(const char *line, const char *key, char *value, size_t room);
+
 enum { VMDK_MARKER_TABLE = 1, VMDK_MARKER_DIRECTORY = 2, VMDK_MARKER_FOOTER = 3 };
 /* A sector that says what follows in a stream. */
 void vmdk_marker(uint8_t *sector, uint64_t sectors, uint32_t type);

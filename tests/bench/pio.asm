@@ -91,16 +91,7 @@ ready:  mov dx, 0x1f7
         jnz .wait
         ret
 
-; AL to the first serial port.
-put:    push ax
-        mov dx, 0x3fd
-.wait:  in al, dx
-        test al, 0x20
-        jz .wait
-        pop ax
-        mov dx, 0x3f8
-        out dx, al
-        ret
+        %include "put.inc"
 
 packet: db 16, 0
         dw SECTORS

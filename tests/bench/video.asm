@@ -45,16 +45,7 @@ tick:   push ax
         pop ax
         iret
 
-; AL to the first serial port.
-put:    push ax
-        mov dx, 0x3fd
-.wait:  in al, dx
-        test al, 0x20
-        jz .wait
-        pop ax
-        mov dx, 0x3f8
-        out dx, al
-        ret
+        %include "put.inc"
 
 ; ES reaches all 4 GiB in real mode.
 unreal: cli

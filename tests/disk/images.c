@@ -57,6 +57,15 @@ void image_command(const char *format, ...)
     }
 }
 
+void image_poke(const char *path, long at, const void *bytes, size_t size)
+{
+    FILE *file = fopen(path, "r+b");
+    assert_non_null(file);
+    fseek(file, at, SEEK_SET);
+    fwrite(bytes, 1, size, file);
+    fclose(file);
+}
+
 bool image_have_qemu(void)
 {
     return system("command -v qemu-img >/dev/null 2>&1") == 0;

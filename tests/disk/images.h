@@ -24,6 +24,8 @@ extern const ImageKind image_kinds[]; /* ends with a NULL name */
 void image_path(char *path, size_t room);
 /* Runs a command of the shell; fails the test with its output unless it succeeds. */
 void image_command(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Writes these bytes of the file itself. */
+void image_poke(const char *path, long at, const void *bytes, size_t size);
 bool image_have_qemu(void);
 /* qemu-img check finds nothing, and qemu-img compare finds these bytes. */
 void image_check_with_qemu(const char *path, const char *format, const uint8_t *model,

@@ -343,15 +343,6 @@ static void qcow2_keeps_its_disk_whatever_happens(void **state)
     }
 }
 
-static void poke(const char *path, long at, const void *bytes, size_t size)
-{
-    FILE *file = fopen(path, "r+b");
-    assert_non_null(file);
-    fseek(file, at, SEEK_SET);
-    fwrite(bytes, 1, size, file);
-    fclose(file);
-}
-
 static void refused(const Case *c, const char *path, const char *part)
 {
     static uint8_t before[1 << 20], after[1 << 20];
@@ -395,14 +386,15 @@ static void qcow2_refuses_what_it_cannot_do_whole(void **state)
     unlink(path);
     make(&down, path, base);
     refused(&one, path, "snapshots");
-    poke(path, 79, &dirty, 1);
+    image_poke(path, 79, &dirty, 1);
     refused(&down, path, "check -r all");
-    poke(path, 79, &damaged, 1);
+    image_poke(path, 79, &damaged, 1);
     refused(&wide, path, "check -r all");
-    poke(path, 79, zeros, 1);
-    poke(path, 2 * CLUSTER + 8, "\377\377", 2); /* the first table's count: of too many users */
+    image_poke(path, 79, zeros, 1);
+    image_poke(path, 2 * CLUSTER + 8, "\377\377",
+               2); /* the first table's count: of too many users */
     refused(&down, path, "lost room");
-    poke(path, 2 * CLUSTER, zeros, sizeof(zeros)); /* counts */
+    image_poke(path, 2 * CLUSTER, zeros, sizeof(zeros)); /* counts */
     refused(&wide, path, "check -r all");
     unlink(path);
     make(&up, path, base); /* a bit that version 2 does not know, on the first data cluster */
@@ -412,7 +404,7 @@ static void qcow2_refuses_what_it_cannot_do_whole(void **state)
     fclose(file);
     uint64_t l1 = 3 * CLUSTER, l2 = (uint64_t)image[l1 + 5] << 16 | (uint64_t)image[l1 + 6] << 8;
     image[l2 + 8 * 8 + 7] |= 1;
-    poke(path, (long)(l2 + 8 * 8 + 7), &image[l2 + 8 * 8 + 7], 1);
+    image_poke(path, (long)(l2 + 8 * 8 + 7), &image[l2 + 8 * 8 + 7], 1);
     refused(&up, path, "cannot be changed");
     unlink(path);
 }
@@ -429,7 +421,7 @@ static void marked_images_are_repaired(void **state)
     image_path(path, sizeof(path));
     image_path(base, sizeof(base));
     make(&plain, path, base);
-    poke(path, 79, &damaged, 1);
+    image_poke(path, 79, &damaged, 1);
     assert_null(block_open(path, NULL, &err));
     Block *b = block_open(path, &(BlockOptions){.for_repair = true}, &err);
     assert_non_null(b);

@@ -244,15 +244,6 @@ static void snapshots_of_qemu_are_known(void **state)
     unlink(path);
 }
 
-static void poke(const char *path, long at, const void *bytes, size_t size)
-{
-    FILE *file = fopen(path, "r+b");
-    assert_non_null(file);
-    fseek(file, at, SEEK_SET);
-    fwrite(bytes, 1, size, file);
-    fclose(file);
-}
-
 static void dirty_images_are_repaired_on_opening(void **state)
 {
     char path[128];
@@ -263,12 +254,12 @@ static void dirty_images_are_repaired_on_opening(void **state)
     block_close(b);
     /* all counts gone, as after a crash with lazy counts: the block is the third cluster */
     static const uint8_t zeros[64] = {0}, dirty = 1;
-    poke(path, 2 * 65536, zeros, sizeof(zeros));
+    image_poke(path, 2 * 65536, zeros, sizeof(zeros));
     b = open_image(path, &(BlockOptions){.read_only = true});
     assert_int_equal(qcow2_check(b, false, &check), 0);
     assert_true(check.corruptions > 5);
     block_close(b);
-    poke(path, 79, &dirty, 1);
+    image_poke(path, 79, &dirty, 1);
     b = open_image(path, NULL);
     check_clean(b);
     check_pattern(b, 0, 200000 / 512 * 512, 6);
