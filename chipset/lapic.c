@@ -696,6 +696,7 @@ Lapic *lapic_new(Board *b, const LapicConfig *config, const char *id)
     assert(a && config->bus_hz);
     a->config = *config;
     timer_init(&a->timer, &b->clock, "lapic.timer", timer_fire, a);
+    a->timer.inward = true;
     a->range = bus_claim_off(b->memory, SPACE, &lapic_ops, a, "lapic");
     bus_set_level(a->range, 4); /* the processor answers before anything on the board */
     device_add(b, &a->dev, &lapic_type, id);

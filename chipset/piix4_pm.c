@@ -499,6 +499,7 @@ Piix4Pm *piix4_pm_new(Board *b, const Piix4PmConfig *config, const char *id)
     pm->config = *config;
     add_function(pm);
     timer_init(&pm->overflow, &b->clock, "pm.overflow", overflow_fire, pm);
+    pm->overflow.inward = true;
     pm->pm_space = bus_claim_off(b->ports, PM_SPACE, &pm_ops, pm, "pm");
     pm->smb_space = bus_claim_off(b->ports, SMB_SPACE, &smb_ops, pm, "smbus");
     bus_set_level(pm->pm_space, -1); /* as BARs: chips at fixed addresses answer first */

@@ -645,6 +645,7 @@ Pit *pit_new(Board *b, const PitConfig *config, const char *id)
         timer_init(&pit->counter[i].timer, &b->clock, timer_names[i], fire[i], pit);
     }
     pit->counter[0].timer.late = late0;
+    pit->counter[0].timer.inward = true;
     bus_claim(b->ports, config->base, 4, &pit_ops, pit, "pit");
     device_add(b, &pit->dev, &pit_type, id);
     return pit;

@@ -570,6 +570,7 @@ Rtc *rtc_new(Board *b, const RtcConfig *config, const char *id)
     rtc->config = *config;
     timer_init(&rtc->update, &b->clock, "rtc.update", timer_fire, rtc);
     timer_init(&rtc->periodic, &b->clock, "rtc.periodic", timer_fire, rtc);
+    rtc->update.inward = rtc->periodic.inward = true;
     bus_claim(b->ports, 0x70, 4, &rtc_ops, rtc, "rtc");
     device_add(b, &rtc->dev, &rtc_type, id);
     rtc->g.cmos[REG_A] = A_DV_32768 | 6; /* 1024 Hz, as BIOSes leave it */

@@ -24,6 +24,7 @@ typedef struct AccelOps {
     const char *name; /* "kvm", "translator", "interpreter", "check" */
     bool paced;       /* run counts in Cpu.executed and keeps to Accel.budget */
     bool steps;       /* not paced, but a budget makes it do so, slowly */
+    bool clocked;     /* the guest knows no time but the board's Clock, which may be held back */
     /* Makes a->self; the Cpu and its board exist. On failure says in err what failed and which
      * engine to use. */
     bool (*open)(Accel *a, Err *err);

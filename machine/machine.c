@@ -17,6 +17,7 @@
 #include "machine/info.h"
 #include "machine/machine_internal.h"
 #include "machine/pc.h"
+#include "machine/slack.h"
 #include "machine/snapshot.h"
 
 LOG_TAG("machine");
@@ -67,6 +68,7 @@ struct Machine {
     SnapshotLine *line;      /* what the next snapshot may build on; NULL: nothing, ever */
     atomic_bool settled;     /* it has come, or is damaged */
     bool memory_lost;        /* some never came: the guest must not run on */
+    Slack slack;
     Pace pace;
     atomic_uint kips; /* of the pace, for other threads */
     int64_t lead;     /* counted clock: host time minus guest time when it last began to run */
@@ -361,23 +363,47 @@ static void sleep_until(Machine *m, int64_t when)
     pthread_mutex_unlock(&m->lock);
 }
 
-/* The guest has nothing to do: wait for the next timer or event, for `most` ns at most. */
-static void idle(Machine *m, int64_t most)
+/* As idle, where guest time follows the host's. */
+static void idle_by_host(Machine *m, int64_t end, bool halted)
 {
     Clock *clock = &m->board->clock;
-    bool host = clock->source == CLOCK_HOST;
-    int64_t due = host ? clock_next_wake(clock) : clock_next_due(clock), now = clock_now(clock);
+    int64_t due = clock_next_wake(clock, 0);
+    if (clock_make_up(clock, due < end ? due : end)) {
+        return;
+    }
+    int64_t now = clock_now(clock), host_now = host_time_ns();
+    if (due <= now || end <= now) {
+        return;
+    }
+    int64_t slack = halted ? slack_sleep(&m->slack, host_now) : 0;
+    bool clocked = m->accel.ops->clocked;
+    int64_t until = clock_next_wake(clock, clocked ? slack : 0);
+    until = until < end ? until : end;
+    if (m->accel.ops->rest) {
+        m->accel.ops->rest(&m->accel, until);
+    }
+    sleep_until(m, until == CLOCK_NEVER ? CLOCK_NEVER : host_now + (until - now));
+    int64_t slept_to = clock_now(clock);
+    if (halted && clocked && due < slept_to && slept_to - due < SLACK_MOST_NS) {
+        clock_hold_back(clock, due);
+    }
+    if (halted) {
+        slack_woke(&m->slack, host_time_ns());
+    }
+}
+
+/* The guest has nothing to do: wait for the next timer or event, for `most` ns at most. `halted`:
+ * of its own will. */
+static void idle(Machine *m, int64_t most, bool halted)
+{
+    Clock *clock = &m->board->clock;
+    int64_t due = clock_next_due(clock), now = clock_now(clock);
+    if (clock->source == CLOCK_HOST) {
+        idle_by_host(m, most == CLOCK_NEVER ? CLOCK_NEVER : now + most, halted);
+        return;
+    }
     if (most != CLOCK_NEVER && due - now > most) {
         due = now + most;
-    }
-    if (host) {
-        if (due > now) {
-            if (m->accel.ops->rest) {
-                m->accel.ops->rest(&m->accel, due);
-            }
-            sleep_until(m, due == CLOCK_NEVER ? CLOCK_NEVER : host_time_ns() + (due - now));
-        }
-        return;
     }
     if (!m->config.icount_hurry || due == CLOCK_NEVER) {
         sleep_until(m, due == CLOCK_NEVER ? CLOCK_NEVER : due + m->lead);
@@ -400,7 +426,7 @@ static bool paced(Machine *m)
     uint64_t budget = pace_budget(&m->pace, now, pc_cpu(m->pc)->executed, &when);
     m->accel.budget = budget == UINT64_MAX ? 0 : budget;
     if (budget == 0) {
-        idle(m, when - now);
+        idle(m, when - now, false);
     }
     return budget != 0;
 }
@@ -418,9 +444,9 @@ static void run_guest(Machine *m)
     }
     int64_t nap = idle_take(pc_cpu(m->pc));
     if (exit == RUN_HALTED) {
-        idle(m, CLOCK_NEVER);
+        idle(m, CLOCK_NEVER, true);
     } else if (nap && !pc_cpu(m->pc)->intr) {
-        idle(m, nap);
+        idle(m, nap, true);
         idle_woke(pc_cpu(m->pc));
     } else if (exit == RUN_FAILED && !replace_engine(m)) {
         bool end = m->config.unattended && !m->config.no_shutdown;

@@ -273,6 +273,7 @@ static void check_describe(Accel *a, void (*line)(void *self, const char *text),
 
 const AccelOps accel_check = {
     .name = "check",
+    .clocked = true,
     .open = check_open,
     .close = check_close,
     .run = check_run,

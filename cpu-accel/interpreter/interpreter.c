@@ -361,6 +361,7 @@ static void interpreter_map_changed(Accel *a)
 const AccelOps accel_interpreter = {
     .name = "interpreter",
     .paced = true,
+    .clocked = true,
     .open = interpreter_open,
     .close = interpreter_close,
     .run = interpreter_run,

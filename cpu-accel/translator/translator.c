@@ -18,6 +18,7 @@
 #include "cpu-accel/x86/fpu.h"
 #include "cpu-accel/x86/mem.h"
 #include "machine/core/clock.h"
+#include "machine/host/host_time.h"
 
 enum {
     INTERPRETER_SLICE = 2000,
@@ -501,8 +502,9 @@ static bool set_alarm(Translator *t, const Clock *clock, int64_t until_ns)
         t->alarm_at = 0;
         return false;
     }
-    if (t->alarm_at != until_ns) {
-        t->alarm_at = until_ns; /* first: a short alarm rings, and clears it, at once */
+    int64_t at = host_time_ns() + (until_ns - now);
+    if (!t->alarm_at || at < t->alarm_at) { /* one that rings before is set again then */
+        t->alarm_at = at;                   /* first: a short alarm rings, and clears it, at once */
         signals_alarm(t, until_ns - now);
     }
     return true;
@@ -667,7 +669,7 @@ static RunExit translator_run(Accel *a, int64_t until_ns)
 static void translator_rest(Accel *a, int64_t until_ns)
 {
     Translator *t = a->self;
-    if (t->alarm_at && t->alarm_at <= until_ns) {
+    if (t->alarm_at && t->alarm_at <= host_time_ns() + (until_ns - clock_now(&a->board->clock))) {
         t->alarm_at = 0;
         signals_alarm(t, 0);
     }
@@ -752,6 +754,7 @@ static void translator_describe(Accel *a, void (*line)(void *self, const char *t
 const AccelOps accel_translator = {
     .name = "translator",
     .paced = true,
+    .clocked = true,
     .open = translator_open,
     .close = translator_close,
     .run = translator_run,

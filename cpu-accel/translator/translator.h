@@ -245,9 +245,10 @@ typedef struct Translator {
     uintptr_t valid_poll;
     bool shadow_kept; /* Cpu.shadow stands since the instruction before shadow_eip */
     uint32_t shadow_eip;
-    const uint8_t *gs_base;    /* what gs is known to be set to */
-    bool warm;                 /* heat or slow has something that may cool */
-    int64_t cool_at, alarm_at; /* guest ns */
+    const uint8_t *gs_base; /* what gs is known to be set to */
+    bool warm;              /* heat or slow has something that may cool */
+    int64_t cool_at;        /* guest ns */
+    int64_t alarm_at;       /* host ns at which the alarm rings; 0: it does not */
     Counts count;
     void *signal_stack;
     FILE *perf_map;                     /* /tmp/perf-PID.map, for perf report; NULL: not wanted */

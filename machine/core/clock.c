@@ -31,6 +31,7 @@ static void rebase(Clock *c, int64_t now)
 {
     c->base = now;
     c->source_base = source_now(c);
+    c->behind = 0;
 }
 
 void clock_use_host(Clock *c, int64_t (*host_ns)(void))
@@ -64,11 +65,11 @@ int64_t clock_next_due(const Clock *c)
     return c->first ? c->first->due : CLOCK_NEVER;
 }
 
-int64_t clock_next_wake(const Clock *c)
+int64_t clock_next_wake(const Clock *c, int64_t slack)
 {
     int64_t wake = CLOCK_NEVER;
     for (const Timer *t = c->first; t && t->due < wake; t = t->next) {
-        int64_t latest = t->due + (t->late ? t->late(t->self) : 0);
+        int64_t latest = t->due + (t->late ? t->late(t->self) : 0) + (t->inward ? slack : 0);
         wake = latest < wake ? latest : wake;
     }
     return wake;
@@ -112,6 +113,30 @@ void clock_skip_to(Clock *c, int64_t when)
     if (when > clock_now(c)) {
         rebase(c, when);
     }
+}
+
+void clock_hold_back(Clock *c, int64_t when)
+{
+    assert(c->source == CLOCK_HOST && c->running);
+    int64_t now = clock_now(c), behind = c->behind + now - when;
+    if (when < now) {
+        rebase(c, when);
+        c->behind = behind;
+    }
+}
+
+bool clock_make_up(Clock *c, int64_t when)
+{
+    int64_t now = clock_now(c), behind = c->behind;
+    if (behind == 0) {
+        return false;
+    }
+    int64_t step = when - now < behind ? when - now : behind;
+    if (step > 0) {
+        rebase(c, now + step);
+        c->behind = behind - step;
+    }
+    return c->behind > 0;
 }
 
 void clock_step(Clock *c, int64_t ns)

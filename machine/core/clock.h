@@ -27,6 +27,7 @@ struct Timer {
     /* How many ns after `due` it may fire while the processor sleeps, because nobody could tell.
      * It is asked when the processor begins to sleep; NULL: none. */
     int64_t (*late)(void *self);
+    bool inward; /* what it does is seen by the guest alone, as a tick is: see clock_hold_back */
     int64_t due; /* guest ns; meaningful while armed */
     bool armed;
     Timer *prev, *next;
@@ -37,6 +38,7 @@ struct Clock {
     bool running; /* host source only: does time pass? */
     int64_t base; /* stepped: the time; else guest ns at which the source stood at its base */
     int64_t source_base;         /* host ns, or instructions << shift, at that moment */
+    int64_t behind;              /* host source, running: ns held back */
     int64_t (*host_ns)(void);    /* host source: a monotonic clock */
     const uint64_t *count;       /* counted source: executed instructions */
     unsigned shift;              /* counted source: an instruction is 1 << shift ns */
@@ -56,14 +58,22 @@ int64_t clock_now(const Clock *c);
 /* Due time of the earliest armed timer, or CLOCK_NEVER. */
 int64_t clock_next_due(const Clock *c);
 /* Until when a sleeping processor need not be disturbed: as clock_next_due, but timers that may be
- * late are waited for no sooner than they must be. What was due meanwhile then fires in order. */
-int64_t clock_next_wake(const Clock *c);
+ * late are waited for no sooner than they must be, and inward ones `slack` ns more (0: none). What
+ * was due meanwhile then fires in order. */
+int64_t clock_next_wake(const Clock *c, int64_t slack);
 /* Fires every timer due by now, in order of due time, each with its own due time. Returns how many.
  */
 unsigned clock_fire_due(Clock *c);
 /* Stepped and counted: jumps forward to `when` (no effect when it is past), firing nothing. Counted
  * clocks use it to skip the time in which the processor sleeps. */
 void clock_skip_to(Clock *c, int64_t when);
+/* Host source, running: the time is `when` (later ones only; no later than now), since the
+ * processor has slept on. It then goes on at its pace, so much behind the host's, until ... */
+void clock_hold_back(Clock *c, int64_t when);
+/* ... this moves it on to `when`, or as far as the host's time. False: it is not held back any
+ * more.
+ */
+bool clock_make_up(Clock *c, int64_t when);
 /* Stepped: moves on by `ns`, stopping at and firing each timer on the way. */
 void clock_step(Clock *c, int64_t ns);
 /* For state loading: sets the time itself. Timers must be armed again afterwards. */

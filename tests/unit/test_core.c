@@ -96,6 +96,68 @@ static void host_time_stops_with_the_machine(void **state)
     assert_int_equal(clock_now(&c), 75);
 }
 
+static int64_t two_late(void *self)
+{
+    (void)self;
+    return 2;
+}
+
+static void slack_is_for_what_the_guest_alone_sees(void **state)
+{
+    (void)state;
+    Clock c;
+    clock_init(&c);
+    Fired tick = {.clock = &c}, sound = {.clock = &c};
+    timer_init(&tick.timer, &c, "tick", fire, &tick);
+    timer_init(&sound.timer, &c, "sound", fire, &sound);
+    tick.timer.inward = true;
+    timer_arm(&tick.timer, 100);
+    assert_int_equal(clock_next_wake(&c, 0), 100);
+    assert_int_equal(clock_next_wake(&c, 50), 150);
+    tick.timer.late = two_late;
+    assert_int_equal(clock_next_wake(&c, 0), 102);
+    assert_int_equal(clock_next_wake(&c, 50), 152);
+    timer_arm(&sound.timer, 120);
+    assert_int_equal(clock_next_wake(&c, 50), 120);
+    timer_arm(&sound.timer, 160);
+    assert_int_equal(clock_next_wake(&c, 50), 152);
+}
+
+static void time_held_back_is_made_up_for(void **state)
+{
+    (void)state;
+    Clock c;
+    clock_init(&c);
+    fake_host_ns = 5000;
+    clock_use_host(&c, fake_host);
+    assert_false(clock_make_up(&c, 100));
+    clock_run(&c, true);
+    fake_host_ns += 1000; /* slept to 1000, but there was a tick at 250 */
+    clock_hold_back(&c, 250);
+    assert_int_equal(clock_now(&c), 250);
+    fake_host_ns += 10; /* its work */
+    assert_int_equal(clock_now(&c), 260);
+    assert_true(clock_make_up(&c, 500));
+    assert_int_equal(clock_now(&c), 500);
+    assert_true(clock_make_up(&c, 400)); /* never back */
+    assert_int_equal(clock_now(&c), 500);
+    fake_host_ns += 10;
+    clock_hold_back(&c, 505); /* and once more */
+    assert_int_equal(clock_now(&c), 505);
+    assert_false(clock_make_up(&c, 2000));
+    assert_int_equal(clock_now(&c), 1020); /* where it would be if nothing had been */
+    assert_false(clock_make_up(&c, 2000));
+    clock_hold_back(&c, 1500); /* later than now */
+    assert_int_equal(clock_now(&c), 1020);
+    fake_host_ns += 80;
+    clock_hold_back(&c, 1050);
+    clock_run(&c, false); /* a stop ends it */
+    fake_host_ns += 1000;
+    clock_run(&c, true);
+    assert_false(clock_make_up(&c, 2000));
+    assert_int_equal(clock_now(&c), 1050);
+}
+
 static void counted_time_follows_instructions_and_skips(void **state)
 {
     (void)state;
@@ -592,6 +654,8 @@ int main(void)
         cmocka_unit_test(timers_fire_in_order_at_their_time),
         cmocka_unit_test(a_periodic_timer_keeps_its_phase),
         cmocka_unit_test(host_time_stops_with_the_machine),
+        cmocka_unit_test(slack_is_for_what_the_guest_alone_sees),
+        cmocka_unit_test(time_held_back_is_made_up_for),
         cmocka_unit_test(counted_time_follows_instructions_and_skips),
         cmocka_unit_test(ticks_convert_both_ways),
         cmocka_unit_test(runs_of_accesses),

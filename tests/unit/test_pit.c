@@ -70,7 +70,7 @@ static void sleep_lasts_from_rise_to_rise(void **state)
         write_word(b, 0, modes[i].count);
         unsigned before = out.rises;
         for (unsigned k = 1; k < 20; k++) {
-            int64_t wake = clock_next_wake(&b->clock);
+            int64_t wake = clock_next_wake(&b->clock, 0);
             assert_int_equal(clock_ticks(wake, PIT_HZ), 1 + k * modes[i].count);
             clock_skip_to(&b->clock, wake);
             clock_fire_due(&b->clock);

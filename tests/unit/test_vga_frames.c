@@ -758,14 +758,14 @@ static void state_moves_in_half_a_mode_change(void **state)
 /* Lets the processor sleep as long as no picture is missed, and shows what there is then. */
 static void sleep_over(Rig *r)
 {
-    clock_skip_to(&r->b->clock, clock_next_wake(&r->b->clock));
+    clock_skip_to(&r->b->clock, clock_next_wake(&r->b->clock, 0));
     clock_fire_due(&r->b->clock);
     screen_read(r->screen, &r->picture);
 }
 
 static bool wakes_on_time(const Rig *r)
 {
-    return clock_next_wake(&r->b->clock) == clock_next_due(&r->b->clock);
+    return clock_next_wake(&r->b->clock, 0) == clock_next_due(&r->b->clock);
 }
 
 static void a_picture_that_stands_still_wakes_nobody_until_it_blinks(void **state)
