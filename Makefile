@@ -123,7 +123,7 @@ $(patsubst %.c,$(OUT)/%,$(filter tests/$(1)/%,$(TEST_SOURCES))): $(OUT)/tests/$(
 endef
 $(foreach suite,$(notdir $(patsubst %/,%,$(wildcard tests/*/))),$(eval $(call suite_rules,$(suite))))
 
-bench: all
+bench: all $(filter $(OUT)/tests/bench/%,$(GUEST_BINARIES))
 	@python3 tests/bench/$(or $(BENCH_CASE),run).py --vitrine ./vitrine $(BENCH)
 
 fuzz: | setup

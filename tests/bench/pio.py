@@ -15,21 +15,18 @@ import subprocess
 import tempfile
 import time
 
-from video import used
+from video import assembled, used
 
-HERE = os.path.dirname(os.path.abspath(__file__))
 WORKS = ['BIOS', 'READ MULTIPLE']  # as in pio.asm
 PART = 500 * 112 * 512  # bytes for each E of the guest
 
 
-def disk(folder, work):
+def disk(vitrine, folder, work):
+    image = assembled(vitrine, 'pio', 16 << 20)
+    image[3] = WORKS.index(work)
     path = os.path.join(folder, work)
-    if not os.path.exists(path):
-        subprocess.run(['nasm', '-f', 'bin', '-o', path, os.path.join(HERE, 'pio.asm')], check=True)
-    with open(path, 'r+b') as file:
-        file.truncate(16 << 20)
-        file.seek(3)
-        file.write(bytes([WORKS.index(work)]))
+    with open(path, 'wb') as file:
+        file.write(image)
     return path
 
 
@@ -62,7 +59,7 @@ def main():
     print(f'| MB/s | vitrine | {other} | ratio |\n|---|---:|---:|---:|')
     with tempfile.TemporaryDirectory() as folder:
         for work in WORKS:
-            options = ['-display', 'none', '-m', '16', '-serial', 'stdio', '-drive', f'file={disk(folder, work)},format=raw']
+            options = ['-display', 'none', '-m', '16', '-serial', 'stdio', '-drive', f'file={disk(args.vitrine, folder, work)},format=raw']
             for engine in args.engines.split(','):
                 systems = {'vitrine': [os.path.abspath(args.vitrine), 'run', '-accel', engine, *options]}
                 if args.beside:

@@ -18,7 +18,6 @@ import sys
 import tempfile
 import time
 
-HERE = os.path.dirname(os.path.abspath(__file__))
 WORKS = ['linear', 'still', 'planar', 'text', 'memory']  # as in video.asm
 # name in the table: work, and the work that is the guest's own part (None: the planes' own work is a card's)
 ROWS = {'640x480x256, full motion at 60 Hz': ('linear', 'memory'), '640x480x256, standing still': ('still', 'text'),
@@ -26,12 +25,14 @@ ROWS = {'640x480x256, full motion at 60 Hz': ('linear', 'memory'), '640x480x256,
 IMAGE_SIZE = 1474560
 
 
-def floppy(folder, work):
-    code = os.path.join(folder, 'video.bin')
-    if not os.path.exists(code):
-        subprocess.run(['nasm', '-f', 'bin', '-o', code, os.path.join(HERE, 'video.asm')], check=True)
-    with open(code, 'rb') as file:
-        image = bytearray(file.read().ljust(IMAGE_SIZE, b'\0'))
+def assembled(vitrine, name, size):
+    """A program of this folder, as make has built it beside vitrine, on a disk of that size."""
+    with open(os.path.join(os.path.dirname(os.path.realpath(vitrine)), 'tests', 'bench', name + '.bin'), 'rb') as file:
+        return bytearray(file.read().ljust(size, b'\0'))
+
+
+def floppy(vitrine, folder, work):
+    image = assembled(vitrine, 'video', IMAGE_SIZE)
     image[3] = WORKS.index(work)
     path = os.path.join(folder, f'{work}.img')
     with open(path, 'wb') as file:
@@ -92,11 +93,11 @@ def systems(args):
     return found
 
 
-def command(system, words, folder, work, window, card=True):
+def command(system, words, image, window, card=True):
     show = ['-display', 'sdl'] if window and system == 'qemu' else [] if window else ['-display', 'none']
     show += ['-audiodev', 'none,id=mute'] if system != 'qemu' else []
     return [*words, '-m', '16', *show, '-vga', 'std' if card else 'none', '-serial', 'stdio',
-            '-drive', f'if=floppy,format=raw,file={floppy(folder, work)}', '-snapshot']
+            '-drive', f'if=floppy,format=raw,file={image}', '-snapshot']
 
 
 def measure(args, folder, environment):
@@ -104,9 +105,10 @@ def measure(args, folder, environment):
     for number in range(args.rounds):
         for system, words in systems(args).items():
             for row, (work, own) in ROWS.items():
-                runs = {'window': command(system, words, folder, work, True), 'none': command(system, words, folder, work, False)}
+                image = floppy(args.vitrine, folder, work)
+                runs = {'window': command(system, words, image, True), 'none': command(system, words, image, False)}
                 if own:
-                    runs['own'] = command(system, words, folder, own, False, card=False)
+                    runs['own'] = command(system, words, floppy(args.vitrine, folder, own), False, card=False)
                 for kind, line in runs.items():
                     cost, rate = share(line, environment, args.seconds)
                     taken.setdefault((row, system, kind), []).append(cost)
