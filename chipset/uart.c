@@ -319,6 +319,7 @@ static void transmitter_fire(void *self, int64_t due)
     if (u->g.mcr & MCR_LOOP) {
         receive_character(u, byte, 0);
     } else if (port->ops && !(u->g.lcr & LCR_BREAK)) {
+        clock_be_exact(&u->dev.board->clock);
         port->ops->write(port->backend, &byte, 1);
     }
     start_shifting(u);

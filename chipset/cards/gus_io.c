@@ -317,6 +317,7 @@ void gus_midi_write(Gus *u, uint8_t value)
     if (u->g.mix & MIX_LOOPBACK) {
         midi_take(u, value);
     } else if (u->config.midi.ops) {
+        clock_be_exact(&u->dev.board->clock);
         u->config.midi.ops->write(u->config.midi.backend, &value, 1);
     }
     u->g.midi_sending = true;

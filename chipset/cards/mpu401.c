@@ -64,6 +64,7 @@ static void give(Mpu401 *m, uint8_t value)
 static void send(Mpu401 *m, const uint8_t *data, size_t size)
 {
     if (m->config.midi.ops) {
+        clock_be_exact(&m->dev.board->clock);
         m->config.midi.ops->write(m->config.midi.backend, data, size);
     }
 }

@@ -169,6 +169,7 @@ static void reply_copyright(Sb16 *s)
 static void midi_out(Sb16 *s, uint8_t value)
 {
     if (s->config.midi.ops) {
+        clock_be_exact(&s->dev.board->clock);
         s->config.midi.ops->write(s->config.midi.backend, &value, 1);
     }
 }

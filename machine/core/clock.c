@@ -68,11 +68,17 @@ int64_t clock_next_due(const Clock *c)
 int64_t clock_next_wake(const Clock *c, int64_t slack)
 {
     int64_t wake = CLOCK_NEVER;
+    slack = clock_now(c) < c->exact_until ? 0 : slack;
     for (const Timer *t = c->first; t && t->due < wake; t = t->next) {
         int64_t latest = t->due + (t->late ? t->late(t->self) : 0) + (t->inward ? slack : 0);
         wake = latest < wake ? latest : wake;
     }
     return wake;
+}
+
+void clock_be_exact(Clock *c)
+{
+    c->exact_until = clock_now(c) + CLOCK_NS_PER_S;
 }
 
 static void unlink_timer(Timer *t)
@@ -153,6 +159,7 @@ void clock_step(Clock *c, int64_t ns)
 void clock_set(Clock *c, int64_t now)
 {
     rebase(c, now);
+    c->exact_until = 0;
 }
 
 void timer_init(Timer *t, Clock *c, const char *what, void (*fire)(void *self, int64_t due),

@@ -38,6 +38,7 @@ struct Clock {
     bool running; /* host source only: does time pass? */
     int64_t base; /* stepped: the time; else guest ns at which the source stood at its base */
     int64_t source_base;         /* host ns, or instructions << shift, at that moment */
+    int64_t exact_until;         /* guest ns: no slack before */
     int64_t behind;              /* host source, running: ns held back */
     int64_t (*host_ns)(void);    /* host source: a monotonic clock */
     const uint64_t *count;       /* counted source: executed instructions */
@@ -61,6 +62,9 @@ int64_t clock_next_due(const Clock *c);
  * late are waited for no sooner than they must be, and inward ones `slack` ns more (0: none). What
  * was due meanwhile then fires in order. */
 int64_t clock_next_wake(const Clock *c, int64_t slack);
+/* What the guest does is heard or seen outside as it does it, as notes that it sends: no slack for
+ * the next second. */
+void clock_be_exact(Clock *c);
 /* Fires every timer due by now, in order of due time, each with its own due time. Returns how many.
  */
 unsigned clock_fire_due(Clock *c);

@@ -121,6 +121,13 @@ static void slack_is_for_what_the_guest_alone_sees(void **state)
     assert_int_equal(clock_next_wake(&c, 50), 120);
     timer_arm(&sound.timer, 160);
     assert_int_equal(clock_next_wake(&c, 50), 152);
+    clock_be_exact(&c);
+    assert_int_equal(clock_next_wake(&c, 50), 102);
+    timer_disarm(&sound.timer);
+    timer_disarm(&tick.timer);
+    clock_step(&c, CLOCK_NS_PER_S);
+    timer_arm(&tick.timer, CLOCK_NS_PER_S + 100);
+    assert_int_equal(clock_next_wake(&c, 50), CLOCK_NS_PER_S + 152);
 }
 
 static void time_held_back_is_made_up_for(void **state)
