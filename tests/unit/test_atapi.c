@@ -669,6 +669,76 @@ static void noise_is_survived(void **state)
     done(f);
 }
 
+/* Two drives do the same, one with each access by itself, one in runs: the packet, and 1..300 at a
+ * time of what it gives, across the ends of blocks and of the command. */
+typedef struct Twins {
+    Fixture *one, *runs;
+    uint32_t seed, in_runs, accesses;
+} Twins;
+
+static void twins_step(Twins *t)
+{
+    step(t->one);
+    step(t->runs);
+    assert_int_equal(in(t->one, STATUS), in(t->runs, STATUS));
+    assert_int_equal(t->one->irq.rises, t->runs->irq.rises);
+    chip_state_same(t->one->b, t->runs->b);
+}
+
+static void twins_packet(Twins *t, const uint8_t *packet, unsigned limit, unsigned bytes)
+{
+    static uint8_t a[4 * 300], b[4 * 300];
+    Fixture *const both[] = {t->one, t->runs};
+    for (unsigned i = 0; i < 2; i++) {
+        out(both[i], ERROR, 0);
+        out(both[i], MID, limit);
+        out(both[i], HIGH, limit >> 8);
+        out(both[i], STATUS, 0xa0);
+    }
+    twins_step(t);
+    memcpy(a, packet, 12);
+    chip_out_singly(t->one->b, DATA, bytes, a, 12 / bytes);
+    t->in_runs += chip_out_string(t->runs->b, DATA, bytes, a, 12 / bytes);
+    twins_step(t);
+    for (unsigned over = 0; over < 3;) {
+        t->seed = t->seed * 1664525 + 1013904223;
+        uint32_t count = 1 + (t->seed >> 8) % 300;
+        over += !(in(t->one, CONTROL) & in(t->runs, CONTROL) & DRQ);
+        chip_in_singly(t->one->b, DATA, bytes, a, count);
+        t->in_runs += chip_in_string(t->runs->b, DATA, bytes, b, count);
+        t->accesses += count;
+        assert_memory_equal(a, b, count * bytes);
+        twins_step(t);
+    }
+}
+
+static void runs_are_single_accesses(void **state)
+{
+    (void)state;
+    static const uint8_t work[][12] = {
+        {0x28, 0, 0, 0, 0, 16, 0, 0, 5}, /* READ (10) */
+        {0xbe, 0, 0, 0, 0, 20, 0, 0, 2, 0x10},
+        {0x12, 0, 0, 0, 36}, /* INQUIRY */
+        {0x43, 0, 0, 0, 0, 0, 0, 0, 20},
+        {0x00},
+        {0x28, 0, 0, 0xff, 0, 0, 0, 0, 1}, /* past the end */
+        {0x03, 0, 0, 0, 17},
+    };
+    static const unsigned limits[] = {0xfffe, 2048, 0x1234, 0x301, 6};
+    Twins t = {.one = fixture(), .runs = fixture(), .seed = 4712};
+    for (unsigned bytes = 2; bytes <= 4; bytes += 2) {
+        for (unsigned i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+            t.in_runs = t.accesses = 0;
+            for (unsigned k = 0; k < sizeof(work) / sizeof(work[0]); k++) {
+                twins_packet(&t, work[k], limits[i], bytes);
+            }
+            assert_true(t.in_runs > t.accesses / 4 || limits[i] == 6);
+        }
+    }
+    done(t.one);
+    done(t.runs);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -689,6 +759,7 @@ int main(void)
         cmocka_unit_test(audio_commands_keep_state),
         cmocka_unit_test(state_goes_on_in_another_machine),
         cmocka_unit_test(noise_is_survived),
+        cmocka_unit_test(runs_are_single_accesses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
