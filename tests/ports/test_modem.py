@@ -34,10 +34,11 @@ class Terminal:
         own = tempfile.mkdtemp(dir=folder)
         path, disk = os.path.join(own, 'com1'), os.path.join(own, 'disk')
         shutil.copy(OUT + '/tests/ports/comlink.bin', disk)
-        self.vm = Vm('-m', '4', '-fda', disk, '-boot', 'a', '-accel', 'interpreter', '-no-reboot',
+        self.vm = Vm('-m', '4', '-fda', disk, '-boot', 'a', '-accel', 'interpreter', '-no-reboot', '-S',
                      '-device', 'isa-debug-exit,iobase=0xf4,iosize=1', '-serial', f'unix:{path},server,nowait', '-serial', modem)
         self.socket, self.data = socket.socket(socket.AF_UNIX), b''
         self.socket.connect(path)
+        self.vm.qmp('cont')  # a '!' said to nobody would be lost
         self.wait(b'!')
 
     def __enter__(self):
