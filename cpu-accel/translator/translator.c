@@ -252,11 +252,21 @@ static Unit *unit_here(Translator *t, int mode)
     return u;
 }
 
+/* One instruction behind the one that cast it, the shadow is over. */
+static void end_shadow(Translator *t)
+{
+    Cpu *cpu = t->cpu;
+    if (t->shadow_kept && (cpu->eip != t->shadow_eip || cpu->activity != CPU_RUNNING)) {
+        cpu->shadow = 0;
+    }
+    t->shadow_kept = false;
+}
+
 /* One instruction in the interpreter. */
 static void step(Translator *t)
 {
     resident_settle(t);
-    t->shadow_kept = false;
+    end_shadow(t);
     t->paused = interpreter_step(t->cpu) == X_REPEAT;
 }
 
@@ -264,15 +274,20 @@ static void step(Translator *t)
  */
 static void interpret(Translator *t)
 {
+    Cpu *cpu = t->cpu;
     uint64_t most = PIECE_SLICE;
-    if (t->counting && t->cpu->scratch[SCRATCH_STOP] - t->cpu->executed < most) {
-        most = t->cpu->scratch[SCRATCH_STOP] - t->cpu->executed;
+    if (t->counting && cpu->scratch[SCRATCH_STOP] - cpu->executed < most) {
+        most = cpu->scratch[SCRATCH_STOP] - cpu->executed;
     }
     if (t->in_pieces && t->most < most) {
         most = t->most;
     }
     resident_settle(t);
-    t->shadow_kept = false;
+    end_shadow(t);
+    if (cpu->shadow) {
+        step(t);
+        return;
+    }
     t->count.apart++;
     t->paused = interpreter_blocks(t->interpreter, most) == X_REPEAT;
 }
@@ -293,16 +308,6 @@ static void note_piece(Translator *t, const Unit *u, LeaveReason why)
     }
     t->piece.unit = u;
     cpu->executed += done;
-}
-
-/* One instruction behind the one that cast it, the shadow is over. */
-static void end_shadow(Translator *t)
-{
-    Cpu *cpu = t->cpu;
-    if (t->shadow_kept && (cpu->eip != t->shadow_eip || cpu->activity != CPU_RUNNING)) {
-        cpu->shadow = 0;
-    }
-    t->shadow_kept = false;
 }
 
 /* Flat code is what the page array is made for. */

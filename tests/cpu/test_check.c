@@ -288,6 +288,27 @@ static void test_a_repetition_overwrites_itself(void **state)
         AGREED("\xfd\xbf\xfe\x2f\x01\x00\xb9\x88\x1f\x00\x00\xb8\x90\x90\xf4\xf4\xf3\xab\xf4"));
 }
 
+/* Code whose page keeps changing is left to the interpreter: a shadow ends there, too. */
+static void test_a_shadow_ends_in_the_interpreter(void **state)
+{
+    (void)state;
+    Guest *g = checked("\xbb\x2c\x01\x00\x00"         /*     mov ebx, 300 */
+                       "\x16\x17"                     /* l:  push ss; pop ss */
+                       "\xe9\xf4\x0f\x00\x00"         /*     jmp changing */
+                       "\xc6\x05\x00\x10\x01\x00\x90" /* k:  mov byte [changing], 90h */
+                       "\x4b\x75\xef\xf4",            /*     dec ebx; jnz l; hlt */
+                       23);
+    /* changing: nop * 8; jmp k */
+    guest_put(g, GUEST_CODE + 0x1000, "\x90\x90\x90\x90\x90\x90\x90\x90\xe9\xff\xef\xff\xff", 13);
+    RunExit exit = RUN_DUE;
+    for (unsigned i = 0; i < RUN && exit == RUN_DUE; i++) {
+        atomic_store(&g->cpu->attention, false);
+        exit = g->accel.ops->run(&g->accel, clock_now(&g->board->clock) + 23);
+    }
+    assert_int_equal(exit, RUN_HALTED);
+    guest_free(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -302,6 +323,7 @@ int main(void)
         cmocka_unit_test(test_endless_repetition_is_interrupted),
         cmocka_unit_test(test_unmasking_by_a_called_fldcw),
         cmocka_unit_test(test_a_repetition_overwrites_itself),
+        cmocka_unit_test(test_a_shadow_ends_in_the_interpreter),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
