@@ -201,28 +201,31 @@ static bool is_out(const Insn *in)
 }
 
 /* STI, POPF, OUT and loads of SS stop the run loop for what may come of them; mostly nothing does.
- * A shadow then stays set, and counts only if control leaves right behind it (translator.c:
- * end_shadow). */
-static Outcome quiet(Cpu *cpu, const Insn *in)
+ * Nothing comes between an instruction that casts a shadow and the next of the same unit either; at
+ * the end of one the run loop takes the next instruction by itself. */
+static Outcome go_on(Cpu *cpu, const Insn *in, bool ends_unit)
 {
     Translator *t = cpu->flushed.self;
-    if (t->shadow_kept) { /* this is the instruction that it waited for */
-        t->shadow_kept = false;
-        cpu->shadow = 0;
-    }
     Outcome outcome = plain_handler(in)(cpu, in);
     if (outcome != X_STOP || atomic_load_explicit(&cpu->attention, memory_order_relaxed) ||
-        int_waiting(cpu) || debug_stepping(cpu) ||
+        int_waiting(cpu) || debug_stepping(cpu) || (ends_unit && cpu->shadow) ||
         (in->op != OP_STI && !is_out(in) && mode_of(cpu) != t->mode)) {
         return outcome;
     }
-    if (cpu->shadow) {
-        t->shadow_kept = true;
-        t->shadow_eip = cpu->eip;
-    }
+    cpu->shadow = 0;
     limits_set(&t->limits, cpu, t->mode);
     cpu->eip -= in->length;
     return X_NEXT;
+}
+
+static Outcome quiet(Cpu *cpu, const Insn *in)
+{
+    return go_on(cpu, in, false);
+}
+
+static Outcome quiet_end(Cpu *cpu, const Insn *in)
+{
+    return go_on(cpu, in, true);
 }
 
 static bool loads_ss(const Insn *in)
@@ -235,10 +238,10 @@ bool resident_goes_on(const Insn *in)
     return in->op == OP_STI || in->op == OP_POPF;
 }
 
-InsnHandler resident_handler(const Insn *in, int mode)
+InsnHandler resident_handler(const Insn *in, int mode, bool ends_unit)
 {
     if (resident_goes_on(in) || loads_ss(in) || is_out(in)) {
-        return quiet;
+        return ends_unit ? quiet_end : quiet;
     }
     if (in->op == OP_CLI) {
         return plain_handler(in);

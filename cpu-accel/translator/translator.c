@@ -252,21 +252,10 @@ static Unit *unit_here(Translator *t, int mode)
     return u;
 }
 
-/* One instruction behind the one that cast it, the shadow is over. */
-static void end_shadow(Translator *t)
-{
-    Cpu *cpu = t->cpu;
-    if (t->shadow_kept && (cpu->eip != t->shadow_eip || cpu->activity != CPU_RUNNING)) {
-        cpu->shadow = 0;
-    }
-    t->shadow_kept = false;
-}
-
 /* One instruction in the interpreter. */
 static void step(Translator *t)
 {
     resident_settle(t);
-    end_shadow(t);
     t->paused = interpreter_step(t->cpu) == X_REPEAT;
 }
 
@@ -283,7 +272,6 @@ static void interpret(Translator *t)
         most = t->most;
     }
     resident_settle(t);
-    end_shadow(t);
     if (cpu->shadow) {
         step(t);
         return;
@@ -406,7 +394,6 @@ const uint8_t *translator_turn(Translator *t, Outcome outcome)
         resident_settle(t);
         int_deliver_fault(cpu);
     }
-    end_shadow(t);
     t->paused = outcome == X_REPEAT;
     if (t->in_pieces || (t->in_span && t->paused) || must_look(cpu) || count_is_up(t)) {
         return NULL;
@@ -491,7 +478,6 @@ static void run_units(Translator *t, int mode)
     t->now = NULL;
     run_space(t, mode);
     end_account(t);
-    end_shadow(t);
     resident_settle(t);
 }
 

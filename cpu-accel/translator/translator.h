@@ -243,8 +243,6 @@ typedef struct Translator {
     uint8_t slow[1 << SLOW_BITS]; /* by hash of Ram offset: exits of one instruction; past a limit
                                      it is called */
     uintptr_t valid_poll;
-    bool shadow_kept; /* Cpu.shadow stands since the instruction before shadow_eip */
-    uint32_t shadow_eip;
     const uint8_t *gs_base; /* what gs is known to be set to */
     bool warm;              /* heat or slow has something that may cool */
     int64_t cool_at;        /* guest ns */
@@ -325,7 +323,7 @@ uint32_t resident_note_data(const Insn *in, int mode);
 void resident_note_up_to(Cpu *cpu, const Unit *u, unsigned insn);
 /* The handler to call for it in this mode: one that settles, and leaves when the mode changes,
  * where that matters. */
-InsnHandler resident_handler(const Insn *in, int mode);
+InsnHandler resident_handler(const Insn *in, int mode, bool ends_unit);
 /* It ends a unit, but mostly the next instruction follows at once. */
 bool resident_goes_on(const Insn *in);
 

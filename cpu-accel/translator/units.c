@@ -390,7 +390,7 @@ static void emit_missing(Translator *t, const Unit *u, const Missing *m)
     }
     Insn *in = &u->insn[m->insn];
     bool by_page = !select_may_call(in);
-    in->handler = by_page ? missed : resident_handler(in, u->mode);
+    in->handler = by_page ? missed : resident_handler(in, u->mode, m->insn == u->count - 1U);
     for (unsigned i = 0; i < m->jumps; i++) {
         aim(c, m->jump[i], code_here(c));
     }
@@ -575,7 +575,7 @@ static void emit_unit(Translator *t, Unit *u, SelectEnd end)
             emit_note(t, u, &notes);
             notes = (FpuNotes){0};
             u->host[i].called = true;
-            in->handler = resident_handler(in, u->mode);
+            in->handler = resident_handler(in, u->mode, i == u->count - 1U);
             emit_handler_call(t, u, in, eip, NULL);
             t->count.called++;
             if (last && resident_goes_on(in)) {

@@ -309,6 +309,22 @@ static void test_a_shadow_ends_in_the_interpreter(void **state)
     guest_free(g);
 }
 
+/* A shadow that falls on the next unit ends there, even if that comes back to where it fell. */
+static void test_a_shadow_ends_in_a_loop(void **state)
+{
+    (void)state;
+    Guest *g = checked("\xe9\xf4\x0f\x00\x00", 5); /* jmp push ss */
+    /* The page's last: mov ecx, 300; push ss; pop ss. Then l: loop l; hlt. */
+    guest_put(g, GUEST_CODE + 0xff9, "\xb9\x2c\x01\x00\x00\x16\x17\xe2\xfe\xf4", 10);
+    RunExit exit = RUN_DUE;
+    for (unsigned i = 0; i < RUN && exit == RUN_DUE; i++) {
+        atomic_store(&g->cpu->attention, false);
+        exit = g->accel.ops->run(&g->accel, clock_now(&g->board->clock) + 23);
+    }
+    assert_int_equal(exit, RUN_HALTED);
+    guest_free(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -324,6 +340,7 @@ int main(void)
         cmocka_unit_test(test_unmasking_by_a_called_fldcw),
         cmocka_unit_test(test_a_repetition_overwrites_itself),
         cmocka_unit_test(test_a_shadow_ends_in_the_interpreter),
+        cmocka_unit_test(test_a_shadow_ends_in_a_loop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
