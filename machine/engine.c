@@ -193,7 +193,7 @@ static uint64_t device_accesses(const Board *b)
 
 static void plan_return(EngineBack *back, const Accel *left)
 {
-    int64_t now = clock_now(&left->board->clock);
+    int64_t now = clock_peek(&left->board->clock);
     bool soon = back->open && now - back->since < STAY_NS;
     int64_t wait = soon ? 2 * back->wait : FIRST_WAIT_NS;
     *back = (EngineBack){.to = left->ops,
@@ -224,7 +224,7 @@ bool engine_replace(Accel *a, EngineBack *back)
 
 bool engine_back_due(EngineBack *back, const Board *b)
 {
-    int64_t now = back->to && !back->open ? clock_now(&b->clock) : 0;
+    int64_t now = back->to && !back->open ? clock_peek(&b->clock) : 0;
     if (!back->to || back->open || now < back->look) {
         return false;
     }
@@ -251,6 +251,6 @@ void engine_back(Accel *a, EngineBack *back)
         return;
     }
     back->open = true;
-    back->since = clock_now(&a->board->clock);
+    back->since = clock_peek(&a->board->clock);
     log_info("the devices are calm: back from %s to %s", from, a->ops->name);
 }

@@ -78,7 +78,7 @@ static void view_mem(const Out *out, const Cpu *cpu)
 
 static void view_timers(const Out *out, Board *b)
 {
-    int64_t now = clock_now(&b->clock);
+    int64_t now = clock_peek(&b->clock);
     print(out, "now %" PRId64 " ns", now);
     for (const Timer *t = b->clock.first; t; t = t->next) {
         print(out, "%-24s in %" PRId64 " ns", t->what, t->due - now);

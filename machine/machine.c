@@ -69,6 +69,7 @@ struct Machine {
     atomic_bool settled;     /* it has come, or is damaged */
     bool memory_lost;        /* some never came: the guest must not run on */
     Slack slack;
+    int64_t hurried; /* guest ns of the last hurry */
     Pace pace;
     atomic_uint kips; /* of the pace, for other threads */
     int64_t lead;     /* counted clock: host time minus guest time when it last began to run */
@@ -156,7 +157,7 @@ static void set_running(Machine *m, RunState state)
     }
     atomic_store(&m->state, state);
     clock_run(&m->board->clock, state == RUN_STATE_RUNNING);
-    m->lead = host_time_ns() - clock_now(&m->board->clock);
+    m->lead = host_time_ns() - clock_peek(&m->board->clock);
     if (before == RUN_STATE_RUNNING) {
         tell(m, &(MachineEvent){.kind = MACHINE_STOPPED});
     } else if (state == RUN_STATE_RUNNING) {
@@ -204,7 +205,7 @@ static void do_set_speed(Machine *m, void *argument)
     } else if (call->kips && m->config.icount_shift >= 0) {
         err_set(call->err, "-icount says itself how long an instruction takes: leave -speed away");
     } else {
-        pace_set(&m->pace, call->kips, clock_now(&m->board->clock), pc_cpu(m->pc)->executed);
+        pace_set(&m->pace, call->kips, clock_peek(&m->board->clock), pc_cpu(m->pc)->executed);
         atomic_store(&m->kips, call->kips);
         call->done = true;
     }
@@ -371,20 +372,19 @@ static void idle_by_host(Machine *m, int64_t end, bool halted)
     if (clock_make_up(clock, due < end ? due : end)) {
         return;
     }
-    int64_t now = clock_now(clock), host_now = host_time_ns();
+    int64_t now = clock_peek(clock), host_now = host_time_ns();
     if (due <= now || end <= now) {
         return;
     }
     int64_t slack = halted ? slack_sleep(&m->slack, host_now) : 0;
-    bool clocked = m->accel.ops->clocked;
-    int64_t until = clock_next_wake(clock, clocked ? slack : 0);
+    int64_t until = clock_next_wake(clock, clock->patient ? slack : 0);
     until = until < end ? until : end;
     if (m->accel.ops->rest) {
         m->accel.ops->rest(&m->accel, until);
     }
     sleep_until(m, until == CLOCK_NEVER ? CLOCK_NEVER : host_now + (until - now));
-    int64_t slept_to = clock_now(clock);
-    if (halted && clocked && due < slept_to && slept_to - due < SLACK_MOST_NS) {
+    int64_t slept_to = clock_peek(clock);
+    if (halted && clock->patient && due < slept_to) {
         clock_hold_back(clock, due);
     }
     if (halted) {
@@ -397,7 +397,7 @@ static void idle_by_host(Machine *m, int64_t end, bool halted)
 static void idle(Machine *m, int64_t most, bool halted)
 {
     Clock *clock = &m->board->clock;
-    int64_t due = clock_next_due(clock), now = clock_now(clock);
+    int64_t due = clock_next_due(clock), now = clock_peek(clock);
     if (clock->source == CLOCK_HOST) {
         idle_by_host(m, most == CLOCK_NEVER ? CLOCK_NEVER : now + most, halted);
         return;
@@ -422,7 +422,7 @@ static void idle(Machine *m, int64_t most, bool halted)
  * machine has slept. */
 static bool paced(Machine *m)
 {
-    int64_t when, now = clock_now(&m->board->clock);
+    int64_t when, now = clock_peek(&m->board->clock);
     uint64_t budget = pace_budget(&m->pace, now, pc_cpu(m->pc)->executed, &when);
     m->accel.budget = budget == UINT64_MAX ? 0 : budget;
     if (budget == 0) {
@@ -431,14 +431,42 @@ static bool paced(Machine *m)
     return budget != 0;
 }
 
+/* Where the host gave the guest no processor when a timer was due, it fires at its own time all the
+ * same, with the guest's time to see to it before the next. */
+static void hold_back(Clock *clock)
+{
+    int64_t due = clock_next_due(clock);
+    if (clock->patient && clock_peek(clock) - due > CLOCK_LATE) {
+        clock_hold_back(clock, due);
+    }
+}
+
+/* A guest that does not sleep makes up for that little by little, the faster the more there is:
+ * three times as fast at most. */
+static void hurry(Machine *m)
+{
+    Clock *clock = &m->board->clock;
+    int64_t now = clock_peek(clock), passed = now - m->hurried, due = clock_next_due(clock);
+    if (clock->patient && clock->behind && passed > 0) {
+        passed = passed < CLOCK_BEHIND_MOST ? passed : CLOCK_BEHIND_MOST;
+        now += 2 * passed * clock->behind / CLOCK_BEHIND_MOST;
+        clock_make_up(clock, due < now ? due : now);
+    }
+    m->hurried = clock_peek(clock);
+}
+
 static void run_guest(Machine *m)
 {
     Clock *clock = &m->board->clock;
+    clock->patient = clock->source == CLOCK_HOST && m->accel.ops->clocked;
+    hold_back(clock);
     clock_fire_due(clock);
+    hurry(m);
     if (!paced(m)) {
         return;
     }
     RunExit exit = m->accel.ops->run(&m->accel, clock_next_due(clock));
+    hold_back(clock);
     if (exit != RUN_FAILED && engine_back_due(&m->back, m->board)) {
         return_engine(m);
     }
@@ -818,7 +846,7 @@ bool machine_text_size(Machine *m, unsigned *columns, unsigned *rows)
 
 static void do_time(Machine *m, void *argument)
 {
-    *(int64_t *)argument = clock_now(&m->board->clock);
+    *(int64_t *)argument = clock_peek(&m->board->clock);
 }
 
 int64_t machine_time(Machine *m)

@@ -9,8 +9,7 @@
 
 #include <stdint.h>
 
-#define SLACK_NS 32000000      /* two frames at 60 Hz */
-#define SLACK_MOST_NS 96000000 /* woken later than this, the guest loses ticks */
+#define SLACK_NS 32000000 /* two frames at 60 Hz */
 
 typedef struct Slack {
     int64_t woke;        /* when it last woke */

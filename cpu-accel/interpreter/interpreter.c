@@ -284,7 +284,7 @@ void interpreter_changed(Interpreter *e, uint32_t at, uint32_t length)
 /* Sets the next stopping point. False: the time has come. */
 static bool slice(Interpreter *e, const Clock *clock, int64_t until_ns)
 {
-    int64_t now = clock_now(clock);
+    int64_t now = clock_peek(clock);
     uint64_t most = HOST_CLOCK_SLICE;
 
     e->host_clock = clock->source != CLOCK_COUNTED;

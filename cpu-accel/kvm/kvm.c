@@ -147,7 +147,7 @@ static void inject(Kvm *k)
  * instructions: then the interpreter carries the guest to where the interrupt goes in. */
 static bool interrupt_is_stuck(Kvm *k)
 {
-    int64_t now = clock_now(&k->accel->board->clock);
+    int64_t now = clock_peek(&k->accel->board->clock);
     if (!k->accel->cpu->intr || k->ready) {
         k->waiting_since = CLOCK_NEVER;
     } else if (k->waiting_since == CLOCK_NEVER) {
@@ -158,7 +158,7 @@ static bool interrupt_is_stuck(Kvm *k)
 
 static KvmStep carry_interrupt(Kvm *k)
 {
-    int64_t now = clock_now(&k->accel->board->clock);
+    int64_t now = clock_peek(&k->accel->board->clock);
     k->waiting_since = CLOCK_NEVER;
     if (!kvm_help_begin(k, now + 2 * WINDOW_NS)) {
         return KVM_STOP_FAILED;
@@ -229,7 +229,7 @@ static KvmStep step(Kvm *k, int64_t until)
     Cpu *cpu = k->accel->cpu;
     if (atomic_load_explicit(&cpu->attention, memory_order_acquire) ||
         (k->stepping && cpu->executed >= k->step_end) ||
-        clock_now(&k->accel->board->clock) >= until) {
+        clock_peek(&k->accel->board->clock) >= until) {
         return KVM_STOP_DUE;
     }
     if (k->helping) {
@@ -279,7 +279,7 @@ static bool set_stepping(Kvm *k, uint64_t budget)
  * engine must go on. */
 static bool misses_ferr(Kvm *k)
 {
-    int64_t now = clock_now(&k->accel->board->clock);
+    int64_t now = clock_peek(&k->accel->board->clock);
     if (k->helping || k->cpu_current || now < k->ferr_look) {
         return false;
     }
@@ -327,7 +327,7 @@ static RunExit kvm_run_guest(Accel *a, int64_t until)
             snprintf(a->failure, sizeof(a->failure), "%.200s", err.text);
             return RUN_FAILED;
         }
-        int64_t left = until - clock_now(clock);
+        int64_t left = until - clock_peek(clock);
         kvm_alarm_set(&k->alarm, left > 0 ? left : 1);
     }
     KvmStep result;
@@ -470,7 +470,7 @@ static void find_tsc_rate(Kvm *k)
         return;
     }
     k->tsc_hz = (uint32_t)khz * 1000;
-    if (clock_now(&k->accel->board->clock) == 0) {
+    if (clock_peek(&k->accel->board->clock) == 0) {
         cpu->tsc_hz = k->tsc_hz;
     } else if (cpu->tsc_hz != k->tsc_hz) {
         log_info("this host cannot scale its TSC: it runs at %u MHz from here on, not at %u",

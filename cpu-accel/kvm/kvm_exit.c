@@ -182,7 +182,7 @@ static bool is_busy(const Kvm *k, int64_t elapsed)
 
 static KvmStep count_exit(Kvm *k, KvmStep step)
 {
-    int64_t now = clock_now(&k->accel->board->clock), elapsed = now - k->window_start;
+    int64_t now = clock_peek(&k->accel->board->clock), elapsed = now - k->window_start;
     int64_t gap = now - k->last_exit;
     k->last_exit = now;
     k->exits++;

@@ -98,7 +98,7 @@ static bool help_done(const Kvm *k)
     if (k->help_for_interrupt && !cpu->intr) {
         return true;
     }
-    return k->help_until == CLOCK_NEVER || clock_now(&k->accel->board->clock) >= k->help_until;
+    return k->help_until == CLOCK_NEVER || clock_peek(&k->accel->board->clock) >= k->help_until;
 }
 
 /* The instruction at which the kernel's processor shut down has been done: did ours not? */
@@ -159,7 +159,7 @@ static void name_place(Kvm *k, const char *what, char *text, size_t room)
 
 KvmStep kvm_rescue(Kvm *k)
 {
-    int64_t now = clock_now(&k->accel->board->clock);
+    int64_t now = clock_peek(&k->accel->board->clock);
     kvm_take_state(k);
     char why[200];
     name_place(k, "the kernel cannot emulate an instruction", why, sizeof(why));

@@ -487,7 +487,7 @@ static bool set_alarm(Translator *t, const Clock *clock, int64_t until_ns)
     if (until_ns == CLOCK_NEVER) {
         return true;
     }
-    int64_t now = clock_now(clock);
+    int64_t now = clock_peek(clock);
     units_cool(t, now);
     if (until_ns <= now) {
         t->alarm_at = 0;
@@ -507,7 +507,7 @@ static bool set_stop(Translator *t, const Clock *clock, int64_t until_ns)
     Cpu *cpu = t->cpu;
     uint64_t most = COUNTED_SLICE;
     if (clock->source == CLOCK_COUNTED) {
-        int64_t now = clock_now(clock);
+        int64_t now = clock_peek(clock);
         units_cool(t, now);
         if (now >= until_ns) {
             return false;
@@ -618,7 +618,7 @@ static RunExit run_shortly(Translator *t, const Clock *clock, int64_t until_ns)
         }
         t->count.near++;
         run_apart(t, NEAR_SLICE);
-    } while (clock_now(clock) < until_ns);
+    } while (clock_peek(clock) < until_ns);
     return RUN_DUE;
 }
 
@@ -633,7 +633,7 @@ static RunExit translator_run(Accel *a, int64_t until_ns)
     t->pausing = a->counted;
     t->budget_end = a->budget ? cpu->executed + a->budget : UINT64_MAX;
     cpu->scratch[SCRATCH_STOP] = cpu->executed;
-    if (!t->counting && until_ns != CLOCK_NEVER && until_ns - clock_now(clock) < NEAR_NS) {
+    if (!t->counting && until_ns != CLOCK_NEVER && until_ns - clock_peek(clock) < NEAR_NS) {
         return run_shortly(t, clock, until_ns);
     }
     if (!a->counted && !set_alarm(t, clock, until_ns)) {
@@ -660,7 +660,7 @@ static RunExit translator_run(Accel *a, int64_t until_ns)
 static void translator_rest(Accel *a, int64_t until_ns)
 {
     Translator *t = a->self;
-    if (t->alarm_at && t->alarm_at <= host_time_ns() + (until_ns - clock_now(&a->board->clock))) {
+    if (t->alarm_at && t->alarm_at <= host_time_ns() + (until_ns - clock_peek(&a->board->clock))) {
         t->alarm_at = 0;
         signals_alarm(t, 0);
     }

@@ -27,7 +27,7 @@ static void ask(Cpu *cpu, int64_t ns)
  * must ask as often. */
 static int64_t time_of(const Cpu *cpu)
 {
-    return cpu->tap ? cpu->tap->now(cpu->tap->self) : clock_now(&cpu->board->clock);
+    return cpu->tap ? cpu->tap->now(cpu->tap->self) : clock_peek(&cpu->board->clock);
 }
 
 /* It says that it is idle. */
@@ -118,5 +118,5 @@ int64_t idle_take(Cpu *cpu)
 
 void idle_woke(Cpu *cpu)
 {
-    cpu->idle.woken = clock_now(&cpu->board->clock);
+    cpu->idle.woken = clock_peek(&cpu->board->clock);
 }

@@ -6,7 +6,7 @@
 
 void clock_init(Clock *c)
 {
-    memset(c, 0, sizeof(*c));
+    *c = (Clock){.firing = CLOCK_NEVER};
 }
 
 static int64_t source_now(const Clock *c)
@@ -22,9 +22,27 @@ static int64_t source_now(const Clock *c)
     return c->source_base;
 }
 
-int64_t clock_now(const Clock *c)
+int64_t clock_peek(const Clock *c)
 {
     return c->base + (source_now(c) - c->source_base);
+}
+
+/* The earliest time that it may be held back to. */
+static int64_t least(const Clock *c, int64_t now)
+{
+    int64_t furthest = now + c->behind - CLOCK_BEHIND_MOST;
+    return furthest > c->told ? furthest : c->told;
+}
+
+int64_t clock_now(Clock *c)
+{
+    int64_t now = clock_peek(c),
+            due = c->firing < clock_next_due(c) ? c->firing : clock_next_due(c);
+    if (c->patient && now - due > CLOCK_LATE) {
+        int64_t latest = due + CLOCK_LATE, earliest = least(c, now);
+        now = latest > earliest ? latest : earliest;
+    }
+    return c->told = now;
 }
 
 static void rebase(Clock *c, int64_t now)
@@ -36,7 +54,7 @@ static void rebase(Clock *c, int64_t now)
 
 void clock_use_host(Clock *c, int64_t (*host_ns)(void))
 {
-    int64_t now = clock_now(c);
+    int64_t now = clock_peek(c);
     c->source = CLOCK_HOST;
     c->host_ns = host_ns;
     c->running = false;
@@ -46,7 +64,7 @@ void clock_use_host(Clock *c, int64_t (*host_ns)(void))
 
 void clock_use_count(Clock *c, const uint64_t *instructions, unsigned shift)
 {
-    int64_t now = clock_now(c);
+    int64_t now = clock_peek(c);
     c->source = CLOCK_COUNTED;
     c->count = instructions;
     c->shift = shift;
@@ -55,7 +73,7 @@ void clock_use_count(Clock *c, const uint64_t *instructions, unsigned shift)
 
 void clock_run(Clock *c, bool running)
 {
-    int64_t now = clock_now(c);
+    int64_t now = clock_peek(c);
     c->running = running;
     rebase(c, now);
 }
@@ -68,7 +86,7 @@ int64_t clock_next_due(const Clock *c)
 int64_t clock_next_wake(const Clock *c, int64_t slack)
 {
     int64_t wake = CLOCK_NEVER;
-    slack = clock_now(c) < c->exact_until ? 0 : slack;
+    slack = clock_peek(c) < c->exact_until ? 0 : slack;
     for (const Timer *t = c->first; t && t->due < wake; t = t->next) {
         int64_t latest = t->due + (t->late ? t->late(t->self) : 0) + (t->inward ? slack : 0);
         wake = latest < wake ? latest : wake;
@@ -78,7 +96,7 @@ int64_t clock_next_wake(const Clock *c, int64_t slack)
 
 void clock_be_exact(Clock *c)
 {
-    c->exact_until = clock_now(c) + CLOCK_NS_PER_S;
+    c->exact_until = clock_peek(c) + CLOCK_NS_PER_S;
 }
 
 static void unlink_timer(Timer *t)
@@ -102,21 +120,23 @@ static unsigned fire_until(Clock *c, int64_t now)
         Timer *t = c->first;
         int64_t due = t->due;
         unlink_timer(t);
+        c->firing = due;
         t->fire(t->self, due);
         fired++;
     }
+    c->firing = CLOCK_NEVER;
     return fired;
 }
 
 unsigned clock_fire_due(Clock *c)
 {
-    return c->first ? fire_until(c, clock_now(c)) : 0;
+    return c->first ? fire_until(c, clock_peek(c)) : 0;
 }
 
 void clock_skip_to(Clock *c, int64_t when)
 {
     assert(c->source != CLOCK_HOST);
-    if (when > clock_now(c)) {
+    if (when > clock_peek(c)) {
         rebase(c, when);
     }
 }
@@ -124,8 +144,10 @@ void clock_skip_to(Clock *c, int64_t when)
 void clock_hold_back(Clock *c, int64_t when)
 {
     assert(c->source == CLOCK_HOST && c->running);
-    int64_t now = clock_now(c), behind = c->behind + now - when;
+    int64_t now = clock_peek(c), earliest = least(c, now);
+    when = when > earliest ? when : earliest;
     if (when < now) {
+        int64_t behind = c->behind + now - when;
         rebase(c, when);
         c->behind = behind;
     }
@@ -133,7 +155,7 @@ void clock_hold_back(Clock *c, int64_t when)
 
 bool clock_make_up(Clock *c, int64_t when)
 {
-    int64_t now = clock_now(c), behind = c->behind;
+    int64_t now = clock_peek(c), behind = c->behind;
     if (behind == 0) {
         return false;
     }
@@ -159,6 +181,7 @@ void clock_step(Clock *c, int64_t ns)
 void clock_set(Clock *c, int64_t now)
 {
     rebase(c, now);
+    c->told = now;
     c->exact_until = 0;
 }
 

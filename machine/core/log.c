@@ -161,7 +161,7 @@ void log_line(LogTag *tag, LogLevel level, LogSite *site, const char *format, ..
     } else {
         FILE *file = output ? output : stderr;
         if (thread_clock) {
-            int64_t now = clock_now(thread_clock);
+            int64_t now = clock_peek(thread_clock);
             fprintf(file, "%" PRId64 ".%09" PRId64 " ", now / 1000000000, now % 1000000000);
         }
         fprintf(file, "%s: %s%s%s\n", tag->name, level <= LOG_WARN ? level_names[level] : "",

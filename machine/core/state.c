@@ -377,7 +377,7 @@ void state_timer(StateIo *io, const char *field, Timer *timer)
     }
     /* One that fires again and again to catch up with the clock would hold up the machine. */
     if (bytes[0] &&
-        state_check(io, (int64_t)due >= clock_now(timer->clock) - LATE_MAX_S * CLOCK_NS_PER_S,
+        state_check(io, (int64_t)due >= clock_peek(timer->clock) - LATE_MAX_S * CLOCK_NS_PER_S,
                     "is a timer long overdue")) {
         timer_arm(timer, (int64_t)due);
     } else {

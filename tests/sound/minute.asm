@@ -1,6 +1,7 @@
 ; A boot sector that plays one tone (689.06 Hz) through the Sound Blaster without an end: auto-initialised
 ; 8-bit DMA at 44100 Hz over two blocks of 8 KiB, whose interrupts it acknowledges. After as many ticks of
-; 54.9 ms as the word at 508 says it stops and leaves through isa-debug-exit.
+; 54.9 ms as the word at 508 says it stops and leaves through isa-debug-exit. It halts in between, unless the
+; byte at 507 says that it is to be busy.
         bits 16
         org 0x7c00
 
@@ -54,8 +55,10 @@ start:  xor ax, ax
         call dsp
         sti
         mov bx, [0x46c]
-.wait:  hlt
-        mov ax, [0x46c]
+.wait:  cmp byte [busy], 0
+        jne .look
+        hlt
+.look:  mov ax, [0x46c]
         sub ax, bx
         cmp ax, [ticks]
         jb .wait
@@ -94,7 +97,8 @@ wave:   ; 128 + 100 sin(2 pi i / 64)
         db 228, 228, 226, 224, 220, 216, 211, 205, 199, 191, 184, 175, 166, 157, 148, 138
         db 128, 118, 108, 99, 90, 81, 72, 65, 57, 51, 45, 40, 36, 32, 30, 28
         db 28, 28, 30, 32, 36, 40, 45, 51, 57, 65, 72, 81, 90, 99, 108, 118
-        times 508 - ($ - $$) db 0
+        times 507 - ($ - $$) db 0
+busy:   db 0
 ticks:  dw 182
         dw 0xaa55
         times 163840 - ($ - $$) db 0 ; a diskette of 160 KiB

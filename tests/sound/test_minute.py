@@ -3,6 +3,7 @@
 import atexit
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,18 +19,19 @@ folder = tempfile.mkdtemp(prefix='vitrine-minute-')
 atexit.register(shutil.rmtree, folder, ignore_errors=True)
 
 
-def diskette(ticks):
+def diskette(ticks, busy=False):
     path = os.path.join(folder, 'minute.img')
     with open(listen.OUT + '/tests/sound/minute.bin', 'rb') as file:
         data = bytearray(file.read())
+    data[507] = busy
     data[508:510] = ticks.to_bytes(2, 'little')
     with open(path, 'wb') as file:
         file.write(data)
     return path
 
 
-def machine(wav, ticks, accel):
-    return ['-m', '4', '-fda', diskette(ticks), '-boot', 'a', '-audiodev', 'wav,path=' + wav, '-no-reboot', '-accel', accel,
+def machine(wav, ticks, accel, busy=False):
+    return ['-m', '4', '-fda', diskette(ticks, busy), '-boot', 'a', '-audiodev', 'wav,path=' + wav, '-no-reboot', '-accel', accel,
             '-device', 'isa-debug-exit,iobase=0xf4,iosize=1']
 
 
@@ -47,9 +49,14 @@ def the_tone(wav, seconds):
     return sound
 
 
-def a_minute_on_a_busy_host():
-    if os.getloadavg()[0] > 4 * os.cpu_count():
+def skip_when_overloaded(programs):
+    """Where that many want to run for each processor, there is no time that a guest could make up for."""
+    if os.getloadavg()[0] > programs * os.cpu_count():
         raise tap.Skip(f'the host is overloaded: {os.getloadavg()[0]} programs want to run')
+
+
+def a_minute_on_a_busy_host():
+    skip_when_overloaded(4)
     wav = os.path.join(folder, 'minute.wav')
     ticks = round(SECONDS / TICK)
     busy = [subprocess.Popen([sys.executable, '-c', 'while True: pass']) for _ in range(2)]
@@ -60,6 +67,29 @@ def a_minute_on_a_busy_host():
             process.kill()
             process.wait()
     the_tone(wav, ticks * TICK)
+
+
+def stands_still(busy):
+    skip_when_overloaded(2 if busy else 4)
+    wav = os.path.join(folder, 'still.wav')
+    with Vm(*machine(wav, 182, 'translator', busy)) as vm:
+        time.sleep(1)
+        while vm.process.poll() is None:
+            vm.process.send_signal(signal.SIGSTOP)
+            time.sleep(0.25)
+            vm.process.send_signal(signal.SIGCONT)
+            time.sleep(1)
+        vm.wait(60)
+    the_tone(wav, 182 * TICK)
+
+
+def a_host_that_stands_still_while_the_guest_halts():
+    """No tick and no interrupt of the card is lost when the program gets no processor for longer than they are apart."""
+    stands_still(False)
+
+
+def a_host_that_stands_still_while_the_guest_works():
+    stands_still(True)
 
 
 def a_pause_leaves_no_trace():
@@ -75,4 +105,5 @@ def a_pause_leaves_no_trace():
     the_tone(wav, 91 * TICK)
 
 
-tap.run(a_minute_on_a_busy_host, a_pause_leaves_no_trace)
+tap.run(a_minute_on_a_busy_host, a_host_that_stands_still_while_the_guest_halts, a_host_that_stands_still_while_the_guest_works,
+        a_pause_leaves_no_trace)

@@ -18,7 +18,7 @@ typedef struct Probe {
     bool level;
     unsigned rises, falls;
     int64_t last_change; /* guest ns */
-    const Clock *clock;
+    Clock *clock;
 } Probe;
 
 Board *chip_board(void);

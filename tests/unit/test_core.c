@@ -141,28 +141,85 @@ static void time_held_back_is_made_up_for(void **state)
     clock_run(&c, true);
     fake_host_ns += 1000; /* slept to 1000, but there was a tick at 250 */
     clock_hold_back(&c, 250);
-    assert_int_equal(clock_now(&c), 250);
+    assert_int_equal(clock_peek(&c), 250);
     fake_host_ns += 10; /* its work */
-    assert_int_equal(clock_now(&c), 260);
+    assert_int_equal(clock_peek(&c), 260);
     assert_true(clock_make_up(&c, 500));
-    assert_int_equal(clock_now(&c), 500);
+    assert_int_equal(clock_peek(&c), 500);
     assert_true(clock_make_up(&c, 400)); /* never back */
-    assert_int_equal(clock_now(&c), 500);
+    assert_int_equal(clock_peek(&c), 500);
     fake_host_ns += 10;
     clock_hold_back(&c, 505); /* and once more */
-    assert_int_equal(clock_now(&c), 505);
+    assert_int_equal(clock_peek(&c), 505);
     assert_false(clock_make_up(&c, 2000));
-    assert_int_equal(clock_now(&c), 1020); /* where it would be if nothing had been */
+    assert_int_equal(clock_peek(&c), 1020); /* where it would be if nothing had been */
     assert_false(clock_make_up(&c, 2000));
     clock_hold_back(&c, 1500); /* later than now */
-    assert_int_equal(clock_now(&c), 1020);
+    assert_int_equal(clock_peek(&c), 1020);
     fake_host_ns += 80;
     clock_hold_back(&c, 1050);
     clock_run(&c, false); /* a stop ends it */
     fake_host_ns += 1000;
     clock_run(&c, true);
     assert_false(clock_make_up(&c, 2000));
-    assert_int_equal(clock_now(&c), 1050);
+    assert_int_equal(clock_peek(&c), 1050);
+}
+
+static void time_is_held_back_within_limits(void **state)
+{
+    (void)state;
+    Clock c;
+    clock_init(&c);
+    fake_host_ns = 0;
+    clock_use_host(&c, fake_host);
+    clock_run(&c, true);
+    fake_host_ns += 1000;
+    assert_int_equal(clock_peek(&c), 1000);
+    assert_int_equal(clock_now(&c), 1000); /* the guest knows this time */
+    fake_host_ns += 1000;
+    assert_int_equal(clock_peek(&c), 2000); /* not this */
+    clock_hold_back(&c, 500);
+    assert_int_equal(clock_peek(&c), 1000);
+    clock_set(&c, 100); /* a state of before is loaded */
+    fake_host_ns += 1000;
+    clock_hold_back(&c, 200);
+    assert_int_equal(clock_peek(&c), 200);
+    fake_host_ns += CLOCK_BEHIND_MOST; /* behind the host by 900 already */
+    clock_hold_back(&c, 300);
+    assert_int_equal(clock_peek(&c), 1100);
+    fake_host_ns += 50;
+    clock_hold_back(&c, 1100);
+    assert_int_equal(clock_peek(&c), 1150);
+    assert_false(clock_make_up(&c, CLOCK_NEVER));
+    assert_int_equal(clock_peek(&c), 1150 + CLOCK_BEHIND_MOST);
+}
+
+static void a_patient_guest_is_told_no_time_after_what_is_due(void **state)
+{
+    (void)state;
+    Clock c;
+    clock_init(&c);
+    fake_host_ns = 0;
+    clock_use_host(&c, fake_host);
+    clock_run(&c, true);
+    Fired a = {.clock = &c}, b = {.clock = &c};
+    timer_init(&a.timer, &c, "a", fire, &a);
+    timer_init(&b.timer, &c, "b", fire, &b);
+    timer_arm(&a.timer, 1000);
+    timer_arm(&b.timer, 4000000);
+    c.patient = true;
+    fake_host_ns = 9000000;
+    assert_int_equal(clock_now(&c), 1000 + CLOCK_LATE);
+    clock_hold_back(&c, 1000);
+    assert_int_equal(clock_fire_due(&c), 1);
+    assert_int_equal(a.now[0], 1000 + CLOCK_LATE);
+    fake_host_ns += 4000000;
+    assert_int_equal(clock_fire_due(&c), 1); /* not held back: it is told as it is, but not later */
+    assert_int_equal(clock_now(&c), 5000000 + 1000);
+    timer_arm(&a.timer, 6000000);
+    c.patient = false;
+    fake_host_ns += 4000000;
+    assert_int_equal(clock_now(&c), 9000000 + 1000);
 }
 
 static void counted_time_follows_instructions_and_skips(void **state)
@@ -663,6 +720,8 @@ int main(void)
         cmocka_unit_test(host_time_stops_with_the_machine),
         cmocka_unit_test(slack_is_for_what_the_guest_alone_sees),
         cmocka_unit_test(time_held_back_is_made_up_for),
+        cmocka_unit_test(time_is_held_back_within_limits),
+        cmocka_unit_test(a_patient_guest_is_told_no_time_after_what_is_due),
         cmocka_unit_test(counted_time_follows_instructions_and_skips),
         cmocka_unit_test(ticks_convert_both_ways),
         cmocka_unit_test(runs_of_accesses),
