@@ -32,6 +32,17 @@ Line chip_probe(Board *b, Probe *probe)
     return (Line){probe_drive, probe, 0};
 }
 
+uint8_t *chip_ram(Board *b, uint32_t size)
+{
+    Err err = {""};
+    RamBlock *block = ram_add(&b->ram, "ram", size, &err);
+    if (!block) {
+        fail_msg("%s", err.text);
+    }
+    bus_claim_ram(b->memory, 0, size, &(RamView){true, true, block->at, block->at}, "ram");
+    return ram_at(&b->ram, block->at);
+}
+
 uint8_t chip_in(Board *b, uint16_t port)
 {
     return (uint8_t)bus_read(b->ports, port, 1);
@@ -40,6 +51,22 @@ uint8_t chip_in(Board *b, uint16_t port)
 void chip_out(Board *b, uint16_t port, uint8_t value)
 {
     bus_write(b->ports, port, value, 1);
+}
+
+static uint16_t config_port(Board *b, unsigned place, unsigned offset)
+{
+    bus_write(b->ports, 0xcf8, 0x80000000u | place << 8 | (offset & 0xfc), 4);
+    return (uint16_t)(0xcfc + (offset & 3));
+}
+
+uint32_t chip_config(Board *b, unsigned place, unsigned offset, unsigned bytes)
+{
+    return (uint32_t)bus_read(b->ports, config_port(b, place, offset), bytes);
+}
+
+void chip_set_config(Board *b, unsigned place, unsigned offset, uint32_t value, unsigned bytes)
+{
+    bus_write(b->ports, config_port(b, place, offset), value, bytes);
 }
 
 void chip_in_singly(Board *b, uint16_t port, unsigned bytes, uint8_t *data, uint32_t count)

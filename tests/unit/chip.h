@@ -24,8 +24,17 @@ typedef struct Probe {
 Board *chip_board(void);
 Line chip_probe(Board *b, Probe *probe);
 
+/* RAM from address 0 on; returns its bytes. */
+uint8_t *chip_ram(Board *b, uint32_t size);
+
 uint8_t chip_in(Board *b, uint16_t port);
 void chip_out(Board *b, uint16_t port, uint8_t value);
+
+/* A register of 1, 2 or 4 bytes in the configuration space of a device on bus 0, by way of the
+ * ports CF8h and CFCh. place: the device's number << 3 | the function's. */
+#define CHIP_PCI(device, function) ((device) << 3 | (function))
+uint32_t chip_config(Board *b, unsigned place, unsigned offset, unsigned bytes);
+void chip_set_config(Board *b, unsigned place, unsigned offset, uint32_t value, unsigned bytes);
 
 /* `count` equal accesses to one port as a repeated string instruction makes them: in runs where the
  * device takes them, else each by itself. Returns how many went in runs. */

@@ -126,3 +126,14 @@ size_t ear_longest_quiet(const Ear *e, int level, size_t from, size_t frames)
     }
     return longest;
 }
+
+void ear_put_sine(uint8_t *at, unsigned frames, double period)
+{
+    for (unsigned i = 0; i < frames; i++) {
+        int v = (int)lrint(20000 * sin(2 * M_PI * i / period));
+        for (unsigned side = 0; side < 2; side++) {
+            *at++ = (uint8_t)v;
+            *at++ = (uint8_t)(v >> 8);
+        }
+    }
+}

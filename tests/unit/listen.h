@@ -1,5 +1,5 @@
 /* Ears for sound tests: record what a chip pushes or a wav file holds, and judge it by spectrum,
- * level and continuity. */
+ * level and continuity. And a sine for the chip to play. */
 #ifndef TESTS_UNIT_LISTEN_H
 #define TESTS_UNIT_LISTEN_H
 
@@ -33,5 +33,8 @@ double ear_tone(const Ear *e, unsigned channel, double tone, size_t from, size_t
 double ear_rms(const Ear *e, unsigned channel, size_t from, size_t frames);
 /* The longest run of frames that are all below `level`, within a stretch. */
 size_t ear_longest_quiet(const Ear *e, int level, size_t from, size_t frames);
+
+/* Writes a sine of amplitude 20,000 as 16-bit stereo, both sides alike; period: in frames. */
+void ear_put_sine(uint8_t *at, unsigned frames, double period);
 
 #endif

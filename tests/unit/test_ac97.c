@@ -13,6 +13,7 @@
 #define RAM_SIZE 0x100000u
 #define CODEC 0xc000u
 #define BASE 0xd000u
+#define CARD CHIP_PCI(5, 0)
 
 typedef struct Fixture {
     Board *b;
@@ -29,15 +30,6 @@ static uint32_t in32(Fixture *f, unsigned reg)
 static void out32(Fixture *f, unsigned reg, uint32_t value)
 {
     bus_write(f->b->ports, BASE + reg, value, 4);
-}
-
-static uint32_t config(Fixture *f, unsigned offset, const uint32_t *value)
-{
-    bus_write(f->b->ports, 0xcf8, 0x80000000u | 5u << 11 | offset, 4);
-    if (value) {
-        bus_write(f->b->ports, 0xcfc, *value, 4);
-    }
-    return (uint32_t)bus_read(f->b->ports, 0xcfc, 4);
 }
 
 static void codec(Fixture *f, unsigned reg, unsigned value)
@@ -62,13 +54,9 @@ static uint8_t in8(Fixture *f, unsigned reg)
 
 static void fixture(Fixture *f)
 {
-    Err err = {""};
     memset(f, 0, sizeof(*f));
     f->b = chip_board();
-    RamBlock *block = ram_add(&f->b->ram, "ram", RAM_SIZE, &err);
-    assert_non_null(block);
-    bus_claim_ram(f->b->memory, 0, RAM_SIZE, &(RamView){true, true, block->at, block->at}, "ram");
-    f->ram = ram_at(&f->b->ram, block->at);
+    f->ram = chip_ram(f->b, RAM_SIZE);
     PciBus *bus = pci_new(f->b, "pci");
     ac97_new(f->b, &(Ac97Config){.bus = bus, .device = 5, .audio = ear_port(&f->ear)}, "ac97");
     Line intr = chip_probe(f->b, &f->intr);
@@ -76,9 +64,9 @@ static void fixture(Fixture *f)
         pci_connect(bus, i, intr);
     }
     board_reset(f->b, RESET_POWER);
-    config(f, 0x10, &(uint32_t){CODEC});
-    config(f, 0x14, &(uint32_t){BASE});
-    config(f, 0x04, &(uint32_t){5});
+    chip_set_config(f->b, CARD, 0x10, CODEC, 4);
+    chip_set_config(f->b, CARD, 0x14, BASE, 4);
+    chip_set_config(f->b, CARD, 0x04, 5, 4);
     out32(f, 0x2c, 2);
     codec(f, 0x02, 0x0000); /* as loud as it comes */
     codec(f, 0x18, 0x0808);
@@ -97,23 +85,12 @@ static void entry(Fixture *f, unsigned n, uint32_t address, unsigned frames, boo
     memcpy(f->ram + 0x8000 + n * 8, words, 8);
 }
 
-static void sine16(Fixture *f, uint32_t at, unsigned frames, double period)
-{
-    for (unsigned i = 0; i < frames; i++) {
-        int v = (int)lrint(20000 * sin(2 * M_PI * i / period));
-        for (unsigned side = 0; side < 2; side++) {
-            f->ram[at + i * 4 + side * 2] = (uint8_t)v;
-            f->ram[at + i * 4 + side * 2 + 1] = (uint8_t)(v >> 8);
-        }
-    }
-}
-
 static void it_is_an_ich_with_a_codec(void **state)
 {
     (void)state;
     Fixture f;
     fixture(&f);
-    assert_int_equal(config(&f, 0, NULL), 0x24158086);
+    assert_int_equal(chip_config(f.b, CARD, 0, 4), 0x24158086);
     assert_int_equal(in32(&f, 0x30) & 0x100, 0x100);
     assert_int_equal(codec_value(&f, 0x7c), 0x8384);
     assert_int_equal(codec_value(&f, 0x7e), 0x7600);
@@ -141,7 +118,7 @@ static void a_list_of_buffers_plays(void **state)
         fixture(&f);
         codec(&f, 0x2a, 1);
         codec(&f, 0x2c, rates[r]);
-        sine16(&f, 0x10000, 4800, 48);
+        ear_put_sine(f.ram + 0x10000, 4800, 48);
         for (unsigned i = 0; i < 32; i++) {
             entry(&f, i, 0x10000 + i % 4 * 4800, 1200, true);
         }
@@ -173,7 +150,7 @@ static void the_end_of_the_list_halts_until_it_grows(void **state)
     (void)state;
     Fixture f;
     fixture(&f);
-    sine16(&f, 0x10000, 4800, 48);
+    ear_put_sine(f.ram + 0x10000, 4800, 48);
     for (unsigned i = 0; i < 4; i++) {
         entry(&f, i, 0x10000 + i * 4800, 1200, false);
     }
@@ -203,7 +180,7 @@ static void pause_holds_and_the_codec_attenuates(void **state)
     (void)state;
     Fixture f;
     fixture(&f);
-    sine16(&f, 0x10000, 30000, 48);
+    ear_put_sine(f.ram + 0x10000, 30000, 48);
     entry(&f, 0, 0x10000, 30000, false);
     out32(&f, 0x10, 0x8000);
     out8(&f, 0x1b, 0x01);
@@ -233,7 +210,7 @@ static void state_goes_on_in_the_middle_of_a_buffer(void **state)
     Fixture f, other;
     fixture(&f);
     fixture(&other);
-    sine16(&f, 0x10000, 30000, 33);
+    ear_put_sine(f.ram + 0x10000, 30000, 33);
     for (unsigned i = 0; i < 32; i++) {
         entry(&f, i, 0x10000 + i * 1024, 700, i & 1);
     }

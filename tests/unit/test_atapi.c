@@ -134,14 +134,10 @@ static void check_sense(Fixture *f, unsigned key, unsigned asc, unsigned ascq)
 
 static Fixture *fixture_raw(void)
 {
-    Err err = {""};
     Fixture *f = calloc(1, sizeof(*f));
     BlockQueue *queue;
     f->b = disk_board(&queue);
-    RamBlock *ram = ram_add(&f->b->ram, "ram", 1 << 20, &err);
-    RamView view = {true, true, ram->at, ram->at};
-    bus_claim_ram(f->b->memory, 0, 1 << 20, &view, "ram");
-    f->ram = ram_at(&f->b->ram, ram->at);
+    f->ram = chip_ram(f->b, 1 << 20);
     memory_disk_init(&f->disc, BLOCKS * 2048ull);
     f->disc.read_only = true;
     IdeConfig config = {.pci = pci_new(f->b, "pci"),
@@ -288,11 +284,8 @@ static void reads_by_dma(void **state)
     (void)state;
     Fixture *f = fixture();
     const uint8_t read40[12] = {0x28, 0, 0, 0, 0, 10, 0, 0, 40};
-    uint32_t place = 0x80000000 | 1 << 11 | 1 << 8;
-    bus_write(f->b->ports, 0xcf8, place | 0x20, 4);
-    bus_write(f->b->ports, 0xcfc, BM, 4);
-    bus_write(f->b->ports, 0xcf8, place | 0x04, 4);
-    bus_write(f->b->ports, 0xcfc, 5, 2);
+    chip_set_config(f->b, CHIP_PCI(1, 1), 0x20, BM, 4);
+    chip_set_config(f->b, CHIP_PCI(1, 1), 0x04, 5, 2);
     const uint32_t prd[4] = {0x10000, 0, 0x20000, 0x80000000 | 0x4000};
     memcpy(f->ram + 0x1000, prd, sizeof(prd));
     bus_write(f->b->ports, BM + 12, 0x1000, 4);

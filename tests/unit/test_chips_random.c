@@ -60,9 +60,7 @@ static void build(Pc *pc)
     Err err = {""};
     memset(pc, 0, sizeof(*pc));
     Board *b = pc->b = chip_board();
-    RamBlock *ram = ram_add(&b->ram, "ram", RAM_SIZE, &err);
-    assert_non_null(ram);
-    bus_claim_ram(b->memory, 0, RAM_SIZE, &(RamView){true, true, ram->at, ram->at}, "ram");
+    chip_ram(b, RAM_SIZE);
     pc->pic = pic_new(b, &(PicConfig){0}, "pic");
     pit_new(b, &(PitConfig){.base = 0x40, .out = {pic_input(pc->pic, 0)}}, "pit");
     pc->dma = dma_new(b, "dma");

@@ -11,7 +11,7 @@
 
 #include "display/cirrus.h"
 
-enum { LFB = 0xd0000000, MMIO = 0xd8000000, VRAM = 4 << 20 };
+enum { CARD = CHIP_PCI(2, 0), LFB = 0xd0000000, MMIO = 0xd8000000, VRAM = 4 << 20 };
 
 static Rig cirrus_rig(void)
 {
@@ -29,12 +29,9 @@ static Rig cirrus_rig(void)
 
 static void place(Rig *r)
 {
-    bus_write(r->b->ports, 0xcf8, 0x80001010, 4);
-    bus_write(r->b->ports, 0xcfc, LFB, 4);
-    bus_write(r->b->ports, 0xcf8, 0x80001014, 4);
-    bus_write(r->b->ports, 0xcfc, MMIO, 4);
-    bus_write(r->b->ports, 0xcf8, 0x80001004, 4);
-    bus_write(r->b->ports, 0xcfc, 3, 2);
+    chip_set_config(r->b, CARD, 0x10, LFB, 4);
+    chip_set_config(r->b, CARD, 0x14, MMIO, 4);
+    chip_set_config(r->b, CARD, 0x04, 3, 2);
 }
 
 static void hidden_dac(Rig *r, uint8_t value)
@@ -86,8 +83,7 @@ static void identity(void **state)
 {
     (void)state;
     Rig r = packed_rig(8);
-    bus_write(r.b->ports, 0xcf8, 0x80001000, 4);
-    assert_int_equal(bus_read(r.b->ports, 0xcfc, 4), 0x00b81013);
+    assert_int_equal(chip_config(r.b, CARD, 0, 4), 0x00b81013);
     chip_out(r.b, 0x3d4, 0x27);
     assert_int_equal(chip_in(r.b, 0x3d5), 0xb8);
     rig_sr(&r, 6, 0x00);

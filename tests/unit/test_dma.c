@@ -16,13 +16,9 @@ typedef struct Fixture {
 
 static void fixture(Fixture *f)
 {
-    Err err = {""};
     memset(f, 0, sizeof(*f));
     f->b = chip_board();
-    RamBlock *block = ram_add(&f->b->ram, "ram", RAM_SIZE, &err);
-    assert_non_null(block);
-    bus_claim_ram(f->b->memory, 0, RAM_SIZE, &(RamView){true, true, block->at, block->at}, "ram");
-    f->ram = ram_at(&f->b->ram, block->at);
+    f->ram = chip_ram(f->b, RAM_SIZE);
     f->dma = dma_new(f->b, "dma");
     board_reset(f->b, RESET_POWER);
     chip_out(f->b, 0xd6, 0xc0); /* channel 4: cascade */

@@ -12,6 +12,7 @@
 #define MS INT64_C(1000000)
 #define RAM_SIZE 0x100000u
 #define BASE 0xc000u
+#define CARD CHIP_PCI(5, 0)
 
 typedef struct Fixture {
     Board *b;
@@ -30,15 +31,6 @@ static void out32(Fixture *f, unsigned reg, uint32_t value)
     bus_write(f->b->ports, BASE + reg, value, 4);
 }
 
-static uint32_t config(Fixture *f, unsigned offset, const uint32_t *value)
-{
-    bus_write(f->b->ports, 0xcf8, 0x80000000u | 5u << 11 | offset, 4);
-    if (value) {
-        bus_write(f->b->ports, 0xcfc, *value, 4);
-    }
-    return (uint32_t)bus_read(f->b->ports, 0xcfc, 4);
-}
-
 static void codec(Fixture *f, unsigned index, unsigned value)
 {
     bus_write(f->b->ports, BASE + 0x10, index << 8 | value, 2);
@@ -46,13 +38,9 @@ static void codec(Fixture *f, unsigned index, unsigned value)
 
 static void fixture(Fixture *f)
 {
-    Err err = {""};
     memset(f, 0, sizeof(*f));
     f->b = chip_board();
-    RamBlock *block = ram_add(&f->b->ram, "ram", RAM_SIZE, &err);
-    assert_non_null(block);
-    bus_claim_ram(f->b->memory, 0, RAM_SIZE, &(RamView){true, true, block->at, block->at}, "ram");
-    f->ram = ram_at(&f->b->ram, block->at);
+    f->ram = chip_ram(f->b, RAM_SIZE);
     PciBus *bus = pci_new(f->b, "pci");
     es1370_new(f->b, &(Es1370Config){.bus = bus, .device = 5, .audio = ear_port(&f->ear)},
                "es1370");
@@ -61,8 +49,8 @@ static void fixture(Fixture *f)
         pci_connect(bus, i, intr);
     }
     board_reset(f->b, RESET_POWER);
-    config(f, 0x10, &(uint32_t){BASE});
-    config(f, 0x04, &(uint32_t){5});
+    chip_set_config(f->b, CARD, 0x10, BASE, 4);
+    chip_set_config(f->b, CARD, 0x04, 5, 4);
     for (unsigned i = 0; i < 2; i++) { /* all as loud as it comes */
         codec(f, i, 0);
         codec(f, 2 + i, 6);
@@ -83,24 +71,13 @@ static void frame(Fixture *f, unsigned page, unsigned place, uint32_t address, u
     out32(f, 0x34 + place * 8, bytes / 4 - 1);
 }
 
-static void sine16(Fixture *f, uint32_t at, unsigned frames, double period)
-{
-    for (unsigned i = 0; i < frames; i++) {
-        int v = (int)lrint(20000 * sin(2 * M_PI * i / period));
-        for (unsigned side = 0; side < 2; side++) {
-            f->ram[at + i * 4 + side * 2] = (uint8_t)v;
-            f->ram[at + i * 4 + side * 2 + 1] = (uint8_t)(v >> 8);
-        }
-    }
-}
-
 static void it_is_an_audio_pci(void **state)
 {
     (void)state;
     Fixture f;
     fixture(&f);
-    assert_int_equal(config(&f, 0, NULL), 0x50001274);
-    assert_int_equal(config(&f, 8, NULL) >> 8, 0x040100);
+    assert_int_equal(chip_config(f.b, CARD, 0, 4), 0x50001274);
+    assert_int_equal(chip_config(f.b, CARD, 8, 4) >> 8, 0x040100);
     assert_int_equal(in32(&f, 4) & 0x80000000u, 0);
     out32(&f, 0x0c, 0x0d);
     assert_int_equal(in32(&f, 0x0c), 0x0d);
@@ -113,7 +90,7 @@ static void both_outputs_play_and_interrupt(void **state)
     for (unsigned dac = 0; dac < 2; dac++) {
         Fixture f;
         fixture(&f);
-        sine16(&f, 0x10000, 4410, 44.1);
+        ear_put_sine(f.ram + 0x10000, 4410, 44.1);
         frame(&f, 0x0c, dac, 0x10000, 4410 * 4);
         out32(&f, 0x24 + dac * 4, 2205 - 1);
         out32(&f, 0x20, 3u << dac * 2 | 0x100u << dac);
@@ -148,7 +125,7 @@ static void a_channel_that_does_not_loop_stops(void **state)
     (void)state;
     Fixture f;
     fixture(&f);
-    sine16(&f, 0x10000, 1000, 50);
+    ear_put_sine(f.ram + 0x10000, 1000, 50);
     frame(&f, 0x0c, 1, 0x10000, 4000);
     out32(&f, 0x28, 999);
     out32(&f, 0x20, 0x0c | 0x200 | 0x4000);
@@ -165,7 +142,7 @@ static void pause_holds(void **state)
     (void)state;
     Fixture f;
     fixture(&f);
-    sine16(&f, 0x10000, 1000, 50);
+    ear_put_sine(f.ram + 0x10000, 1000, 50);
     frame(&f, 0x0c, 1, 0x10000, 4000);
     out32(&f, 0x28, 0xffff);
     out32(&f, 0x20, 0x0c);
@@ -194,7 +171,7 @@ static void the_codec_attenuates_and_mutes(void **state)
         fixture(&f);
         codec(&f, 0, cases[i].master);
         codec(&f, 2, cases[i].voice);
-        sine16(&f, 0x10000, 4410, 44.1);
+        ear_put_sine(f.ram + 0x10000, 4410, 44.1);
         frame(&f, 0x0c, 1, 0x10000, 4410 * 4);
         out32(&f, 0x28, 0xffff);
         out32(&f, 0x20, 0x0c);
@@ -231,7 +208,7 @@ static void state_goes_on_in_the_middle_of_a_transfer(void **state)
     Fixture f, other;
     fixture(&f);
     fixture(&other);
-    sine16(&f, 0x10000, 4410, 33);
+    ear_put_sine(f.ram + 0x10000, 4410, 33);
     memcpy(other.ram + 0x10000, f.ram + 0x10000, 4410 * 4);
     frame(&f, 0x0c, 1, 0x10000, 4410 * 4);
     out32(&f, 0x28, 700);

@@ -16,12 +16,8 @@ typedef struct Fixture {
 
 static Fixture fixture(void)
 {
-    Err err = {""};
     Fixture f = {.b = chip_board()};
-    RamBlock *block = ram_add(&f.b->ram, "ram", RAM_SIZE, &err);
-    assert_non_null(block);
-    bus_claim_ram(f.b->memory, 0, RAM_SIZE, &(RamView){true, true, block->at, block->at}, "ram");
-    f.ram = ram_at(&f.b->ram, block->at);
+    f.ram = chip_ram(f.b, RAM_SIZE);
     f.f = fw_cfg_new(f.b, "fw_cfg");
     board_reset(f.b, RESET_POWER);
     return f;

@@ -75,10 +75,7 @@ static void fixture_of(Fixture *f, uint32_t kib)
     Err err = {""};
     memset(f, 0, sizeof(*f));
     f->b = chip_board();
-    RamBlock *block = ram_add(&f->b->ram, "ram", RAM_SIZE, &err);
-    assert_non_null(block);
-    bus_claim_ram(f->b->memory, 0, RAM_SIZE, &(RamView){true, true, block->at, block->at}, "ram");
-    f->ram = ram_at(&f->b->ram, block->at);
+    f->ram = chip_ram(f->b, RAM_SIZE);
     Dma *dma = dma_new(f->b, "dma");
     GusConfig c = {.base = BASE,
                    .irq_choice = 7,
@@ -95,7 +92,7 @@ static void fixture_of(Fixture *f, uint32_t kib)
         }
     }
     assert_non_null(gus_new(f->b, &c, "gus", &err));
-    f->dram = ram_at(&f->b->ram, block->at + RAM_SIZE); /* its block follows */
+    f->dram = f->ram + RAM_SIZE; /* its block follows */
     board_reset(f->b, RESET_POWER);
     chip_out(f->b, 0xd6, 0xc0); /* the cascade */
     chip_out(f->b, 0xd4, 0x00);

@@ -70,14 +70,12 @@ static void done(Fixture *f)
 
 static uint8_t get(Fixture *f, unsigned offset)
 {
-    bus_write(f->b->ports, 0xcf8, 0x80000000u | (offset & 0xfc), 4);
-    return (uint8_t)bus_read(f->b->ports, 0xcfc + (offset & 3), 1);
+    return (uint8_t)chip_config(f->b, CHIP_PCI(0, 0), offset, 1);
 }
 
 static void put(Fixture *f, unsigned offset, uint8_t value)
 {
-    bus_write(f->b->ports, 0xcf8, 0x80000000u | (offset & 0xfc), 4);
-    bus_write(f->b->ports, 0xcfc + (offset & 3), value, 1);
+    chip_set_config(f->b, CHIP_PCI(0, 0), offset, value, 1);
 }
 
 static uint8_t peek(Fixture *f, uint64_t addr)

@@ -38,14 +38,10 @@ typedef struct Fixture {
 
 static Fixture *fixture_with(unsigned disks)
 {
-    Err err = {""};
     Fixture *f = calloc(1, sizeof(*f));
     BlockQueue *queue;
     f->b = disk_board(&queue);
-    RamBlock *ram = ram_add(&f->b->ram, "ram", 1 << 20, &err);
-    RamView view = {true, true, ram->at, ram->at};
-    bus_claim_ram(f->b->memory, 0, 1 << 20, &view, "ram");
-    f->ram = ram_at(&f->b->ram, ram->at);
+    f->ram = chip_ram(f->b, 1 << 20);
     f->pci = pci_new(f->b, "pci");
     IdeConfig config = {.pci = f->pci, .pci_device = 1, .pci_function = 1, .queue = queue};
     config.irq[0] = chip_probe(f->b, &f->irq[0]);
@@ -434,11 +430,8 @@ static void host_errors_become_ata_errors(void **state)
 /* The function's BAR 4 at port C000h, bus master on. */
 static void open_master(Fixture *f)
 {
-    uint32_t place = 0x80000000 | 1 << 11 | 1 << 8;
-    bus_write(f->b->ports, 0xcf8, place | 0x20, 4);
-    bus_write(f->b->ports, 0xcfc, BM, 4);
-    bus_write(f->b->ports, 0xcf8, place | 0x04, 4);
-    bus_write(f->b->ports, 0xcfc, 5, 2);
+    chip_set_config(f->b, CHIP_PCI(1, 1), 0x20, BM, 4);
+    chip_set_config(f->b, CHIP_PCI(1, 1), 0x04, 5, 2);
 }
 
 static void put_prd(Fixture *f, uint32_t at, uint32_t address, unsigned bytes, bool last)

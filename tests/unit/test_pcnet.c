@@ -11,6 +11,7 @@
 
 enum {
     RAM_SIZE = 0x100000,
+    CARD = CHIP_PCI(5, 0),
     BASE = 0xc000,
     MMIO = 0xe0000000,
     INIT_BLOCK = 0x1000,
@@ -66,32 +67,22 @@ typedef struct Fixture {
     bool wide; /* ports of 32 bits */
 } Fixture;
 
-static void config_write(Fixture *f, unsigned offset, uint32_t value)
-{
-    bus_write(f->b->ports, 0xcf8, 0x80000000u | 5u << 11 | offset, 4);
-    bus_write(f->b->ports, 0xcfc, value, 4);
-}
-
 static void set_up(Fixture *f, unsigned style, int64_t patience)
 {
-    Err err = {""};
     memset(f, 0, sizeof(*f));
     f->b = chip_board();
     f->wire = calloc(1, sizeof(*f->wire));
     f->style = style;
-    RamBlock *block = ram_add(&f->b->ram, "ram", RAM_SIZE, &err);
-    assert_non_null(block);
-    bus_claim_ram(f->b->memory, 0, RAM_SIZE, &(RamView){true, true, block->at, block->at}, "ram");
-    f->ram = ram_at(&f->b->ram, block->at);
+    f->ram = chip_ram(f->b, RAM_SIZE);
     PciBus *bus = pci_new(f->b, "pci");
     PcnetConfig c = {.bus = bus, .device = 5, .port = wire_port(f->wire), .patience = patience};
     memcpy(c.mac, mac, 6);
     pcnet_new(f->b, &c, "net0");
     pci_connect(bus, 0, chip_probe(f->b, &f->irq)); /* where INTA# of device 5 leads */
     board_reset(f->b, RESET_POWER);
-    config_write(f, 0x10, BASE);
-    config_write(f, 0x14, MMIO);
-    config_write(f, 0x04, 7);
+    chip_set_config(f->b, CARD, 0x10, BASE, 4);
+    chip_set_config(f->b, CARD, 0x14, MMIO, 4);
+    chip_set_config(f->b, CARD, 0x04, 7, 4);
 }
 
 static void tear_down(Fixture *f)
@@ -253,8 +244,7 @@ static void prom_and_identity(void **state)
     assert_int_equal(chip_in(f.b, BASE), 0x11);
     assert_int_equal(csr(&f, 88) | (uint32_t)csr(&f, 89) << 16, 0x02621003);
     assert_int_equal(csr(&f, 0), STOP);
-    bus_write(f.b->ports, 0xcf8, 0x80000000u | 5u << 11, 4);
-    assert_int_equal(bus_read(f.b->ports, 0xcfc, 4), 0x20001022);
+    assert_int_equal(chip_config(f.b, CARD, 0, 4), 0x20001022);
     tear_down(&f);
 }
 
@@ -281,9 +271,9 @@ static void ports_of_both_widths(void **state)
     assert_int_equal(bcr(&f, 2), 0x0102);
     assert_int_equal(csr(&f, 4), 0x0115);
     board_reset(f.b, RESET_HARD); /* H_RESET */
-    config_write(&f, 0x10, BASE);
-    config_write(&f, 0x14, MMIO);
-    config_write(&f, 0x04, 7);
+    chip_set_config(f.b, CARD, 0x10, BASE, 4);
+    chip_set_config(f.b, CARD, 0x14, MMIO, 4);
+    chip_set_config(f.b, CARD, 0x04, 7, 4);
     f.wide = false;
     assert_int_equal(bcr(&f, 18), 0x9001);
     assert_int_equal(bcr(&f, 2), 2);

@@ -43,16 +43,14 @@ static void done(Fixture *f)
 
 static void route(Fixture *f, unsigned pirq, uint8_t value)
 {
-    bus_write(f->b->ports, 0xcf8, 0x80000860, 4);
-    bus_write(f->b->ports, 0xcfc + pirq, value, 1);
+    chip_set_config(f->b, CHIP_PCI(1, 0), 0x60 + pirq, value, 1);
 }
 
 static void pirqs_are_off_at_first(void **state)
 {
     (void)state;
     Fixture *f = fixture();
-    bus_write(f->b->ports, 0xcf8, 0x80000860, 4);
-    assert_int_equal(bus_read(f->b->ports, 0xcfc, 4), 0x80808080);
+    assert_int_equal(chip_config(f->b, CHIP_PCI(1, 0), 0x60, 4), 0x80808080);
     pci_interrupt(f->card, true);
     for (unsigned i = 0; i < 16; i++) {
         assert_false(f->pic[i].level);

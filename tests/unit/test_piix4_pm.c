@@ -16,8 +16,7 @@ typedef struct Fixture {
 
 static void config(Fixture *f, unsigned offset, uint32_t value, unsigned bytes)
 {
-    bus_write(f->b->ports, 0xcf8, 0x80000b00 | (offset & 0xfc), 4);
-    bus_write(f->b->ports, 0xcfc + (offset & 3), value, bytes);
+    chip_set_config(f->b, CHIP_PCI(1, 3), offset, value, bytes);
 }
 
 /* As SeaBIOS sets it up. */

@@ -7,7 +7,14 @@
 #include "tests/unit/chip.h"
 #include "tests/unit/wire.h"
 
-enum { BASE = 0xc000, DATA = BASE + 0x10, RESET = BASE + 0x1f, PSTART = 0x46, PSTOP = 0x80 };
+enum {
+    CARD = CHIP_PCI(5, 0),
+    BASE = 0xc000,
+    DATA = BASE + 0x10,
+    RESET = BASE + 0x1f,
+    PSTART = 0x46,
+    PSTOP = 0x80
+};
 
 static const uint8_t mac[6] = {0x52, 0x54, 0x00, 0x12, 0x34, 0x56};
 
@@ -16,18 +23,6 @@ typedef struct Fixture {
     Wire *wire;
     Probe irq;
 } Fixture;
-
-static void config_write(Fixture *f, unsigned offset, uint32_t value)
-{
-    bus_write(f->b->ports, 0xcf8, 0x80000000u | 5u << 11 | offset, 4);
-    bus_write(f->b->ports, 0xcfc, value, 4);
-}
-
-static uint32_t config_read(Fixture *f, unsigned offset)
-{
-    bus_write(f->b->ports, 0xcf8, 0x80000000u | 5u << 11 | offset, 4);
-    return (uint32_t)bus_read(f->b->ports, 0xcfc, 4);
-}
 
 static void set_up(Fixture *f)
 {
@@ -39,8 +34,8 @@ static void set_up(Fixture *f)
     rtl8029_new(f->b, &c, "net0");
     pci_connect(bus, 0, chip_probe(f->b, &f->irq)); /* where INTA# of device 5 leads */
     board_reset(f->b, RESET_POWER);
-    config_write(f, 0x10, BASE);
-    config_write(f, 0x04, 1);
+    chip_set_config(f->b, CARD, 0x10, BASE, 4);
+    chip_set_config(f->b, CARD, 0x04, 1, 4);
 }
 
 static void tear_down(Fixture *f)
@@ -88,9 +83,9 @@ static void identity_and_page_3(void **state)
     (void)state;
     Fixture f;
     set_up(&f);
-    assert_int_equal(config_read(&f, 0), 0x802910ec);
-    assert_int_equal(config_read(&f, 8) >> 8, 0x020000);
-    assert_int_equal(config_read(&f, 0x3c) >> 8 & 0xff, 1); /* INTA# */
+    assert_int_equal(chip_config(f.b, CARD, 0, 4), 0x802910ec);
+    assert_int_equal(chip_config(f.b, CARD, 8, 4) >> 8, 0x020000);
+    assert_int_equal(chip_config(f.b, CARD, 0x3c, 4) >> 8 & 0xff, 1); /* INTA# */
     assert_int_equal(in(&f, 0xa), 0x50);                    /* "8029ID0" */
     assert_int_equal(in(&f, 0xb), 0x70);
     out(&f, 0, 0xe1);
@@ -141,10 +136,10 @@ static void closed_while_decoding_is_off(void **state)
     Fixture f;
     set_up(&f);
     start(&f);
-    config_write(&f, 0x04, 0);
+    chip_set_config(f.b, CARD, 0x04, 0, 4);
     assert_int_equal(in(&f, 0), 0xff);
     assert_true(wire_arrives(f.wire, mac, 60, 1)); /* the wire has no part in that */
-    config_write(&f, 0x04, 1);
+    chip_set_config(f.b, CARD, 0x04, 1, 4);
     assert_int_equal(in(&f, 7) & 1, 1);
     tear_down(&f);
 }

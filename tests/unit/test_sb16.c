@@ -43,13 +43,9 @@ static const CharOps midi_ops = {.write = midi_write};
 
 static void fixture(Fixture *f, SbModel model)
 {
-    Err err = {""};
     memset(f, 0, sizeof(*f));
     f->b = chip_board();
-    RamBlock *block = ram_add(&f->b->ram, "ram", RAM_SIZE, &err);
-    assert_non_null(block);
-    bus_claim_ram(f->b->memory, 0, RAM_SIZE, &(RamView){true, true, block->at, block->at}, "ram");
-    f->ram = ram_at(&f->b->ram, block->at);
+    f->ram = chip_ram(f->b, RAM_SIZE);
     Dma *dma = dma_new(f->b, "dma");
     Sb16Config config = {.model = model,
                          .audio = ear_port(&f->ear),

@@ -337,6 +337,7 @@ static void registers_in_memory_and_rom_on_pci(void **state)
     (void)state;
     Rig r = {.b = chip_board(), .screen = screen_new()};
     Err err = {""};
+    const unsigned card = CHIP_PCI(2, 0);
     PciBus *pci = pci_new(r.b, "pci");
     RamBlock *rom = ram_add(&r.b->ram, "vgabios", 39936, &err);
     ram_at(&r.b->ram, rom->at)[0] = 0x55;
@@ -346,13 +347,10 @@ static void registers_in_memory_and_rom_on_pci(void **state)
     for (unsigned i = 0; i < 3; i++) {
         static const uint32_t at[3] = {0x10, 0x18, 0x30},
                               base[3] = {0xd0000000, 0xd8000000, 0xd9000001};
-        bus_write(r.b->ports, 0xcf8, 0x80001000u | at[i], 4);
-        bus_write(r.b->ports, 0xcfc, base[i], 4);
+        chip_set_config(r.b, card, at[i], base[i], 4);
     }
-    bus_write(r.b->ports, 0xcf8, 0x80001000u, 4);
-    assert_int_equal(bus_read(r.b->ports, 0xcfc, 4), 0x11111234);
-    bus_write(r.b->ports, 0xcf8, 0x80001004u, 4);
-    bus_write(r.b->ports, 0xcfc, 3, 2);
+    assert_int_equal(chip_config(r.b, card, 0, 4), 0x11111234);
+    chip_set_config(r.b, card, 0x04, 3, 2);
     assert_int_equal(bus_read(r.b->memory, 0xd9000000, 1), 0x55);
     assert_int_equal(bus_read(r.b->memory, 0xd8000000, 8), 0x00ffffffffffff00); /* EDID */
     bus_write(r.b->memory, 0xd8000400 + 0x02, 0x63, 1);                         /* 3C2h */
