@@ -9,37 +9,6 @@
 
 LOG_TAG("engine");
 
-static void code_changed(void *self, uint32_t at, uint32_t length)
-{
-    Accel *a = self;
-    a->ops->code_changed(a, at, length);
-}
-
-static void flags_set(void *self, uint32_t first_page, uint32_t pages)
-{
-    Accel *a = self;
-    a->ops->flags_set(a, first_page, pages);
-}
-
-static void written(void *self, uint32_t at, uint32_t length)
-{
-    Accel *a = self;
-    a->ops->written(a, at, length);
-}
-
-static void map_changed(void *self)
-{
-    Accel *a = self;
-    a->ops->map_changed(a);
-}
-
-static void listen(Accel *a)
-{
-    a->board->ram.listener =
-        (RamListener){code_changed, flags_set, a, a->ops->written ? written : NULL};
-    bus_listen(a->board->memory, map_changed, a);
-}
-
 static const AccelOps *named(const char *name)
 {
     for (unsigned i = 0; accel_engines[i]; i++) {
@@ -129,7 +98,7 @@ bool engine_open(Accel *a, const char *name, Cpu *cpu, Board *b, Err *err)
             return false;
         }
     }
-    listen(a);
+    engine_attach(a);
     log_info("%s", ops->name);
     return true;
 }
@@ -137,8 +106,7 @@ bool engine_open(Accel *a, const char *name, Cpu *cpu, Board *b, Err *err)
 void engine_close(Accel *a)
 {
     if (a->ops) {
-        a->board->ram.listener = (RamListener){0};
-        bus_listen(a->board->memory, NULL, NULL);
+        engine_detach(a);
         a->ops->close(a);
         a->ops = NULL;
     }
@@ -159,7 +127,7 @@ static bool change(Accel *a, const AccelOps *ops, const char *name, Err *err)
         return false;
     }
     old.ops->close(&old);
-    listen(a);
+    engine_attach(a);
     pvclock_update(a->cpu);
     a->ops->push(a);
     return true;

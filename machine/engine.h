@@ -10,6 +10,9 @@
  * another engine where it fails) and "tcg" (the translator). The clock's source is set before. */
 bool engine_open(Accel *a, const char *name, Cpu *cpu, Board *b, Err *err);
 void engine_close(Accel *a);
+/* Makes memory tell an open engine of changes, as engine_open does; and no more. */
+void engine_attach(Accel *a);
+void engine_detach(Accel *a);
 /* Between two instructions: moves the architectural state to another engine. On failure the old one
  * goes on. */
 bool engine_change(Accel *a, const char *name, Err *err);

@@ -6,6 +6,7 @@
 
 #include "cpu-accel/x86/control.h"
 #include "cpu-accel/x86/mem.h"
+#include "machine/engine.h"
 #include "machine/host/host_time.h"
 
 static uint8_t acknowledge(void *self)
@@ -13,30 +14,6 @@ static uint8_t acknowledge(void *self)
     Guest *g = self;
     cpu_intr(g->cpu, 0, false);
     return g->vector;
-}
-
-static void code_changed(void *self, uint32_t at, uint32_t length)
-{
-    Accel *a = self;
-    a->ops->code_changed(a, at, length);
-}
-
-static void flags_set(void *self, uint32_t first_page, uint32_t pages)
-{
-    Accel *a = self;
-    a->ops->flags_set(a, first_page, pages);
-}
-
-static void written(void *self, uint32_t at, uint32_t length)
-{
-    Accel *a = self;
-    a->ops->written(a, at, length);
-}
-
-static void map_changed(void *self)
-{
-    Accel *a = self;
-    a->ops->map_changed(a);
 }
 
 static Guest *make(CpuModel model, const AccelOps *ops, bool host_time)
@@ -62,9 +39,7 @@ static Guest *make(CpuModel model, const AccelOps *ops, bool host_time)
     if (!ops->open(&g->accel, &err)) {
         fail_msg("%s", err.text);
     }
-    g->board->ram.listener = 
-        (RamListener){code_changed, flags_set, &g->accel, ops->written ? written : NULL};
-    bus_listen(g->board->memory, map_changed, &g->accel);
+    engine_attach(&g->accel);
     return g;
 }
 
@@ -81,8 +56,7 @@ Guest *guest_new_in_host_time(CpuModel model, const AccelOps *ops)
 void guest_free(Guest *g)
 {
     g->accel.ops->close(&g->accel);
-    g->board->ram.listener = (RamListener){0};
-    bus_listen(g->board->memory, NULL, NULL);
+    engine_detach(&g->accel);
     board_free(g->board);
     free(g);
 }

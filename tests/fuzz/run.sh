@@ -41,7 +41,7 @@ if [ "$kind" = state ]; then # a whole machine: with what MODE=asan builds
     exec nice "$folder/fuzz_state" "$seconds" $FUZZ_SEED
 fi
 if [ "$kind" = cpu ] || [ "$kind" = check ]; then
-    sources="tests/fuzz/fuzz_$kind.c tests/cpu/guest.c machine/host/host_time.c cpu-accel/x86/*.c cpu-accel/interpreter/*.c cpu-accel/translator/*.c cpu-accel/check/*.c"
+    sources="tests/fuzz/fuzz_$kind.c tests/cpu/guest.c machine/engine_attach.c machine/host/host_time.c cpu-accel/x86/*.c cpu-accel/interpreter/*.c cpu-accel/translator/*.c cpu-accel/check/*.c"
     libs="-lcmocka -lm -lrt"
     limits="-max_len=500"
     export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=0:allow_user_segv_handler=1:use_sigaltstack=0}"

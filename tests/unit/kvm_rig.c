@@ -8,6 +8,7 @@
 
 #include "cpu-accel/x86/control.h"
 #include "cpu-accel/x86/pvclock.h"
+#include "machine/engine.h"
 
 void kvm_rig_note(Fixture *f, const char *what, uint64_t where, uint64_t value, unsigned bytes)
 {
@@ -290,24 +291,6 @@ static uint8_t acknowledge(void *self)
     return f->vector;
 }
 
-static void on_map(void *self)
-{
-    Accel *a = self;
-    a->ops->map_changed(a);
-}
-
-static void on_code(void *self, uint32_t at, uint32_t length)
-{
-    Accel *a = self;
-    a->ops->code_changed(a, at, length);
-}
-
-static void on_flags(void *self, uint32_t first, uint32_t pages)
-{
-    Accel *a = self;
-    a->ops->flags_set(a, first, pages);
-}
-
 Fixture *kvm_rig_closed(void)
 {
     Fixture *f = aligned_alloc(4096, (sizeof(*f) + 4095) & ~(size_t)4095);
@@ -338,8 +321,7 @@ void kvm_rig_attach(Fixture *f)
     if (!kvm_open_on(&f->a, &f->sys, false, &err)) {
         fail_msg("%s", err.text);
     }
-    f->b->ram.listener = (RamListener){on_code, on_flags, &f->a, NULL};
-    bus_listen(f->b->memory, on_map, &f->a);
+    engine_attach(&f->a);
     f->a.ops->push(&f->a);
     f->attached = true;
 }
@@ -355,8 +337,7 @@ void kvm_rig_free(Fixture *f)
 {
     if (f->attached) {
         f->a.ops->close(&f->a);
-        f->b->ram.listener = (RamListener){0};
-        bus_listen(f->b->memory, NULL, NULL);
+        engine_detach(&f->a);
     }
     board_free(f->b);
     free(f);

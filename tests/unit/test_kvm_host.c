@@ -7,6 +7,7 @@
 
 #include "cpu-accel/kvm/kvm_internal.h"
 #include "cpu-accel/x86/control.h"
+#include "machine/engine.h"
 #include "machine/host/host_time.h"
 #include "tests/unit/chip.h"
 
@@ -57,24 +58,6 @@ static uint8_t acknowledge(void *self)
     return f->vector;
 }
 
-static void on_map(void *self)
-{
-    Accel *a = self;
-    a->ops->map_changed(a);
-}
-
-static void on_code(void *self, uint32_t at, uint32_t length)
-{
-    Accel *a = self;
-    a->ops->code_changed(a, at, length);
-}
-
-static void on_flags(void *self, uint32_t first, uint32_t pages)
-{
-    Accel *a = self;
-    a->ops->flags_set(a, first, pages);
-}
-
 static void use(Fixture *f, const AccelOps *ops)
 {
     Err err = {""};
@@ -84,16 +67,14 @@ static void use(Fixture *f, const AccelOps *ops)
     if (!open) {
         fail_msg("%s", err.text);
     }
-    f->b->ram.listener = (RamListener){on_code, on_flags, &f->a, NULL};
-    bus_listen(f->b->memory, on_map, &f->a);
+    engine_attach(&f->a);
     f->a.ops->push(&f->a);
 }
 
 static void leave(Fixture *f)
 {
     f->a.ops->pull(&f->a);
-    f->b->ram.listener = (RamListener){0};
-    bus_listen(f->b->memory, NULL, NULL);
+    engine_detach(&f->a);
     f->a.ops->close(&f->a);
 }
 
