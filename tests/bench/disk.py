@@ -32,15 +32,6 @@ CASES = {  # name: (mode, bytes, count)
 }
 
 
-def program(folder):
-    """The guest's program, built for i386."""
-    path = os.path.join(folder, 'disk_io')
-    subprocess.run(['gcc', '-m32', '-O2', '-nostdlib', '-static', '-ffreestanding', '-fno-stack-protector', '-fno-pic', '-no-pie',
-                    '-o', path, os.path.join(HERE, 'disk_io.c')], check=True)
-    with open(path, 'rb') as file:
-        return file.read()
-
-
 def start(args, name, form, folder, ramdisk):
     disk = os.path.join(folder, f'{name}.{form}')
     subprocess.run(['qemu-img', 'create', '-q', '-f', form, disk, f'{MIB}M'], check=True)
@@ -67,7 +58,8 @@ def main():
     folder = tempfile.mkdtemp(prefix='vitrine-bench-', dir='/var/tmp')
     figures = {}
     try:
-        ramdisk = debian.initrd(os.path.join(folder, 'initrd.gz'), files={'bin/disk_io': program(folder)})
+        ramdisk = debian.initrd(os.path.join(folder, 'initrd.gz'), files={
+            'bin/disk_io': debian.bare_program(os.path.join(HERE, 'disk_io.c'), os.path.join(folder, 'disk_io'))})
         names = [name for name in ('qemu', 'vitrine') if args.only in name and (name != 'qemu' or shutil.which('qemu-system-i386'))]
         for form in args.formats.split(','):
             vms = {name: start(args, name, form, folder, ramdisk) for name in names}

@@ -234,6 +234,17 @@ def need(*tools):
             raise tap.Skip(f'{tool} is not installed')
 
 
+def bare_program(source, path):
+    """Builds a program of bare_linux.h's kind for i386; returns its bytes."""
+    need('gcc')
+    done = subprocess.run(['gcc', '-m32', '-O2', '-nostdlib', '-static', '-ffreestanding', '-fno-stack-protector', '-fno-pic',
+                           '-no-pie', '-I', ROOT, '-o', path, source], stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise tap.Skip(f'gcc -m32 does not run here: {done.stderr.strip().splitlines()[-1]}')
+    with open(path, 'rb') as file:
+        return file.read()
+
+
 def noise(path, size, seed=1):
     """A file that no compression and no luck reproduces; returns its MD5, which busybox can compute too."""
     data = random.Random(seed).randbytes(size)

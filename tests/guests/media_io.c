@@ -5,21 +5,11 @@
  * media_io format DEVICE TRACKS HEADS: formats a floppy
  * media_io eject|close|status|changed DEVICE: of a CD drive; the last two print a number
  *
- * Ends with 0; 5: the data differ; else what failed. i386 Linux system calls and no library:
- * gcc -m32 -nostdlib -static -ffreestanding.
+ * Ends with 0; 5: the data differ; else what failed.
  */
+#include "tests/guests/bare_linux.h"
+
 enum {
-    SYS_EXIT = 1,
-    SYS_WRITE = 4,
-    SYS_OPEN = 5,
-    SYS_IOCTL = 54,
-    SYS_FSYNC = 118,
-    SYS_PREAD64 = 180,
-    SYS_PWRITE64 = 181,
-    O_READ_DIRECT = 040000,
-    O_RDWR_DIRECT = 040002,
-    O_RDWR_EXCLUSIVE = 0202,
-    O_READ_NONBLOCK = 04000,
     FD_FORMAT_BEGIN = 0x247,
     FD_FORMAT_TRACK = 0x400c0248,
     FD_FORMAT_END = 0x249,
@@ -33,25 +23,6 @@ enum {
 
 static unsigned wanted[MOST / 4] __attribute__((aligned(4096)));
 static unsigned found[MOST / 4] __attribute__((aligned(4096)));
-
-static long call(long number, long a, long b, long c, long d, long e)
-{
-    long result;
-    __asm__ volatile("int $0x80"
-                     : "=a"(result)
-                     : "a"(number), "b"(a), "c"(b), "d"(c), "S"(d), "D"(e)
-                     : "memory");
-    return result;
-}
-
-static unsigned number(const char *text)
-{
-    unsigned value = 0;
-    while (*text) {
-        value = value * 10 + (unsigned)(*text++ - '0');
-    }
-    return value;
-}
 
 static int is(const char *a, const char *b)
 {
@@ -162,16 +133,10 @@ static int drive(char **argument)
     return result < 0 ? 3 : 0;
 }
 
-__attribute__((force_align_arg_pointer, used)) void media_io_start(long *stack)
+static int bare_main(int count, char **argument)
 {
-    char **argument = (char **)(stack + 1);
-    int status = stack[0] == 6                                ? pattern(argument)
-                 : stack[0] == 5 && is(argument[1], "format") ? format(argument)
-                 : stack[0] == 3                              ? drive(argument)
-                                                              : 1;
-    call(SYS_EXIT, status, 0, 0, 0, 0);
+    return count == 6                                ? pattern(argument)
+           : count == 5 && is(argument[1], "format") ? format(argument)
+           : count == 3                              ? drive(argument)
+                                                     : 1;
 }
-
-#ifdef __i386__
-__asm__(".globl _start\n_start:\n\tmov %esp, %eax\n\tpush %eax\n\tcall media_io_start\n");
-#endif

@@ -28,21 +28,10 @@ def material(name):
     return os.path.join(folder, name)
 
 
-def media_io():
-    """The guest's program, built for i386."""
-    debian.need('gcc')
-    path = material('media_io')
-    done = subprocess.run(['gcc', '-m32', '-O2', '-nostdlib', '-static', '-ffreestanding', '-fno-stack-protector', '-fno-pic',
-                           '-no-pie', '-o', path, os.path.join(HERE, 'media_io.c')], stderr=subprocess.PIPE, text=True)
-    if done.returncode:
-        raise guest.tap.Skip(f'gcc -m32 does not run here: {done.stderr.strip().splitlines()[-1]}')
-    with open(path, 'rb') as file:
-        return file.read()
-
-
 def ramdisk():
     if 'initrd' not in made:
-        made['initrd'] = debian.initrd(material('initrd.gz'), modules=MODULES, there=['floppy'], files={'bin/media_io': media_io()})
+        made['initrd'] = debian.initrd(material('initrd.gz'), modules=MODULES, there=['floppy'], files={
+            'bin/media_io': debian.bare_program(os.path.join(HERE, 'media_io.c'), material('media_io'))})
     return made['initrd']
 
 
