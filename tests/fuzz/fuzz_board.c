@@ -23,15 +23,21 @@
 #include "chipset/uart.h"
 #include "machine/core/bytes.h"
 #include "machine/core/keys.h"
-#include "machine/core/log.h"
-#include "tests/fuzz/fuzz_copy.h"
+#include "tests/fuzz/fuzz_input.h"
 #include "tests/fuzz/fuzz_loop.h"
+#include "tests/fuzz/fuzz_rig.h"
 
 #ifndef FUZZ_DEVICE
 #define FUZZ_DEVICE "ne2000"
 #endif
 
-enum { RAM_SIZE = 0x20000, PCI_PORT = 0xc000, PCI_MEMORY = 0x80000000, INPUT_MAX = 1 << 14 };
+enum {
+    RAM_SIZE = 0x20000,
+    PCI_SLOT = 5,
+    PCI_PORT = 0xc000,
+    PCI_MEMORY = 0x80000000,
+    INPUT_MAX = 1 << 14
+};
 
 static const uint8_t mac[6] = {0x52, 0x54, 0x00, 0x12, 0x34, 0x56};
 
@@ -112,11 +118,11 @@ static void build_pci(Rig *r, int64_t patience)
     NetPort port = {&wire_ops, r};
     pci_connect(bus, 0, (Line){line_driven, r, 0});
     if (strcmp(FUZZ_DEVICE, "pcnet") == 0) {
-        PcnetConfig c = {.bus = bus, .device = 5, .port = port, .patience = patience};
+        PcnetConfig c = {.bus = bus, .device = PCI_SLOT, .port = port, .patience = patience};
         memcpy(c.mac, mac, 6);
         pcnet_new(r->b, &c, "net0");
     } else {
-        Rtl8029Config c = {.bus = bus, .device = 5, .port = port, .patience = patience};
+        Rtl8029Config c = {.bus = bus, .device = PCI_SLOT, .port = port, .patience = patience};
         memcpy(c.mac, mac, 6);
         rtl8029_new(r->b, &c, "net0");
     }
@@ -125,25 +131,13 @@ static void build_pci(Rig *r, int64_t patience)
     r->ports = 32;
 }
 
-static void config_write(Rig *r, unsigned offset, uint32_t value)
-{
-    bus_write(r->b->ports, 0xcf8, 0x80000000u | 5u << 11 | offset, 4);
-    bus_write(r->b->ports, 0xcfc, value, 4);
-}
-
 static void build(Rig *r, uint8_t first)
 {
-    Err err = {""};
     int64_t patience = first & 0x80 ? 1000000 : 0;
+    const RamBlock *ram;
     memset(r, 0, sizeof(*r));
-    r->b = board_new(&err);
-    RamBlock *block = r->b ? ram_add(&r->b->ram, "ram", RAM_SIZE, &err) : NULL;
-    if (!block) {
-        fprintf(stderr, "%s\n", err.text);
-        exit(1);
-    }
-    bus_claim_ram(r->b->memory, 0, RAM_SIZE, &(RamView){true, true, block->at, block->at}, "ram");
-    r->ram = ram_at(&r->b->ram, block->at);
+    r->b = fuzz_board(RAM_SIZE, &ram);
+    r->ram = ram_at(&r->b->ram, ram->at);
     if (strcmp(FUZZ_DEVICE, "kbc") == 0) {
         build_kbc(r);
     } else if (strcmp(FUZZ_DEVICE, "serialmouse") == 0) {
@@ -162,9 +156,9 @@ static void build(Rig *r, uint8_t first)
     }
     board_reset(r->b, RESET_POWER);
     if (r->on_pci) {
-        config_write(r, 0x10, PCI_PORT);
-        config_write(r, 0x14, PCI_MEMORY);
-        config_write(r, 0x04, 7);
+        fuzz_config(r->b, PCI_SLOT, 0x10, PCI_PORT);
+        fuzz_config(r->b, PCI_SLOT, 0x14, PCI_MEMORY);
+        fuzz_config(r->b, PCI_SLOT, 0x04, 7);
     }
 }
 
@@ -237,24 +231,6 @@ static void start(Rig *r, uint8_t how)
 
 /* --- the input --- */
 
-typedef struct Input {
-    const uint8_t *at, *end;
-} Input;
-
-static uint8_t take(Input *in)
-{
-    return in->at < in->end ? *in->at++ : 0;
-}
-
-static uint32_t take_value(Input *in, unsigned bytes)
-{
-    uint32_t value = 0;
-    for (unsigned i = 0; i < bytes; i++) {
-        value |= (uint32_t)take(in) << 8 * i;
-    }
-    return value;
-}
-
 static void frame_arrives(Rig *r, Input *in)
 {
     static const uint8_t all[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
@@ -312,7 +288,8 @@ static uint32_t one_step(Rig *r, Input *in)
     }
     case 6:
         if (r->on_pci && op & 8) {
-            config_write(r, op & 0x10 ? 0x04 : 0x10 + (op >> 3 & 0xc), take_value(in, 4));
+            fuzz_config(r->b, PCI_SLOT, op & 0x10 ? 0x04 : 0x10 + (op >> 3 & 0xc),
+                        take_value(in, 4));
         } else {
             for (unsigned i = take(in); i; i--) {
                 bus_write(r->b->ports, port, i * 0x01010101u, bytes);
@@ -346,18 +323,10 @@ static void same(const Rig *a, const Rig *b, uint32_t x, uint32_t y)
     }
 }
 
-static void no_line(void *self, LogLevel level, const char *tag, const char *text)
-{
-    (void)self, (void)level, (void)tag, (void)text;
-}
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     (void)argc, (void)argv;
-    log_to_sink(no_line, NULL);
+    fuzz_silence();
     return 0;
 }
 

@@ -16,6 +16,7 @@
 #include "cpu-accel/x86/mem.h"
 #include "cpu-accel/x86/ops.h"
 #include "tests/cpu/guest.h"
+#include "tests/fuzz/fuzz_input.h"
 #include "tests/fuzz/fuzz_loop.h"
 
 enum {
@@ -319,8 +320,6 @@ static unsigned places(const uint8_t *code, size_t size, const CpuMode *mode, ui
     }
     return count;
 }
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

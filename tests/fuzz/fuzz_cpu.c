@@ -14,6 +14,7 @@
 #include "cpu-accel/x86/mem.h"
 #include "cpu-accel/x86/ops.h"
 #include "tests/cpu/guest.h"
+#include "tests/fuzz/fuzz_input.h"
 #include "tests/fuzz/fuzz_loop.h"
 
 enum {
@@ -140,8 +141,6 @@ static void run(Guest *g)
         abort(); /* the harness's verdict: state that cannot be */
     }
 }
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

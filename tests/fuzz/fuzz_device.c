@@ -27,9 +27,9 @@
 #include "chipset/pit.h"
 #include "chipset/uart.h"
 #include "machine/core/bytes.h"
-#include "machine/core/log.h"
-#include "tests/fuzz/fuzz_copy.h"
+#include "tests/fuzz/fuzz_input.h"
 #include "tests/fuzz/fuzz_loop.h"
+#include "tests/fuzz/fuzz_rig.h"
 
 #ifndef FUZZ_DEVICE
 #define FUZZ_DEVICE "gus"
@@ -37,6 +37,7 @@
 
 enum {
     RAM_SIZE = 0x20000,
+    PCI_SLOT = 5,
     PCI_PORT = 0xc000,
     INPUT_MAX = 1 << 14,
     STEP_LIMIT = 24, /* 1 << so many ns at most pass in a step */
@@ -219,13 +220,14 @@ static void build_mpu401(Rig *r, uint8_t style)
 static void build_es1370(Rig *r, uint8_t style)
 {
     (void)style;
-    es1370_new(r->b, &(Es1370Config){.bus = r->pci, .device = 5, .audio = audio(r)}, "es1370");
+    es1370_new(r->b, &(Es1370Config){.bus = r->pci, .device = PCI_SLOT, .audio = audio(r)},
+               "es1370");
 }
 
 static void build_ac97(Rig *r, uint8_t style)
 {
     (void)style;
-    ac97_new(r->b, &(Ac97Config){.bus = r->pci, .device = 5, .audio = audio(r)}, "ac97");
+    ac97_new(r->b, &(Ac97Config){.bus = r->pci, .device = PCI_SLOT, .audio = audio(r)}, "ac97");
 }
 
 static bool timer2_wave(void *pit, uint64_t tick, uint64_t *change)
@@ -297,24 +299,12 @@ static const Row *row(void)
     exit(1);
 }
 
-static void config_write(Rig *r, unsigned offset, uint32_t value)
-{
-    bus_write(r->b->ports, 0xcf8, 0x80000000u | 5u << 11 | offset, 4);
-    bus_write(r->b->ports, 0xcfc, value, 4);
-}
-
 static void build(Rig *r, uint8_t style)
 {
-    Err err = {""};
+    const RamBlock *ram;
     memset(r, 0, sizeof(*r));
-    r->b = board_new(&err);
-    RamBlock *block = r->b ? ram_add(&r->b->ram, "ram", RAM_SIZE, &err) : NULL;
-    if (!block) {
-        fprintf(stderr, "%s\n", err.text);
-        exit(1);
-    }
-    bus_claim_ram(r->b->memory, 0, RAM_SIZE, &(RamView){true, true, block->at, block->at}, "ram");
-    r->ram = ram_at(&r->b->ram, block->at);
+    r->b = fuzz_board(RAM_SIZE, &ram);
+    r->ram = ram_at(&r->b->ram, ram->at);
     r->pci = pci_new(r->b, "pci");
     r->dma = dma_new(r->b, "dma");
     pci_connect(r->pci, 0, irq(r, 11));
@@ -322,9 +312,9 @@ static void build(Rig *r, uint8_t style)
     board_reset(r->b, RESET_POWER);
     bus_write(r->b->ports, 0xd6, 0xc0, 1); /* the cascade */
     bus_write(r->b->ports, 0xd4, 0, 1);
-    config_write(r, 0x10, PCI_PORT);
-    config_write(r, 0x14, PCI_PORT + 0x400);
-    config_write(r, 0x04, 5);
+    fuzz_config(r->b, PCI_SLOT, 0x10, PCI_PORT);
+    fuzz_config(r->b, PCI_SLOT, 0x14, PCI_PORT + 0x400);
+    fuzz_config(r->b, PCI_SLOT, 0x04, 5);
     for (unsigned i = 0; i < 2; i++) {
         if (r->in[i].connected) {
             r->in[i].connected(r->in[i].self, true);
@@ -334,25 +324,6 @@ static void build(Rig *r, uint8_t style)
 
 /* --- the input --- */
 
-typedef struct Input {
-    const uint8_t *at, *end;
-} Input;
-
-static uint8_t take(Input *in)
-{
-    return in->at < in->end ? *in->at++ : 0;
-}
-
-static uint32_t take_value(Input *in, unsigned bytes)
-{
-    uint32_t value = 0;
-    for (unsigned i = 0; i < bytes; i++) {
-        value |= (uint32_t)take(in) << 8 * i;
-    }
-    return value;
-}
-
-/* A channel as a driver programs it. */
 static void program_dma(Rig *r, Input *in)
 {
     static const uint8_t pages[8] = {0x87, 0x83, 0x81, 0x82, 0x8f, 0x8b, 0x89, 0x8a};
@@ -446,18 +417,10 @@ static uint32_t one_step(Rig *r, Input *in)
     }
 }
 
-static void no_line(void *self, LogLevel level, const char *tag, const char *text)
-{
-    (void)self, (void)level, (void)tag, (void)text;
-}
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     (void)argc, (void)argv;
-    log_to_sink(no_line, NULL);
+    fuzz_silence();
     return 0;
 }
 

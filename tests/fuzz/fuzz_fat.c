@@ -16,8 +16,8 @@
 #include <unistd.h>
 
 #include "machine/core/bytes.h"
-#include "machine/core/log.h"
 #include "storage/block.h"
+#include "tests/fuzz/fuzz_input.h"
 #include "tests/fuzz/fuzz_seeds.h"
 #ifdef FUZZ_STANDALONE
 #include "tests/fuzz/fuzz_standalone.h"
@@ -38,11 +38,6 @@ static void clear(void)
     if (top[0]) {
         nftw(top, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     }
-}
-
-static void no_line(void *self, LogLevel level, const char *tag, const char *text)
-{
-    (void)self, (void)level, (void)tag, (void)text;
 }
 
 /* False: there is nothing to come. */
@@ -206,8 +201,6 @@ static void check_volume(Block *b, unsigned bits, bool floppy)
     free(root);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct {
@@ -220,7 +213,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < 2 || size > INPUT_MAX) {
         return 0;
     }
-    log_to_sink(no_line, NULL);
+    fuzz_silence();
     snprintf(top, sizeof(top), "%s/vitrine-fuzz-fat-%ld",
              access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp", (long)getpid());
     clear();
@@ -245,8 +238,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     clear();
     return 0;
 }
-
-int LLVMFuzzerInitialize(int *argc, char ***argv);
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {

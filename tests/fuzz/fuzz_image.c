@@ -16,10 +16,10 @@
 #include <unistd.h>
 
 #include "machine/core/bytes.h"
-#include "machine/core/log.h"
 #include "storage/block_create.h"
 #include "storage/cd.h"
 #include "storage/qcow2.h"
+#include "tests/fuzz/fuzz_input.h"
 #include "tests/fuzz/fuzz_mutator.h"
 #include "tests/fuzz/fuzz_seeds.h"
 #ifdef FUZZ_STANDALONE
@@ -54,11 +54,6 @@ static void leave(void)
     rmdir(folder);
 }
 
-static void no_line(void *self, LogLevel level, const char *tag, const char *text)
-{
-    (void)self, (void)level, (void)tag, (void)text;
-}
-
 /* A folder with the files that images of the corpus name. */
 static void begin(void)
 {
@@ -86,7 +81,7 @@ static void begin(void)
     }
     snprintf(image, sizeof(image), "%s/disk.%s", folder,
              strcmp(FUZZ_FORMAT, "cue") == 0 ? "cue" : "img");
-    log_to_sink(no_line, NULL); /* what is logged is no matter here */
+    fuzz_silence();
 }
 
 static uint32_t noise(uint32_t *seed)
@@ -199,8 +194,6 @@ static Block *open_as(BlockOptions how)
     return b;
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size);
-
 int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
 {
     static uint8_t data[INPUT_MAX];
@@ -240,8 +233,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
     }
     return 0;
 }
-
-int LLVMFuzzerInitialize(int *argc, char ***argv);
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {

@@ -9,8 +9,8 @@
 #include <zlib.h>
 
 #include "machine/core/bytes.h"
-#include "machine/core/log.h"
 #include "storage/snapshot_internal.h"
+#include "tests/fuzz/fuzz_input.h"
 #include "tests/fuzz/fuzz_mutator.h"
 #include "tests/fuzz/fuzz_seeds.h"
 #ifdef FUZZ_STANDALONE
@@ -122,13 +122,6 @@ static SnapshotReader *lender(void)
     return r;
 }
 
-static void no_line(void *self, LogLevel level, const char *tag, const char *text)
-{
-    (void)self, (void)level, (void)tag, (void)text;
-}
-
-int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size);
-
 int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
 {
     static uint8_t data[INPUT_MAX];
@@ -140,7 +133,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
     if (size == 0 || size > INPUT_MAX) {
         return 0;
     }
-    log_to_sink(no_line, NULL);
+    fuzz_silence();
     memcpy(data, input, size);
     mend(data, size);
     SnapshotReader *r = snapshot_reader_open(&io, size, "fuzz", &err);
@@ -182,8 +175,6 @@ static bool write_seed(const char *folder, unsigned number)
     bool good = file && fwrite(data, 1, (size_t)size, file) == size;
     return file && fclose(file) == 0 && good;
 }
-
-int LLVMFuzzerInitialize(int *argc, char ***argv);
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {

@@ -16,9 +16,9 @@
 #include "chipset/pci.h"
 #include "display/cirrus.h"
 #include "display/vga_internal.h"
-#include "machine/core/log.h"
-#include "tests/fuzz/fuzz_copy.h"
+#include "tests/fuzz/fuzz_input.h"
 #include "tests/fuzz/fuzz_loop.h"
+#include "tests/fuzz/fuzz_rig.h"
 #include "tests/unit/vga_rig.h"
 
 #ifndef FUZZ_DEVICE
@@ -46,24 +46,6 @@ typedef struct Card {
     uint32_t vram_size, lfb, lfb_size;
 } Card;
 
-typedef struct Input {
-    const uint8_t *at, *end;
-} Input;
-
-static uint8_t take(Input *in)
-{
-    return in->at < in->end ? *in->at++ : 0;
-}
-
-static uint32_t take_value(Input *in, unsigned bytes)
-{
-    uint32_t value = 0;
-    for (unsigned i = 0; i < bytes; i++) {
-        value |= (uint32_t)take(in) << 8 * i;
-    }
-    return value;
-}
-
 static uint64_t take_wide(Input *in, unsigned bytes)
 {
     uint64_t low = take_value(in, bytes < 4 ? bytes : 4);
@@ -85,35 +67,13 @@ static void interrupted(void *sink, unsigned pin, bool level)
     ((Card *)sink)->interrupts += level;
 }
 
-static void out32(Card *c, uint16_t port, uint32_t value)
-{
-    bus_write(c->rig.b->ports, port, value, 4);
-}
-
-static void config(Card *c, uint8_t offset, uint32_t value)
-{
-    out32(c, 0xcf8, 0x80000000u | DEVICE << 11 | (offset & 0xfcu));
-    out32(c, 0xcfc, value);
-}
-
 static void place(Card *c)
 {
     if (!c->isa) {
-        config(c, 0x10, LFB);
-        config(c, c->cirrus ? 0x14 : 0x18, MMIO);
-        config(c, 0x04, 3);
+        fuzz_config(c->rig.b, DEVICE, 0x10, LFB);
+        fuzz_config(c->rig.b, DEVICE, c->cirrus ? 0x14 : 0x18, MMIO);
+        fuzz_config(c->rig.b, DEVICE, 0x04, 3);
     }
-}
-
-static RamBlock *block(Board *b, const char *name, uint32_t size)
-{
-    Err err = {""};
-    RamBlock *block = ram_add(&b->ram, name, size, &err);
-    if (!block) {
-        fprintf(stderr, "%s\n", err.text);
-        exit(1);
-    }
-    return block;
 }
 
 /* All memory but the given blocks ends the run when it is touched. */
@@ -135,18 +95,11 @@ static void build(Card *c, uint8_t style)
     static const uint8_t mib[4] = {1, 1, 2, 4};
     Err err = {""};
     memset(c, 0, sizeof(*c));
-    Board *b = board_new(&err);
-    if (!b) {
-        fprintf(stderr, "%s\n", err.text);
-        exit(1);
-    }
+    Board *b = fuzz_board(RAM_PAGE, &c->ram);
     c->cirrus = target() == BLITTER || (target() == VGA && style & 1);
     c->isa = !c->cirrus && style & 8;
     c->rig = (Rig){.b = b, .screen = screen_new()};
-    c->ram = block(b, "ram", RAM_PAGE);
-    RamView view = {.readable = true, .writable = true};
-    bus_claim_ram(b->memory, 0, RAM_PAGE, &view, "ram");
-    block(b, "guard", GUARD);
+    fuzz_block(b, "guard", GUARD);
     VgaConfig config = {.screen = c->rig.screen,
                         .vram_mib = mib[style >> 1 & 3],
                         .lfb_base = ISA_LFB,
@@ -472,7 +425,7 @@ static void rarely(Card *c, Input *in)
         board_reset(c->rig.b, take(in) & 1 ? RESET_POWER : RESET_HARD);
         place(c);
     } else if (what < 0x10 && !c->isa) {
-        config(c, (uint8_t)(0x04 + what % 16 * 4), take_value(in, 4));
+        fuzz_config(c->rig.b, DEVICE, (uint8_t)(0x04 + what % 16 * 4), take_value(in, 4));
         bus_write(c->rig.b->memory, LFB, what, 1);
         place(c);
     } else if (what < 0x20) {
@@ -604,18 +557,10 @@ static void compare_pictures(Card *one, Card *two)
     expect_whole_picture(two);
 }
 
-static void no_line(void *self, LogLevel level, const char *tag, const char *text)
-{
-    (void)self, (void)level, (void)tag, (void)text;
-}
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     (void)argc, (void)argv;
-    log_to_sink(no_line, NULL);
+    fuzz_silence();
     return 0;
 }
 
