@@ -76,9 +76,7 @@ static void packet_with(Fixture *f, const uint8_t *bytes, unsigned limit, unsign
     assert_int_equal(in(f, REASON) & 3, 1);
     /* Ready for the packet is no reason for an interrupt */
     assert_int_equal(f->irq.rises, rises);
-    for (unsigned i = 0; i < 12; i += 2) {
-        bus_write(f->b->ports, DATA, bytes[i] | (uint32_t)bytes[i + 1] << 8, 2);
-    }
+    chip_out_singly(f->b, DATA, 2, bytes, 6);
     step(f);
     f->size = f->blocks = 0;
     while (in(f, CONTROL) & DRQ && !(feature & 1)) {

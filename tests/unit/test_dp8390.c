@@ -4,21 +4,13 @@
 #include <string.h>
 
 #include "chipset/cards/ne2000.h"
-#include "tests/unit/chip.h"
-#include "tests/unit/wire.h"
+#include "tests/unit/dp8390_rig.h"
 
-enum { BASE = 0x300, DATA = BASE + 0x10, RESET = BASE + 0x1f, PSTART = 0x46, PSTOP = 0x80 };
-
-static const uint8_t mac[6] = {0x52, 0x54, 0x00, 0x12, 0x34, 0x56};
-
-typedef struct Fixture {
-    Board *b;
-    Wire *wire;
-    Probe irq;
-} Fixture;
+enum { BASE = 0x300, DATA = BASE + 0x10, RESET = BASE + 0x1f };
 
 static void set_up(Fixture *f, int64_t patience)
 {
+    f->base = BASE;
     f->b = chip_board();
     f->wire = calloc(1, sizeof(*f->wire));
     Ne2000Config c = {.base = BASE, .port = wire_port(f->wire), .patience = patience};
@@ -28,69 +20,16 @@ static void set_up(Fixture *f, int64_t patience)
     board_reset(f->b, RESET_POWER);
 }
 
-static void tear_down(Fixture *f)
-{
-    board_free(f->b);
-    free(f->wire);
-}
-
-static uint8_t in(Fixture *f, unsigned reg)
-{
-    return chip_in(f->b, (uint16_t)(BASE + reg));
-}
-
-static void out(Fixture *f, unsigned reg, uint8_t value)
-{
-    chip_out(f->b, (uint16_t)(BASE + reg), value);
-}
-
-static void remote(Fixture *f, uint16_t address, uint16_t count, uint8_t command)
-{
-    out(f, 0x8, (uint8_t)address);
-    out(f, 0x9, (uint8_t)(address >> 8));
-    out(f, 0xa, (uint8_t)count);
-    out(f, 0xb, (uint8_t)(count >> 8));
-    out(f, 0x0, command);
-}
-
 static void memory_put(Fixture *f, uint16_t address, const uint8_t *data, uint16_t size)
 {
     remote(f, address, size, 0x12);
-    for (unsigned i = 0; i < size; i += 2) {
-        bus_write(f->b->ports, DATA, data[i] | data[i + 1] << 8, 2);
-    }
+    chip_out_singly(f->b, DATA, 2, data, size / 2);
 }
 
 static void memory_take(Fixture *f, uint16_t address, uint8_t *data, uint16_t size)
 {
     remote(f, address, size, 0x0a);
-    for (unsigned i = 0; i < size; i += 2) {
-        uint16_t word = (uint16_t)bus_read(f->b->ports, DATA, 2);
-        data[i] = (uint8_t)word;
-        data[i + 1] = (uint8_t)(word >> 8);
-    }
-}
-
-/* As a driver starts the card: ring from PSTART to PSTOP, BNRY a page behind CURR. */
-static void start(Fixture *f, uint8_t rcr)
-{
-    out(f, 0x0, 0x21);
-    out(f, 0xe, 0x49);
-    out(f, 0xc, rcr);
-    out(f, 0xd, 0);
-    out(f, 0x1, PSTART);
-    out(f, 0x2, PSTOP);
-    out(f, 0x3, PSTART);
-    out(f, 0x4, 0x40);
-    out(f, 0x7, 0xff);
-    out(f, 0xf, 0x7f);
-    out(f, 0x0, 0x61);
-    for (unsigned i = 0; i < 6; i++) {
-        out(f, 1 + i, mac[i]);
-        out(f, 8 + i, 0);
-    }
-    out(f, 0x7, PSTART + 1);
-    out(f, 0x0, 0x22);
+    chip_in_singly(f->b, DATA, 2, data, size / 2);
 }
 
 static uint8_t curr(Fixture *f)

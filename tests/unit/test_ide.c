@@ -89,18 +89,12 @@ static void address28(Fixture *f, unsigned drive, uint32_t lba, unsigned count)
 
 static void read_block(Fixture *f, uint8_t *data, unsigned bytes)
 {
-    for (unsigned i = 0; i < bytes; i += 2) {
-        uint16_t word = (uint16_t)bus_read(f->b->ports, DATA, 2);
-        data[i] = (uint8_t)word;
-        data[i + 1] = (uint8_t)(word >> 8);
-    }
+    chip_in_singly(f->b, DATA, 2, data, bytes / 2);
 }
 
 static void write_block(Fixture *f, const uint8_t *data, unsigned bytes)
 {
-    for (unsigned i = 0; i < bytes; i += 2) {
-        bus_write(f->b->ports, DATA, data[i] | (uint32_t)data[i + 1] << 8, 2);
-    }
+    chip_out_singly(f->b, DATA, 2, data, bytes / 2);
 }
 
 static void check_bytes(const uint8_t *data, uint64_t sector, unsigned bytes)

@@ -6,8 +6,7 @@
 
 #include <string.h>
 
-#include "machine/core/keys.h"
-#include "tests/unit/chip.h"
+#include "tests/unit/input_rig.h"
 
 #define MS INT64_C(1000000)
 
@@ -68,16 +67,13 @@ static void fixture(Fixture *f)
 
 static void key(Fixture *f, uint8_t usage, bool down)
 {
-    InputEvent e = {.kind = INPUT_KEY, .key = usage, .down = down};
-    assert_true(event_post(ps2_keyboard_events(f->kbd), &e, sizeof(e)));
-    event_deliver(f->b->events);
+    input_key(f->b, ps2_keyboard_events(f->kbd), usage, down);
 }
 
 static void move(Fixture *f, int dx)
 {
-    InputEvent e = {.kind = INPUT_MOUSE_MOVE, .dx = (int16_t)dx};
-    assert_true(event_post(ps2_mouse_events(f->mouse), &e, sizeof(e)));
-    event_deliver(f->b->events);
+    input_post(f->b, ps2_mouse_events(f->mouse),
+               (InputEvent){.kind = INPUT_MOUSE_MOVE, .dx = (int16_t)dx});
 }
 
 static void assert_reply(Board *b, uint8_t expected)

@@ -18,7 +18,7 @@
 #include "chipset/ps2_keyboard.h"
 #include "cpu-accel/x86/cpu.h"
 #include "display/cirrus.h"
-#include "machine/core/keys.h"
+#include "tests/unit/input_rig.h"
 #include "tests/unit/vga_rig.h"
 
 enum { ROOM = 65536, LSHIFT = 0xe1, MUTE = 0x7f };
@@ -53,22 +53,6 @@ static const char *load(Board *b, const uint8_t *bytes, size_t size)
     return text;
 }
 
-static void key(Board *b, Ps2Keyboard *kbd, uint8_t usage, bool down)
-{
-    InputEvent e = {.kind = INPUT_KEY, .key = usage, .down = down};
-    event_post(ps2_keyboard_events(kbd), &e, sizeof(e));
-    event_deliver(b->events);
-}
-
-static void expect(Ps2Port plug, const char *bytes)
-{
-    for (; *bytes; bytes++) {
-        assert_true(plug.ops->waiting(plug.device));
-        assert_int_equal(plug.ops->next(plug.device), (uint8_t)*bytes);
-    }
-    assert_false(plug.ops->waiting(plug.device));
-}
-
 static void keyboard_of_version_1(void **state)
 {
     (void)state;
@@ -83,11 +67,11 @@ static void keyboard_of_version_1(void **state)
     assert_string_equal(load(b, bytes, size), "");
     assert_int_equal(clock_now(&b->clock), 300000000);
     assert_int_equal(ps2_keyboard_leds(kbd), 5);
-    expect(plug, "\x12\x32");
-    key(b, kbd, LSHIFT, false);
-    expect(plug, "\xf0\x12");
-    key(b, kbd, MUTE, true); /* a key that it did not know then */
-    key(b, kbd, MUTE, false);
+    PS2_EXPECT(plug, "\x12\x32");
+    input_key(b, ps2_keyboard_events(kbd), LSHIFT, false);
+    PS2_EXPECT(plug, "\xf0\x12");
+    input_key(b, ps2_keyboard_events(kbd), MUTE, true); /* a key that it did not know then */
+    input_key(b, ps2_keyboard_events(kbd), MUTE, false);
     while (plug.ops->waiting(plug.device)) {
         plug.ops->next(plug.device);
     }

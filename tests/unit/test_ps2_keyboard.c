@@ -4,8 +4,7 @@
 #include <string.h>
 
 #include "chipset/ps2_keyboard_internal.h"
-#include "machine/core/keys.h"
-#include "tests/unit/chip.h"
+#include "tests/unit/input_rig.h"
 
 #define MS INT64_C(1000000)
 
@@ -39,23 +38,11 @@ static Fixture built(void)
     return f;
 }
 
-/* Fails unless the bytes that wait are exactly these. */
-static void assert_bytes(Fixture *f, const char *expected, size_t size)
-{
-    for (size_t i = 0; i < size; i++) {
-        if (!f->plug.ops->waiting(f->plug.device)) {
-            fail_msg("byte %zu of %zu is missing", i, size);
-        }
-        assert_int_equal(f->plug.ops->next(f->plug.device), (uint8_t)expected[i]);
-    }
-    assert_false(f->plug.ops->waiting(f->plug.device));
-}
-
-#define EXPECT(f, text) assert_bytes((f), (text), sizeof(text) - 1)
+#define EXPECT(f, text) PS2_EXPECT((f)->plug, text)
 
 static void send(Fixture *f, uint8_t byte)
 {
-    f->plug.ops->command(f->plug.device, byte);
+    ps2_send(f->plug, byte);
 }
 
 static Fixture fixture(void)
@@ -68,9 +55,7 @@ static Fixture fixture(void)
 
 static void key(Fixture *f, uint8_t usage, bool down)
 {
-    InputEvent e = {.kind = INPUT_KEY, .key = usage, .down = down};
-    event_post(ps2_keyboard_events(f->kbd), &e, sizeof(e));
-    event_deliver(f->b->events);
+    input_key(f->b, ps2_keyboard_events(f->kbd), usage, down);
 }
 
 static void use_set(Fixture *f, uint8_t set)
@@ -140,7 +125,7 @@ static void every_key_of_set_2_has_make_and_break(void **state)
                              (char)code->set2};
             char plain[3] = {(char)code->set2, (char)0xf0, (char)code->set2};
             bool extended = code->flags & EXTENDED;
-            assert_bytes(&f, extended ? bytes : plain, extended ? 5 : 3);
+            ps2_expect(f.plug, extended ? bytes : plain, extended ? 5 : 3);
             keys++;
         } else {
             while (f.plug.ops->waiting(f.plug.device)) {
@@ -174,7 +159,7 @@ static void the_other_sets_have_the_same_keys(void **state)
         *place = true;
         key(&f, (uint8_t)usage, true);
         key(&f, (uint8_t)usage, false);
-        assert_bytes(&f, extended ? bytes : plain, extended ? 4 : 2);
+        ps2_expect(f.plug, extended ? bytes : plain, extended ? 4 : 2);
     }
     use_set(&f, 3);
     send(&f, 0xf8); /* make and break for all */
@@ -184,7 +169,7 @@ static void the_other_sets_have_the_same_keys(void **state)
         char bytes[3] = {(char)code->set3, (char)0xf0, (char)code->set3};
         key(&f, (uint8_t)usage, true);
         key(&f, (uint8_t)usage, false);
-        assert_bytes(&f, bytes, code->set3 ? 3 : 0);
+        ps2_expect(f.plug, bytes, code->set3 ? 3 : 0);
     }
     board_free(f.b);
 }
@@ -223,9 +208,9 @@ static void multimedia_keys(void **state)
         char make[2] = {(char)0xe0, (char)cases[i].set2};
         char brk[3] = {(char)0xe0, (char)0xf0, (char)cases[i].set2};
         key(&f, cases[i].usage, true);
-        assert_bytes(&f, make, 2);
+        ps2_expect(f.plug, make, 2);
         key(&f, cases[i].usage, false);
-        assert_bytes(&f, brk, 3);
+        ps2_expect(f.plug, brk, 3);
         assert_int_equal(ps2_keyboard_keys[cases[i].usage].set1, cases[i].set1);
     }
     board_free(f.b);

@@ -1,8 +1,7 @@
 /* PS/2 mouse: identification, packets, rates, scaling, remote and wrap mode, state. */
 #include "chipset/ps2_mouse.h"
 
-#include "machine/core/keys.h"
-#include "tests/unit/chip.h"
+#include "tests/unit/input_rig.h"
 
 #define MS INT64_C(1000000)
 
@@ -21,22 +20,11 @@ static Fixture built(unsigned fastest_hz)
     return f;
 }
 
-static void assert_bytes(Fixture *f, const char *expected, size_t size)
-{
-    for (size_t i = 0; i < size; i++) {
-        if (!f->plug.ops->waiting(f->plug.device)) {
-            fail_msg("byte %zu of %zu is missing", i, size);
-        }
-        assert_int_equal(f->plug.ops->next(f->plug.device), (uint8_t)expected[i]);
-    }
-    assert_false(f->plug.ops->waiting(f->plug.device));
-}
-
-#define EXPECT(f, text) assert_bytes((f), (text), sizeof(text) - 1)
+#define EXPECT(f, text) PS2_EXPECT((f)->plug, text)
 
 static void send(Fixture *f, uint8_t byte)
 {
-    f->plug.ops->command(f->plug.device, byte);
+    ps2_send(f->plug, byte);
 }
 
 /* Sends and takes the acknowledge. */
@@ -63,8 +51,7 @@ static Fixture fixture(void)
 
 static void post(Fixture *f, InputEvent e)
 {
-    event_post(ps2_mouse_events(f->mouse), &e, sizeof(e));
-    event_deliver(f->b->events);
+    input_post(f->b, ps2_mouse_events(f->mouse), e);
 }
 
 static void move(Fixture *f, int dx, int dy, int wheel)

@@ -4,28 +4,13 @@
 #include <string.h>
 
 #include "chipset/cards/rtl8029.h"
-#include "tests/unit/chip.h"
-#include "tests/unit/wire.h"
+#include "tests/unit/dp8390_rig.h"
 
-enum {
-    CARD = CHIP_PCI(5, 0),
-    BASE = 0xc000,
-    DATA = BASE + 0x10,
-    RESET = BASE + 0x1f,
-    PSTART = 0x46,
-    PSTOP = 0x80
-};
-
-static const uint8_t mac[6] = {0x52, 0x54, 0x00, 0x12, 0x34, 0x56};
-
-typedef struct Fixture {
-    Board *b;
-    Wire *wire;
-    Probe irq;
-} Fixture;
+enum { CARD = CHIP_PCI(5, 0), BASE = 0xc000, DATA = BASE + 0x10, RESET = BASE + 0x1f };
 
 static void set_up(Fixture *f)
 {
+    f->base = BASE;
     f->b = chip_board();
     f->wire = calloc(1, sizeof(*f->wire));
     PciBus *bus = pci_new(f->b, "pci");
@@ -36,46 +21,6 @@ static void set_up(Fixture *f)
     board_reset(f->b, RESET_POWER);
     chip_set_config(f->b, CARD, 0x10, BASE, 4);
     chip_set_config(f->b, CARD, 0x04, 1, 4);
-}
-
-static void tear_down(Fixture *f)
-{
-    board_free(f->b);
-    free(f->wire);
-}
-
-static uint8_t in(Fixture *f, unsigned reg)
-{
-    return chip_in(f->b, (uint16_t)(BASE + reg));
-}
-
-static void out(Fixture *f, unsigned reg, uint8_t value)
-{
-    chip_out(f->b, (uint16_t)(BASE + reg), value);
-}
-
-static void remote(Fixture *f, uint16_t address, uint16_t count, uint8_t command)
-{
-    out(f, 0x8, (uint8_t)address);
-    out(f, 0x9, (uint8_t)(address >> 8));
-    out(f, 0xa, (uint8_t)count);
-    out(f, 0xb, (uint8_t)(count >> 8));
-    out(f, 0x0, command);
-}
-
-static void start(Fixture *f)
-{
-    static const uint8_t steps[][2] = {{0x0, 0x21},   {0xe, 0x49},  {0xc, 0x04},   {0xd, 0x00},
-                                       {0x1, PSTART}, {0x2, PSTOP}, {0x3, PSTART}, {0x4, 0x40},
-                                       {0x7, 0xff},   {0xf, 0x7f},  {0x0, 0x61}};
-    for (unsigned i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
-        out(f, steps[i][0], steps[i][1]);
-    }
-    for (unsigned i = 0; i < 6; i++) {
-        out(f, 1 + i, mac[i]);
-    }
-    out(f, 0x7, PSTART + 1);
-    out(f, 0x0, 0x22);
 }
 
 static void identity_and_page_3(void **state)
@@ -108,7 +53,7 @@ static void data_port_of_32_bits(void **state)
     (void)state;
     Fixture f;
     set_up(&f);
-    start(&f);
+    start(&f, 0x04);
     remote(&f, 0, 32, 0x0a); /* a PROM byte shows in both halves of a word */
     assert_int_equal(bus_read(f.b->ports, DATA, 4), 0x54545252);
     remote(&f, 0x4000, 64, 0x12);
@@ -135,7 +80,7 @@ static void closed_while_decoding_is_off(void **state)
     (void)state;
     Fixture f;
     set_up(&f);
-    start(&f);
+    start(&f, 0x04);
     chip_set_config(f.b, CARD, 0x04, 0, 4);
     assert_int_equal(in(&f, 0), 0xff);
     assert_true(wire_arrives(f.wire, mac, 60, 1)); /* the wire has no part in that */
@@ -150,7 +95,7 @@ static void state_in_the_middle_of_a_transfer(void **state)
     Fixture f, other;
     set_up(&f);
     set_up(&other);
-    start(&f);
+    start(&f, 0x04);
     for (unsigned i = 0; i < 5; i++) {
         assert_true(wire_arrives(f.wire, mac, 600, (uint8_t)i));
     }
@@ -182,8 +127,8 @@ static void runs_are_single_accesses(void **state)
     uint8_t a[2048], b[2048];
     set_up(&one);
     set_up(&runs);
-    start(&one);
-    start(&runs);
+    start(&one, 0x04);
+    start(&runs, 0x04);
     for (unsigned bytes = 1; bytes <= 4; bytes *= 2) {
         uint32_t count = 1500 / bytes, in_runs = 0;
         for (unsigned write = 0; write < 2; write++) {

@@ -2,8 +2,7 @@
 #include "chipset/cards/serial_mouse.h"
 #include "chipset/uart.h"
 
-#include "machine/core/keys.h"
-#include "tests/unit/chip.h"
+#include "tests/unit/input_rig.h"
 
 #define MS INT64_C(1000000)
 #define BASE 0x3f8
@@ -57,8 +56,7 @@ static void expect(Fixture *f, const uint8_t *bytes, unsigned count)
 
 static void post(Fixture *f, InputEvent e)
 {
-    event_post(serial_mouse_events(f->mouse), &e, sizeof(e));
-    event_deliver(f->b->events);
+    input_post(f->b, serial_mouse_events(f->mouse), e);
 }
 
 static void move(Fixture *f, int dx, int dy, int wheel)

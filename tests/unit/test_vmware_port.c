@@ -1,8 +1,7 @@
 /* VMware backdoor: magic, version, time, absolute pointer, absent commands, state. */
 #include "chipset/cards/vmware_port.h"
 
-#include "machine/core/keys.h"
-#include "tests/unit/chip.h"
+#include "tests/unit/input_rig.h"
 
 #define MAGIC 0x564d5868u
 
@@ -58,8 +57,7 @@ static uint32_t command(Fixture *f, uint32_t number, uint32_t argument)
 
 static void post(Fixture *f, InputEvent e)
 {
-    event_post(vmware_port_events(f->v), &e, sizeof(e));
-    event_deliver(f->b->events);
+    input_post(f->b, vmware_port_events(f->v), e);
 }
 
 static void enable(Fixture *f)
