@@ -7,29 +7,15 @@
 #include <sys/mman.h>
 #include <ucontext.h>
 
-#define ONE(f)                                                                                     \
-    {                                                                                              \
-        f, f, f, f                                                                                 \
-    }
-#define BY_SIZE(f)                                                                                 \
-    {                                                                                              \
-        f##_16, f##_16, f##_32, f##_32                                                             \
-    }
-#define BY_FORM(f)                                                                                 \
-    {                                                                                              \
-        f##_r, f##_m, f##_r, f##_m                                                                 \
-    }
-#define OP(id, mnemonic, operands, map, opcode, count, prefix, form, digit, read, written, undef,  \
-           traits, since, ex, tr)                                                                  \
-    {#id,         mnemonic, operands, MAP_##map, opcode, count,  MANDATORY_##prefix,               \
-     FORM_##form, digit,    read,     written,   undef,  traits, CPU_##since,                      \
-     ex},
-const OpRow rig_rows[] = {
+enum {
+#define OP(...) +1
+    ROWS = 0
 #include "cpu-accel/x86/x86_ops_fpu.def"
-};
 #undef OP
+};
 
-const unsigned rig_row_count = sizeof rig_rows / sizeof *rig_rows;
+const OpRow *const rig_rows = &op_rows[OP_COUNT - ROWS]; /* x86_ops.def ends with them */
+const unsigned rig_row_count = ROWS;
 
 static void ferr_drive(void *sink, unsigned pin, bool level)
 {

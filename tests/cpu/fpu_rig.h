@@ -28,7 +28,7 @@ void rig_open(Rig *rig, CpuModel model);
 void rig_close(Rig *rig);
 
 /* The list's rows of this unit. */
-extern const OpRow rig_rows[];
+extern const OpRow *const rig_rows;
 extern const unsigned rig_row_count;
 const OpRow *rig_row(const char *id);
 

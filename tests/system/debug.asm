@@ -177,19 +177,7 @@ tests:
     SAME "is off in the handler", eax, 0
 
     ; a task switch clears the local ones
-    mov edi, TASK_A
-    mov ecx, 0x1a
-    xor eax, eax
-    rep stosd
-    mov dword [TASK_A + 0x20], task
-    mov dword [TASK_A + 0x24], 2
-    mov dword [TASK_A + 0x38], STACK_A
-    mov dword [TASK_A + 0x4c], K_CODE
-    mov dword [TASK_A + 0x48], K_DATA
-    mov dword [TASK_A + 0x50], K_DATA
-    mov dword [TASK_A + 0x54], K_DATA
-    mov dword [TASK_A + 0x64], 0x680000
-    SETDESC FREE1, TASK_A, 0x67, 0x0089
+    TASK TASK_A, task, STACK_A, FREE1
     mov eax, DATA + 0x800
     mov dr0, eax
     mov dr1, eax

@@ -463,39 +463,25 @@ inner:
     ret
 
 ; --- task switches ---
-%macro TASK 3                ; tss, eip, selector
-    mov edi, %1
-    mov ecx, 0x1a
-    xor eax, eax
-    rep stosd
+%macro PAGED_TASK 3          ; tss, eip, selector
+    TASK %1, %2, STACK_T, %3
     mov dword [%1 + 0x1c], DIRECTORY
-    mov dword [%1 + 0x20], %2
-    mov dword [%1 + 0x24], 2
-    mov dword [%1 + 0x38], STACK_T
-    mov dword [%1 + 0x48], K_DATA
-    mov dword [%1 + 0x4c], K_CODE
-    mov dword [%1 + 0x50], K_DATA
-    mov dword [%1 + 0x54], K_DATA
-    mov dword [%1 + 0x58], K_DATA
-    mov dword [%1 + 0x5c], K_DATA
-    mov dword [%1 + 0x64], 0x680000
-    SETDESC %3, %1, 0x67, 0x0089
 %endmacro
 switches:
     mov dword [TSS + 0x1c], DIRECTORY
     FILL
-    TASK HOLE - 0x20, task_back, FREE5
+    PAGED_TASK HOLE - 0x20, task_back, FREE5
     RESTARTS "JMP to a task in it", 0, jmp FREE5:0
     SAME "ran it", [seen], 1
-    TASK HOLE - 0x20, task_return, FREE5
+    PAGED_TASK HOLE - 0x20, task_return, FREE5
     mov dword [seen], 0
     RESTARTS "CALL to a task in it", 0, call FREE5:0
     SAME "ran it", [seen], 2
     ; the old task's state goes into the hole
-    TASK HOLE - 0x20, 0, FREE6
+    PAGED_TASK HOLE - 0x20, 0, FREE6
     mov ax, FREE6
     ltr ax
-    TASK TSS_B, task_back6, FREE5
+    PAGED_TASK TSS_B, task_back6, FREE5
     mov dword [seen], 0
     RESTARTS "a task switch that saves in it", 2, jmp FREE5:0
     SAME "ran", [seen], 3
@@ -510,12 +496,12 @@ switches:
     mov dword [TABLE_B + 0x20 * 4], 0
     mov dword [DATA], 0x11111111
     mov dword [DATA + 0x1000], 0x22222222
-    TASK TSS_B, task_reads, FREE5
+    PAGED_TASK TSS_B, task_reads, FREE5
     mov dword [TSS_B + 0x1c], DIRECTORY_B
     jmp FREE5:0
     SAME "a task has its own pages", [seen], 0x22222222
     SAME "and the other its own again", [DATA], 0x11111111
-    TASK TSS_B, 0x20000, FREE5
+    PAGED_TASK TSS_B, 0x20000, FREE5
     mov dword [TSS_B + 0x1c], DIRECTORY_B
     TRY
     jmp FREE5:0

@@ -79,19 +79,7 @@ nmis:
     mov dword [hook], 0
 
     ; by a task gate: blocked until that task's IRET
-    mov edi, NMI_TASK
-    mov ecx, 0x1a
-    xor eax, eax
-    rep stosd
-    mov dword [NMI_TASK + 0x20], nmi_task
-    mov dword [NMI_TASK + 0x24], 2
-    mov dword [NMI_TASK + 0x38], STACK_N
-    mov dword [NMI_TASK + 0x48], K_DATA
-    mov dword [NMI_TASK + 0x4c], K_CODE
-    mov dword [NMI_TASK + 0x50], K_DATA
-    mov dword [NMI_TASK + 0x54], K_DATA
-    mov dword [NMI_TASK + 0x64], 0x680000
-    SETDESC FREE1, NMI_TASK, 0x67, 0x0089
+    TASK NMI_TASK, nmi_task, STACK_N, FREE1
     push dword [IDT + 2 * 8]
     push dword [IDT + 2 * 8 + 4]
     SETGATE IDT + 2 * 8, 0x85, FREE1, 0, 0

@@ -9,24 +9,6 @@ STACK_A  equ 0xc000
 STACK_B  equ 0xd000
 V86_CODE equ 0x20000
 
-%macro TASK 4                ; tss, eip, esp, selector
-    mov edi, %1
-    mov ecx, 0x1a
-    xor eax, eax
-    rep stosd
-    mov dword [%1 + 0x20], %2
-    mov dword [%1 + 0x24], 2
-    mov dword [%1 + 0x38], %3
-    mov dword [%1 + 0x48], K_DATA
-    mov dword [%1 + 0x4c], K_CODE
-    mov dword [%1 + 0x50], K_DATA
-    mov dword [%1 + 0x54], K_DATA
-    mov dword [%1 + 0x58], K_DATA
-    mov dword [%1 + 0x5c], K_DATA
-    mov dword [%1 + 0x64], 0x680000
-    SETDESC %4, %1, 0x67, 0x0089
-%endmacro
-
 tests:
     ; CALL to a task, and IRET back
     TASK TASK_A, task_called, STACK_A, FREE1
