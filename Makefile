@@ -52,7 +52,8 @@ TEST_SUPPORT := $(filter-out $(TEST_SOURCES),$(wildcard tests/*/*.c))
 TEST_BINARIES := $(TEST_SOURCES:%.c=$(OUT)/%)
 GUEST_SOURCES := $(wildcard tests/*/*.asm)
 GUEST_BINARIES := $(GUEST_SOURCES:%.asm=$(OUT)/%.bin)
-DEPENDENCIES := $(OBJECTS:.o=.d) $(TEST_SOURCES:%.c=$(OUT)/%.d) $(TEST_SUPPORT:%.c=$(OUT)/%.d) $(OUT)/machine/main.d
+DEPENDENCIES := $(OBJECTS:.o=.d) $(TEST_SOURCES:%.c=$(OUT)/%.d) $(TEST_SUPPORT:%.c=$(OUT)/%.d) $(OUT)/machine/main.d \
+	$(GUEST_BINARIES:.bin=.d) $(ROM_SOURCES:%.asm=$(OUT)/%.d)
 
 .PHONY: all vitrine tests run check check-all bench fuzz install uninstall clean format check-layers map setup
 .SECONDARY: $(ROM_SOURCES:%.asm=$(OUT)/%.bin)
@@ -105,7 +106,8 @@ $(OUT)/%.o: %.cpp out/config.mk
 $(OUT)/%.bin: %.asm
 	@mkdir -p $(@D)
 	$(call say,nasm    $<)
-	$(Q)nasm -f bin -I $(<D)/ -MD $(@:.bin=.d) -MT $@ -o $@ $<
+	$(Q)nasm -I $(<D)/ -M -MP -MT $@ -MF $(@:.bin=.d) $<
+	$(Q)nasm -f bin -I $(<D)/ -o $@ $<
 
 # Our option ROMs are part of the program, as rom_NAME_start and rom_NAME_end.
 $(OUT)/roms/%.rom.o: $(OUT)/roms/%.bin

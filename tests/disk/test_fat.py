@@ -4,22 +4,12 @@ import os
 import random
 import shutil
 import subprocess
-import sys
-import tempfile
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..'))
-from tests.lib import tap  # noqa: E402
-from tests.lib.vm import Vm, program  # noqa: E402
+from images import get, image, in_folder, put, tap
+from tests.lib.vm import Vm
 
 PARTITION = 63 * 512
 TOOLS = dict(os.environ, MTOOLS_SKIP_CHECK='1', MTOOLS_LOWER_CASE='0', LC_ALL='C.UTF-8', PATH=os.environ['PATH'] + ':/usr/sbin:/sbin')
-
-
-def image(*words, status=0):
-    done = subprocess.run([program(), 'image', *map(str, words)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, text=True, errors='replace', timeout=120)
-    assert done.returncode == status, (words, done.returncode, done.stdout, done.stderr)
-    return done.stdout + done.stderr
 
 
 def tool(*words):
@@ -28,32 +18,6 @@ def tool(*words):
     done = subprocess.run([str(w) for w in words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=TOOLS, timeout=60)
     assert done.returncode == 0, (words, done.stdout)
     return done.stdout.decode('utf-8', 'replace')
-
-
-def in_folder(test):
-    def wrapped():
-        before = os.getcwd()
-        with tempfile.TemporaryDirectory() as folder:
-            os.chdir(folder)
-            try:
-                test()
-            finally:
-                os.chdir(before)
-    wrapped.__name__ = test.__name__
-    return wrapped
-
-
-def put(name, data=b''):
-    folder = os.path.dirname(name)
-    if folder:
-        os.makedirs(folder, exist_ok=True)
-    with open(name, 'wb') as file:
-        file.write(data)
-
-
-def get(name):
-    with open(name, 'rb') as file:
-        return file.read()
 
 
 def checked(what, out, offset=PARTITION):

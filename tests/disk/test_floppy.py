@@ -5,21 +5,10 @@ import random
 import shutil
 import struct
 import subprocess
-import sys
-import tempfile
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..'))
-from tests.lib import tap  # noqa: E402
-from tests.lib.vm import program  # noqa: E402
+from images import get, image, in_folder, put, tap
 
 KIB = 1024
-
-
-def image(*words, status=0):
-    done = subprocess.run([program(), 'image', *map(str, words)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, text=True, errors='replace', timeout=60)
-    assert done.returncode == status, (words, done.returncode, done.stdout, done.stderr)
-    return done.stdout + done.stderr
 
 
 def dsktrans(*words):
@@ -27,29 +16,6 @@ def dsktrans(*words):
         raise tap.Skip('dsktrans is not installed (Debian: libdsk-utils)')
     done = subprocess.run(['dsktrans', *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
     assert done.returncode == 0, (words, done.stdout)
-
-
-def in_folder(test):
-    def wrapped():
-        before = os.getcwd()
-        with tempfile.TemporaryDirectory() as folder:
-            os.chdir(folder)
-            try:
-                test()
-            finally:
-                os.chdir(before)
-    wrapped.__name__ = test.__name__
-    return wrapped
-
-
-def put(name, data):
-    with open(name, 'wb') as file:
-        file.write(data)
-
-
-def get(name):
-    with open(name, 'rb') as file:
-        return file.read()
 
 
 def content(size, seed=1):

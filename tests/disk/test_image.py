@@ -6,20 +6,15 @@ import random
 import shutil
 import struct
 import subprocess
-import sys
-import tempfile
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..'))
-from tests.lib import tap  # noqa: E402
-from tests.lib.vm import Vm, program  # noqa: E402
+from images import in_folder, run_image, tap
+from tests.lib.vm import Vm, program
 
 MIB = 1 << 20
 
 
 def image(*words, status=0):
-    done = subprocess.run([program(), 'image', *map(str, words)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, text=True, timeout=120)
-    assert done.returncode == status, (words, done.returncode, done.stdout, done.stderr)
+    done = run_image(*words, status=status)
     if done.stdout == '' and status:
         assert len(done.stderr.strip().split('\n')) == 1 and done.stderr.startswith('vitrine: '), done.stderr
     return done.stderr if status and not done.stdout else done.stdout
@@ -31,19 +26,6 @@ def judge(*words, status=0):
     done = subprocess.run(['qemu-img', *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
     assert done.returncode == status, (words, done.returncode, done.stdout)
     return done.stdout
-
-
-def in_folder(test):
-    def wrapped():
-        before = os.getcwd()
-        with tempfile.TemporaryDirectory() as folder:
-            os.chdir(folder)
-            try:
-                test()
-            finally:
-                os.chdir(before)
-    wrapped.__name__ = test.__name__
-    return wrapped
 
 
 def scatter(name, size, seed, pieces=40):

@@ -9,26 +9,6 @@ start:
     add bx, 0x0101
     cmp bl, 2
     jb .attribute
-    push word 0xb800
-    pop es
-    xor bx, bx
-.line:
-    mov ax, bx
-    shr ax, 1
-    mov cx, 80
-    mul cx
-    mov di, ax
-    test bl, 1
-    jz .even
-    add di, 0x2000
-.even:
-    mov al, bl
-    mov cx, 80
-.byte:
-    stosb
-    inc al
-    loop .byte
-    inc bx
-    cmp bx, 200
-    jb .line
+    call draw_cga
     jmp done
+%include "cga.inc"

@@ -7,12 +7,7 @@ start:
     pop es
     xor bp, bp
 .plane:
-    mov cx, bp
-    mov ah, 1
-    shl ah, cl
-    mov al, 2
-    mov dx, 0x3c4
-    out dx, ax
+    call select_plane
     xor di, di
     xor bx, bx
 .line:
