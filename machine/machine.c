@@ -1,7 +1,6 @@
-/* A machine's thread: the loop that runs the processor, fires timers, delivers events, and answers
- * other threads. */
+/* A machine and its thread: the loop that runs the processor, fires timers, delivers events, and
+ * answers other threads. What they ask for is in machine_control.c. */
 #include "machine/machine.h"
-#include "machine/pace.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -14,68 +13,13 @@
 #include "machine/core/log.h"
 #include "machine/engine.h"
 #include "machine/host/host_time.h"
-#include "machine/info.h"
-#include "machine/machine_internal.h"
+#include "machine/machine_thread.h"
 #include "machine/pc.h"
-#include "machine/slack.h"
 #include "machine/snapshot.h"
 
 LOG_TAG("machine");
 
-enum { MAX_LISTENERS = 8 };
-
-/* A call carried to the machine's thread; it stands on the caller's stack. */
-typedef struct Call {
-    void (*run)(Machine *m, void *argument);
-    void *argument;
-    bool done;
-    struct Call *next;
-} Call;
-
-typedef struct Listener {
-    void (*heard)(void *self, const MachineEvent *event);
-    void *self;
-} Listener;
-
-struct Machine {
-    MachineConfig config;
-    Board *board;
-    Pc *pc;
-    Accel accel;
-    EngineBack back;
-    bool changing_engine; /* under lock */
-
-    pthread_t thread;
-    atomic_bool started;
-    pthread_mutex_t starting; /* recursive: calls before the start run in their callers' threads */
-    pthread_mutex_t lock;
-    pthread_cond_t wake;     /* the machine's thread waits on it when the guest is idle or paused */
-    pthread_cond_t answered; /* callers wait on it */
-    bool woken;
-    Call *calls;
-    bool finished; /* the thread has left its loop */
-
-    /* of the machine's thread */
-    Listener listeners[MAX_LISTENERS];
-    unsigned listener_count;
-    atomic_int state; /* RunState */
-    bool reset_wanted, shutdown_wanted, by_guest;
-    bool quit;
-    int exit_status;
-    atomic_bool in_snapshot; /* one is being saved or loaded */
-    char parent[64];         /* the last one that was; of whoever has entered */
-    SnapshotLazy *lazy;      /* memory that is still to come from a snapshot; NULL: none */
-    SnapshotLine *line;      /* what the next snapshot may build on; NULL: nothing, ever */
-    atomic_bool settled;     /* it has come, or is damaged */
-    bool memory_lost;        /* some never came: the guest must not run on */
-    Slack slack;
-    int64_t hurried; /* guest ns of the last hurry */
-    Pace pace;
-    atomic_uint kips; /* of the pace, for other threads */
-    int64_t lead;     /* counted clock: host time minus guest time when it last began to run */
-};
-
-static void tell(Machine *m, const MachineEvent *event)
+void machine_tell(Machine *m, const MachineEvent *event)
 {
     for (unsigned i = 0; i < m->listener_count; i++) {
         m->listeners[i].heard(m->listeners[i].self, event);
@@ -94,9 +38,7 @@ static void wake_up(void *self)
     pthread_mutex_unlock(&m->lock);
 }
 
-/* While it is set no other thread touches the engine; the machine's thread is then on its way to
- * the top of its loop, where it sees whatever woke it. */
-static void set_changing_engine(Machine *m, bool changing)
+void machine_set_changing_engine(Machine *m, bool changing)
 {
     pthread_mutex_lock(&m->lock);
     m->changing_engine = changing;
@@ -105,17 +47,17 @@ static void set_changing_engine(Machine *m, bool changing)
 
 static bool replace_engine(Machine *m)
 {
-    set_changing_engine(m, true);
+    machine_set_changing_engine(m, true);
     bool done = engine_replace(&m->accel, &m->back);
-    set_changing_engine(m, false);
+    machine_set_changing_engine(m, false);
     return done;
 }
 
 static void return_engine(Machine *m)
 {
-    set_changing_engine(m, true);
+    machine_set_changing_engine(m, true);
     engine_back(&m->accel, &m->back);
-    set_changing_engine(m, false);
+    machine_set_changing_engine(m, false);
 }
 
 /* A timer was armed ahead of all others while the processor runs towards a later one. */
@@ -149,7 +91,7 @@ static void want_debug_exit(void *self, int exit_status)
     atomic_store(&pc_cpu(m->pc)->attention, true);
 }
 
-static void set_running(Machine *m, RunState state)
+void machine_set_running(Machine *m, RunState state)
 {
     RunState before = machine_state(m);
     if (before == state) {
@@ -159,56 +101,25 @@ static void set_running(Machine *m, RunState state)
     clock_run(&m->board->clock, state == RUN_STATE_RUNNING);
     m->lead = host_time_ns() - clock_peek(&m->board->clock);
     if (before == RUN_STATE_RUNNING) {
-        tell(m, &(MachineEvent){.kind = MACHINE_STOPPED});
+        machine_tell(m, &(MachineEvent){.kind = MACHINE_STOPPED});
     } else if (state == RUN_STATE_RUNNING) {
-        tell(m, &(MachineEvent){.kind = MACHINE_RESUMED});
+        machine_tell(m, &(MachineEvent){.kind = MACHINE_RESUMED});
     }
 }
 
 static void tray_moved(void *self, const char *device, bool open)
 {
-    tell(self, &(MachineEvent){
-                   .kind = MACHINE_TRAY_MOVED, .by_guest = true, .device = device, .open = open});
+    machine_tell(self,
+                 &(MachineEvent){
+                     .kind = MACHINE_TRAY_MOVED, .by_guest = true, .device = device, .open = open});
 }
 
 static void io_failed(void *self, const char *device)
 {
     Machine *m = self;
-    tell(m, &(MachineEvent){.kind = MACHINE_IO_ERROR, .device = device});
-    set_running(m, RUN_STATE_IO_ERROR);
+    machine_tell(m, &(MachineEvent){.kind = MACHINE_IO_ERROR, .device = device});
+    machine_set_running(m, RUN_STATE_IO_ERROR);
     atomic_store(&pc_cpu(m->pc)->attention, true);
-}
-
-/* The engine that keeps a speed for whoever asked for this one; NULL: that one cannot. */
-static const char *paced_engine(const char *name)
-{
-    if (!name || strcmp(name, "auto") == 0) {
-        return engine_has_translator() ? accel_translator.name : accel_interpreter.name;
-    }
-    bool can = strcmp(name, accel_interpreter.name) == 0 ||
-               strcmp(name, accel_translator.name) == 0 || strcmp(name, "tcg") == 0;
-    return can ? name : NULL;
-}
-
-typedef struct SpeedCall {
-    uint32_t kips;
-    Err *err;
-    bool done;
-} SpeedCall;
-
-static void do_set_speed(Machine *m, void *argument)
-{
-    SpeedCall *call = argument;
-    if (call->kips && !m->accel.ops->paced) {
-        err_set(call->err, "the %s knows no speed but max; use -accel translator with -speed",
-                m->accel.ops->name);
-    } else if (call->kips && m->config.icount_shift >= 0) {
-        err_set(call->err, "-icount says itself how long an instruction takes: leave -speed away");
-    } else {
-        pace_set(&m->pace, call->kips, clock_peek(&m->board->clock), pc_cpu(m->pc)->executed);
-        atomic_store(&m->kips, call->kips);
-        call->done = true;
-    }
 }
 
 Machine *machine_new(const MachineConfig *config, Err *err)
@@ -250,21 +161,17 @@ Machine *machine_new(const MachineConfig *config, Err *err)
     } else {
         clock_use_host(&m->board->clock, host_time_ns);
     }
-    SpeedCall speed = {.err = err};
-    if (m->config.speed && !pace_parse(m->config.speed, &speed.kips, err)) {
+    uint32_t kips = 0;
+    if (m->config.speed && !pace_parse(m->config.speed, &kips, err)) {
         machine_free(m);
         return NULL;
     }
     const char *engine = m->config.accel;
-    if (speed.kips && paced_engine(engine)) {
-        engine = paced_engine(engine);
+    if (kips && machine_paced_engine(engine)) {
+        engine = machine_paced_engine(engine);
     }
-    if (!engine_open(&m->accel, engine, pc_cpu(m->pc), m->board, err)) {
-        machine_free(m);
-        return NULL;
-    }
-    do_set_speed(m, &speed);
-    if (!speed.done) {
+    if (!engine_open(&m->accel, engine, pc_cpu(m->pc), m->board, err) ||
+        !machine_keep_speed(m, kips, err)) {
         machine_free(m);
         return NULL;
     }
@@ -278,9 +185,10 @@ Machine *machine_new(const MachineConfig *config, Err *err)
 static void power_down(Machine *m)
 {
     pc_drain(m->pc);
-    set_running(m, RUN_STATE_SHUTDOWN);
-    tell(m, &(MachineEvent){
-                .kind = MACHINE_SHUTDOWN, .by_guest = m->by_guest, .exit_status = m->exit_status});
+    machine_set_running(m, RUN_STATE_SHUTDOWN);
+    machine_tell(m, &(MachineEvent){.kind = MACHINE_SHUTDOWN,
+                                    .by_guest = m->by_guest,
+                                    .exit_status = m->exit_status});
 }
 
 static void memory_settled(void *self)
@@ -290,8 +198,7 @@ static void memory_settled(void *self)
     wake_up(m);
 }
 
-/* `wait`: until all of a loaded snapshot's memory is there. */
-static void end_lazy(Machine *m, bool wait)
+void machine_end_lazy(Machine *m, bool wait)
 {
     Err err = {""};
     SnapshotLazy *lazy = m->lazy;
@@ -299,8 +206,8 @@ static void end_lazy(Machine *m, bool wait)
     if (!snapshot_lazy_end(lazy, wait, &err)) {
         log_error("%s; the machine is paused: reset it, or load another snapshot", err.text);
         m->memory_lost = true;
-        tell(m, &(MachineEvent){.kind = MACHINE_IO_ERROR, .device = "snapshot"});
-        set_running(m, RUN_STATE_IO_ERROR);
+        machine_tell(m, &(MachineEvent){.kind = MACHINE_IO_ERROR, .device = "snapshot"});
+        machine_set_running(m, RUN_STATE_IO_ERROR);
     }
 }
 
@@ -310,7 +217,7 @@ static void look_after_memory(Machine *m)
     if (atomic_load(&m->settled)) {
         atomic_store(&m->settled, false);
         if (m->lazy && (snapshot_lazy_done(m->lazy) || snapshot_lazy_failed(m->lazy, &ignored))) {
-            end_lazy(m, false);
+            machine_end_lazy(m, false);
         }
     }
 }
@@ -326,7 +233,7 @@ static void hard_reset(Machine *m)
     board_reset(m->board, RESET_HARD);
     m->accel.ops->push(&m->accel);
     m->memory_lost = false;
-    tell(m, &(MachineEvent){.kind = MACHINE_WAS_RESET, .by_guest = m->by_guest});
+    machine_tell(m, &(MachineEvent){.kind = MACHINE_WAS_RESET, .by_guest = m->by_guest});
     m->by_guest = false;
 }
 
@@ -484,7 +391,7 @@ static void run_guest(Machine *m)
             m->exit_status = 1;
             m->quit = true;
         } else {
-            set_running(m, RUN_STATE_PAUSED);
+            machine_set_running(m, RUN_STATE_PAUSED);
         }
     }
 }
@@ -496,7 +403,7 @@ static void *machine_thread(void *self)
     pthread_mutex_unlock(&m->starting);
     log_use_clock(&m->board->clock);
     if (!m->config.start_paused) {
-        set_running(m, RUN_STATE_RUNNING);
+        machine_set_running(m, RUN_STATE_RUNNING);
     }
     while (!m->quit) {
         atomic_store(&pc_cpu(m->pc)->attention, false);
@@ -660,97 +567,6 @@ const char *machine_accel(const Machine *m)
     return m->accel.ops->name;
 }
 
-static void do_pause(Machine *m, void *argument)
-{
-    (void)argument;
-    if (machine_state(m) == RUN_STATE_RUNNING) {
-        set_running(m, RUN_STATE_PAUSED);
-    }
-}
-
-void machine_pause(Machine *m)
-{
-    machine_call(m, do_pause, NULL);
-}
-
-static void do_resume(Machine *m, void *argument)
-{
-    (void)argument;
-    RunState before = machine_state(m);
-    if (m->memory_lost) {
-        log_error("some of the snapshot's memory was damaged: reset the machine, or load another");
-        return;
-    }
-    if (before == RUN_STATE_PAUSED || before == RUN_STATE_IO_ERROR) {
-        set_running(m, RUN_STATE_RUNNING);
-    }
-    if (before == RUN_STATE_IO_ERROR) {
-        pc_retry(m->pc);
-    }
-}
-
-void machine_resume(Machine *m)
-{
-    machine_call(m, do_resume, NULL);
-}
-
-static void do_reset(Machine *m, void *argument)
-{
-    (void)argument;
-    m->reset_wanted = true;
-    m->by_guest = false;
-    if (machine_state(m) == RUN_STATE_SHUTDOWN) {
-        set_running(m, RUN_STATE_PAUSED);
-    }
-}
-
-void machine_reset(Machine *m)
-{
-    machine_call(m, do_reset, NULL);
-}
-
-static void do_powerdown(Machine *m, void *argument)
-{
-    (void)argument;
-    tell(m, &(MachineEvent){.kind = MACHINE_POWERDOWN});
-    pc_power_button(m->pc);
-}
-
-void machine_powerdown(Machine *m)
-{
-    machine_call(m, do_powerdown, NULL);
-}
-
-void machine_input(Machine *m, const InputEvent *event)
-{
-    pc_input(m->pc, event);
-}
-
-void machine_pads(Machine *m, const PadState *pads)
-{
-    pc_pads(m->pc, pads);
-}
-
-bool machine_wants_absolute(const Machine *m)
-{
-    return pc_wants_absolute(m->pc);
-}
-
-uint8_t machine_keyboard_leds(const Machine *m)
-{
-    return pc_keyboard_leds(m->pc);
-}
-
-Screen *machine_screen(Machine *m)
-{
-    return pc_screen(m->pc);
-}
-
-struct Mixer *machine_mixer(Machine *m)
-{
-    return pc_mixer(m->pc);
-}
-
 MachineParts machine_parts(Machine *m)
 {
     return (MachineParts){m->board, m->pc,          &m->accel, &m->config,
@@ -804,230 +620,5 @@ void machine_was_loaded(Machine *m, bool broken)
     m->memory_lost = false;
     m->reset_wanted = broken;
     m->by_guest = false;
-    set_running(m, RUN_STATE_PAUSED);
-}
-
-typedef struct TextCall {
-    char *text;
-    size_t room;
-    bool is_text;
-} TextCall;
-
-static void do_text(Machine *m, void *argument)
-{
-    TextCall *call = argument;
-    call->is_text = pc_text(m->pc, call->text, call->room);
-}
-
-bool machine_text(Machine *m, char *text, size_t room)
-{
-    TextCall call = {text, room, false};
-    machine_call(m, do_text, &call);
-    return call.is_text;
-}
-
-typedef struct TextSizeCall {
-    unsigned *columns, *rows;
-} TextSizeCall;
-
-static void do_text_size(Machine *m, void *argument)
-{
-    TextSizeCall *call = argument;
-    pc_text_size(m->pc, call->columns, call->rows);
-}
-
-bool machine_text_size(Machine *m, unsigned *columns, unsigned *rows)
-{
-    TextSizeCall call = {columns, rows};
-    *columns = *rows = 0;
-    machine_call(m, do_text_size, &call);
-    return *columns && *rows;
-}
-
-static void do_time(Machine *m, void *argument)
-{
-    *(int64_t *)argument = clock_peek(&m->board->clock);
-}
-
-int64_t machine_time(Machine *m)
-{
-    int64_t now = 0;
-    machine_call(m, do_time, &now);
-    return now;
-}
-
-typedef struct MediaCall {
-    BlockInfo *info;
-    unsigned count;
-    const char *id, *file, *format;
-    bool flag; /* read-only, or by force */
-    bool done;
-    Err *err;
-} MediaCall;
-
-static void do_block_query(Machine *m, void *argument)
-{
-    MediaCall *call = argument;
-    call->count = pc_block_query(m->pc, call->info, call->count);
-}
-
-unsigned machine_block_query(Machine *m, BlockInfo *info, unsigned room)
-{
-    MediaCall call = {.info = info, .count = room};
-    machine_call(m, do_block_query, &call);
-    return call.count;
-}
-
-static bool media_free(Machine *m, Err *err)
-{
-    if (m->lazy) { /* it may lie in one of them */
-        end_lazy(m, true);
-    }
-    return !atomic_load(&m->in_snapshot) ||
-           err_set(err, "a snapshot is being saved; try again when it is done");
-}
-
-static void do_change_medium(Machine *m, void *argument)
-{
-    MediaCall *call = argument;
-    call->done = media_free(m, call->err) &&
-                 pc_change_medium(m->pc, call->id, call->file, call->format, call->flag, call->err);
-    if (call->done) {
-        tell(m, &(MachineEvent){.kind = MACHINE_TRAY_MOVED, .device = call->id, .open = false});
-    }
-}
-
-bool machine_change_medium(Machine *m, const char *id, const char *file, const char *format,
-                           bool read_only, Err *err)
-{
-    MediaCall call = {.id = id, .file = file, .format = format, .flag = read_only, .err = err};
-    machine_call(m, do_change_medium, &call);
-    return call.done;
-}
-
-static void do_eject(Machine *m, void *argument)
-{
-    MediaCall *call = argument;
-    call->done = media_free(m, call->err) && pc_eject(m->pc, call->id, call->flag, call->err);
-    if (call->done) {
-        tell(m, &(MachineEvent){.kind = MACHINE_TRAY_MOVED, .device = call->id, .open = true});
-    }
-}
-
-bool machine_eject(Machine *m, const char *id, bool force, Err *err)
-{
-    MediaCall call = {.id = id, .flag = force, .err = err};
-    machine_call(m, do_eject, &call);
-    return call.done;
-}
-
-typedef struct AccelCall {
-    const char *name;
-    Err *err;
-    bool done;
-} AccelCall;
-
-static void do_set_accel(Machine *m, void *argument)
-{
-    AccelCall *call = argument;
-    const char *name = m->pace.kips ? paced_engine(call->name) : call->name;
-    if (!name) {
-        call->done = err_set(call->err,
-                             "the machine has a speed, which the %s does not keep: "
-                             "x-set-speed max first",
-                             call->name);
-        return;
-    }
-    set_changing_engine(m, true);
-    call->done = engine_change(&m->accel, name, call->err);
-    m->back = call->done ? (EngineBack){.to = NULL} : m->back; /* the user's word counts */
-    set_changing_engine(m, false);
-}
-
-bool machine_set_accel(Machine *m, const char *name, Err *err)
-{
-    AccelCall call = {.name = name, .err = err};
-    machine_call(m, do_set_accel, &call);
-    return call.done;
-}
-
-typedef struct StepCall {
-    unsigned wanted, done;
-    Err *err;
-    bool good;
-} StepCall;
-
-static void do_step(Machine *m, void *argument)
-{
-    StepCall *call = argument;
-    Cpu *cpu = pc_cpu(m->pc);
-    RunExit exit = RUN_DUE;
-    if (machine_state(m) != RUN_STATE_PAUSED) {
-        err_set(call->err, "only a paused machine takes single steps: stop it first");
-        return;
-    }
-    if (!m->accel.ops->paced && !m->accel.ops->steps) {
-        err_set(call->err, "engine %s takes no single steps: x-set-accel to another one first",
-                m->accel.ops->name);
-        return;
-    }
-    while (exit == RUN_DUE && call->done < call->wanted && !m->reset_wanted &&
-           !m->shutdown_wanted && !m->quit) {
-        uint64_t before = cpu->executed;
-        atomic_store(&cpu->attention, false);
-        m->accel.budget = call->wanted - call->done;
-        exit = m->accel.ops->run(&m->accel, CLOCK_NEVER);
-        call->done += (unsigned)(cpu->executed - before);
-    }
-    m->accel.budget = 0;
-    call->good = exit != RUN_FAILED || err_set(call->err, "%s", m->accel.failure);
-}
-
-bool machine_step(Machine *m, unsigned instructions, unsigned *done, Err *err)
-{
-    StepCall call = {.wanted = instructions, .err = err};
-    machine_call(m, do_step, &call);
-    *done = call.done;
-    return call.good;
-}
-
-bool machine_set_speed(Machine *m, const char *speed, Err *err)
-{
-    SpeedCall call = {.err = err};
-    if (!pace_parse(speed, &call.kips, err)) {
-        return false;
-    }
-    machine_call(m, do_set_speed, &call);
-    return call.done;
-}
-
-void machine_speed(const Machine *m, char name[MACHINE_SPEED])
-{
-    pace_name(atomic_load(&m->kips), name);
-}
-
-typedef struct InfoCall {
-    const char *what;
-    void (*line)(void *self, const char *text);
-    void *self;
-    bool known;
-} InfoCall;
-
-static void do_info(Machine *m, void *argument)
-{
-    InfoCall *call = argument;
-    m->accel.ops->pull(&m->accel);
-    call->known =
-        info_view(call->what, pc_cpu(m->pc), m->board, machine_accel(m), call->line, call->self);
-    if (strcmp(call->what, "engine") == 0 && m->accel.ops->describe) {
-        m->accel.ops->describe(&m->accel, call->line, call->self);
-    }
-}
-
-bool machine_info(Machine *m, const char *what, void (*line)(void *self, const char *text),
-                  void *self)
-{
-    InfoCall call = {what, line, self, false};
-    machine_call(m, do_info, &call);
-    return call.known;
+    machine_set_running(m, RUN_STATE_PAUSED);
 }
