@@ -1,6 +1,6 @@
 # Vitrine. The first two targets do all the set-up themselves:
-#   make run [IMAGE=path]   boots a guest in a window          make check       the tests (about a minute)
-#   make                    builds ./vitrine                   make check-all   with guests and long suites
+#   make run [IMAGE=path]   boots a guest in a window          make check       the tests (a few minutes)
+#   make                    builds ./vitrine                   make check-all   with guests and in full length
 # MODE=release|debug|asan|ubsan|tsan|cov builds into out/MODE/. GUESTS=DIR names the folder of guest images.
 MAKEFLAGS += --no-builtin-rules
 SHELL := /bin/sh
@@ -43,9 +43,9 @@ ROMS := $(ROM_SOURCES:%.asm=$(OUT)/%.rom.o)
 OBJECTS := $(SOURCES:%.c=$(OUT)/%.o) $(SHIMS:%.cpp=$(OUT)/%.o) $(ROMS)
 LIBRARY := $(OUT)/libvitrine.a
 
-# Suites of `make check`; ALL_SUITES adds those that take long or need guests. tests/README.md lists them.
-CHECK_SUITES := $(filter-out guests long,$(notdir $(patsubst %/,%,$(wildcard tests/*/))))
-ALL_SUITES := $(CHECK_SUITES) long guests
+# Suites of `make check`; ALL_SUITES adds the one that needs guests. tests/README.md lists them.
+CHECK_SUITES := $(filter-out guests,$(notdir $(patsubst %/,%,$(wildcard tests/*/))))
+ALL_SUITES := $(CHECK_SUITES) guests
 # tool_*.c are programs that tests run; they are no tests themselves.
 TEST_SOURCES := $(wildcard tests/*/test_*.c tests/*/tool_*.c)
 TEST_SUPPORT := $(filter-out $(TEST_SOURCES),$(wildcard tests/*/*.c))
