@@ -93,7 +93,8 @@ const OptionDef option_table[] = {
 
     HEADING("Ports, sound and network"),
     OPTION("serial", "PORT", serial, "stdio, file:PATH, unix:PATH[,server[,nowait]], tcp:HOST:PORT[,server[,nowait]],\n"
-        "pty, /dev/PORT, modem[:listen=HOST:PORT][,book=FILE], none; again for the second port"),
+        "telnet:HOST:PORT[,server[,nowait]], pty, /dev/PORT, none; again for the second port;\n"
+        "modem[:listen=HOST:PORT][,book=FILE][,telnet=on|off|auto]"),
     OPTION("parallel", "PORT", parallel, "the same for LPT1, or pdf:PATH[,pins=9|24][,paper=letter|a4]: a printer (ESC/P)"),
     OPTION("debugcon", "PORT", debugcon, "the same for the firmware's debug port 402h"),
     OPTION("chardev", "KIND,id=ID[,KEY=VALUE]...", chardev, "names such a port for -serial chardev:ID"),

@@ -95,7 +95,7 @@ static bool has_prefix(const char *text, const char *prefix)
 bool option_char_check(const char *option, const char *spec, Err *err)
 {
     static const char *const whole[] = {"stdio", "none", "null", "pty", "vc", "mon:stdio"};
-    static const char *const prefixes[] = {"file:", "unix:", "tcp:", "chardev:", "/"};
+    static const char *const prefixes[] = {"file:", "unix:", "tcp:", "telnet:", "chardev:", "/"};
     /* Other kinds belong to the machine: a mouse, a modem, a printer. */
     static const char *const devices[] = {"msmouse", "mousesystems", "modem",
                                           "printer", "pdf",          "null-modem"};
@@ -176,15 +176,16 @@ static bool append(char *text, size_t room, const char *format, const char *valu
 /* A -chardev's settings as a -serial argument. */
 static bool chardev_spec(KeyValues *kv, char *spec, size_t room, Err *err)
 {
-    static const char *const ignored[] = {"mux",  "signal", "telnet",  "append",    "nodelay",
-                                          "ipv4", "ipv6",   "logfile", "logappend", NULL};
+    static const char *const ignored[] = {"mux",  "signal",  "append",    "nodelay", "ipv4",
+                                          "ipv6", "logfile", "logappend", NULL};
     const char *kind = value_find(kv, "backend");
     const char *path = value_find(kv, "path");
     const char *host = value_find(kv, "host");
     const char *port = value_find(kv, "port");
-    bool server = false, wait = true, ok = true;
+    bool server = false, wait = true, telnet = false, ok = true;
     value_ignore(kv, ignored);
-    if (!value_switch(kv, "server", &server, err) || !value_switch(kv, "wait", &wait, err)) {
+    if (!value_switch(kv, "server", &server, err) || !value_switch(kv, "wait", &wait, err) ||
+        !value_switch(kv, "telnet", &telnet, err)) {
         return false;
     }
     spec[0] = '\0';
@@ -197,6 +198,7 @@ static bool chardev_spec(KeyValues *kv, char *spec, size_t room, Err *err)
                         append(spec, room, ":%s", port);
         ok = ok && (!server || append(spec, room, "%s", ",server"));
         ok = ok && (!server || wait || append(spec, room, "%s", ",nowait"));
+        ok = ok && (!telnet || append(spec, room, "%s", ",telnet"));
     } else if (strcmp(kind, "file") == 0 && path) {
         ok = append(spec, room, "file:%s", path);
     } else if (strcmp(kind, "stdio") == 0 || strcmp(kind, "pty") == 0) {
@@ -225,7 +227,7 @@ OPTION_TAKE(chardev)
     if (ok && !id) {
         ok = err_set(err, "-chardev: id= is missing; give the back end a name");
     }
-    ok = ok && value_all_used(&kv, "id, path, host, port, server, wait", err);
+    ok = ok && value_all_used(&kv, "id, path, host, port, server, wait, telnet", err);
     for (unsigned i = 0; ok && i < MACHINE_MAX_DEVICES; i++) {
         if (!o->named_char[i].id) {
             o->named_char[i] = (NamedChar){strdup(id), strdup(spec)};

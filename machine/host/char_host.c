@@ -189,6 +189,7 @@ static void set_up(CharBackend *b, bool up)
     b->up = up;
     b->out_count = 0;
     b->held = false;
+    char_start_telnet(b, up);
     pthread_mutex_unlock(&b->host->lock);
     post(b, up ? MESSAGE_UP : MESSAGE_DOWN, NULL, 0);
 }
@@ -244,6 +245,11 @@ static void take_input(CharBackend *b)
         return;
     }
     size_t size = b->escape ? take_escapes(b, data, (size_t)n) : (size_t)n;
+    if (b->telnet) {
+        uint8_t plain[CHAR_IN_ROOM + TELNET_HELD]; /* of which AUTO alone would need the last */
+        size = telnet_decode(b->telnet, data, size, plain);
+        memcpy(data, plain, size);
+    }
     if (size) {
         post(b, MESSAGE_DATA, data, size);
     }
@@ -260,28 +266,61 @@ static void tell_of_room(CharBackend *b)
     }
 }
 
-static void give_output(CharBackend *b)
+/* From the ring, where the machine may drop the oldest meanwhile. */
+static size_t take_output(CharBackend *b, uint8_t *data, size_t most)
 {
-    uint8_t data[WRITE_CHUNK];
-    size_t most = b->terminal ? TERMINAL_CHUNK : WRITE_CHUNK;
     pthread_mutex_lock(&b->host->lock);
     size_t n = b->out_count < most ? b->out_count : most;
     for (size_t i = 0; i < n; i++) {
         data[i] = b->out[(b->out_at + i) % CHAR_OUT_ROOM];
     }
-    /* Taken now: the machine may drop the oldest meanwhile. */
     b->out_at = (b->out_at + n) % CHAR_OUT_ROOM;
     b->out_count -= n;
     pthread_mutex_unlock(&b->host->lock);
-    ssize_t done = write(b->write_fd, data, n);
-    if (done < 0 && errno != EAGAIN && errno != EINTR) {
-        if (errno != EPIPE && errno != ECONNRESET) {
-            log_warn("%s: output stops: %s", b->name, strerror(errno));
-        }
-        hang_up(b);
+    return n;
+}
+
+/* Returns how many bytes were written, 0 when none can be now; -1: the other end has gone. */
+static ssize_t write_out(CharBackend *b, const uint8_t *data, size_t size)
+{
+    ssize_t done = write(b->write_fd, data, size);
+    if (done >= 0 || errno == EAGAIN || errno == EINTR) {
+        return done > 0 ? done : 0;
+    }
+    if (errno != EPIPE && errno != ECONNRESET) {
+        log_warn("%s: output stops: %s", b->name, strerror(errno));
+    }
+    hang_up(b);
+    return -1;
+}
+
+static void give_telnet(CharBackend *b)
+{
+    uint8_t data[WRITE_CHUNK];
+    size_t room = telnet_room(b->telnet), size;
+    size_t n = take_output(b, data, room < sizeof(data) ? room : sizeof(data));
+    telnet_encode(b->telnet, data, n);
+    const uint8_t *wire = telnet_waiting(b->telnet, &size);
+    ssize_t done = wire ? write_out(b, wire, size) : 0;
+    if (done >= 0) {
+        telnet_sent(b->telnet, (size_t)done);
+        tell_of_room(b);
+    }
+}
+
+static void give_output(CharBackend *b)
+{
+    uint8_t data[WRITE_CHUNK];
+    if (b->telnet) {
+        give_telnet(b);
         return;
     }
-    size_t left = n - (size_t)(done > 0 ? done : 0);
+    size_t n = take_output(b, data, b->terminal ? TERMINAL_CHUNK : WRITE_CHUNK);
+    ssize_t done = write_out(b, data, n);
+    if (done < 0) {
+        return;
+    }
+    size_t left = n - (size_t)done;
     if (left) {
         pthread_mutex_lock(&b->host->lock);
         if (b->out_count + left <= CHAR_OUT_ROOM) {
@@ -310,7 +349,7 @@ static bool add_polls(CharBackend *b, struct pollfd *read_at, struct pollfd *wri
                       struct pollfd *listen_at)
 {
     bool flowing = !b->in_flight;
-    bool output = b->out_count > 0 && b->write_fd >= 0;
+    bool output = (b->out_count > 0 || (b->telnet && b->telnet->count > 0)) && b->write_fd >= 0;
     *read_at = (struct pollfd){.fd = flowing ? b->read_fd : -1, .events = POLLIN};
     *write_at = (struct pollfd){.fd = output ? b->write_fd : -1, .events = POLLOUT};
     *listen_at = (struct pollfd){.fd = b->read_fd < 0 ? b->listen_fd : -1, .events = POLLIN};
@@ -410,6 +449,7 @@ static void backend_free(CharBackend *b)
         socket_remove(&b->socket);
     }
     event_port_close(b->events);
+    free(b->telnet);
     free(b->out);
     free(b);
 }

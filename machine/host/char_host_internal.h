@@ -7,6 +7,7 @@
 
 #include "machine/host/char_host.h"
 #include "machine/host/socket.h"
+#include "machine/host/telnet.h"
 
 enum {
     CHAR_MAX = 8,            /* back ends of one machine */
@@ -31,6 +32,7 @@ typedef struct CharBackend {
     struct termios saved; /* of the terminal; restored when saved_valid */
     bool saved_valid;
     SocketSpec socket;
+    Telnet *telnet;       /* on a socket that speaks it; then the I/O thread's. Else NULL */
     CharPrinter *printer; /* reads the other end of a pipe; else NULL */
     int slave; /* pty: kept open, so that no reader is no hang-up; else -1 */
 
@@ -66,6 +68,8 @@ struct CharHost {
 
 /* Fills the file descriptors and flags of b. */
 bool char_open_kind(CharBackend *b, const char *option, const char *spec, Err *err);
+/* For a socket that speaks telnet: its connection begins, or (up is false) is over. */
+void char_start_telnet(CharBackend *b, bool up);
 /* "PATH[,pins=][,paper=]". */
 bool char_open_printer(CharBackend *b, const char *option, const char *spec, Err *err);
 /* After the pipe to it was closed: waits until all is on paper. NULL is allowed. */

@@ -49,10 +49,21 @@ static bool open_file(CharBackend *b, const char *option, const char *path, Err 
     return true;
 }
 
+void char_start_telnet(CharBackend *b, bool up)
+{
+    if (b->telnet) {
+        telnet_start(b->telnet, up ? TELNET_ON : TELNET_OFF,
+                     b->socket.server ? TELNET_CALLED : TELNET_CALLER);
+    }
+}
+
 static bool open_socket(CharBackend *b, const char *option, const char *spec, Err *err)
 {
     if (!socket_parse(option, spec, &b->socket, err)) {
         return false;
+    }
+    if (b->socket.telnet && !(b->telnet = calloc(1, sizeof(*b->telnet)))) {
+        return err_set(err, "out of memory");
     }
     int fd = socket_open(option, &b->socket, err);
     if (fd < 0) {
@@ -60,6 +71,7 @@ static bool open_socket(CharBackend *b, const char *option, const char *spec, Er
     }
     if (!b->socket.server) {
         b->read_fd = b->write_fd = fd;
+        char_start_telnet(b, true);
         return true;
     }
     b->listen_fd = fd;
@@ -68,6 +80,7 @@ static bool open_socket(CharBackend *b, const char *option, const char *spec, Er
         socket_wait(fd);
         b->read_fd = b->write_fd = socket_accept(fd);
     }
+    char_start_telnet(b, b->read_fd >= 0);
     return true;
 }
 
@@ -141,7 +154,8 @@ bool char_open_kind(CharBackend *b, const char *option, const char *spec, Err *e
     if (strncmp(spec, "pdf:", 4) == 0) {
         return char_open_printer(b, option, spec + 4, err);
     }
-    if (strncmp(spec, "unix:", 5) == 0 || strncmp(spec, "tcp:", 4) == 0) {
+    if (strncmp(spec, "unix:", 5) == 0 || strncmp(spec, "tcp:", 4) == 0 ||
+        strncmp(spec, "telnet:", 7) == 0) {
         return open_socket(b, option, spec, err);
     }
     if (strcmp(spec, "pty") == 0) {
@@ -153,7 +167,7 @@ bool char_open_kind(CharBackend *b, const char *option, const char *spec, Err *e
     return err_set(
         err,
         "-%s: '%s' leads nowhere; use stdio, file:PATH, pdf:PATH, unix:PATH[,server,nowait], "
-        "tcp:HOST:PORT[,server,nowait], pty, /dev/PORT, /FIFO or none",
+        "tcp:HOST:PORT[,server,nowait], telnet: the same, pty, /dev/PORT, /FIFO or none",
         option, spec);
 }
 

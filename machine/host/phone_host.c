@@ -1,4 +1,4 @@
-/* Telephone lines over TCP.
+/* Telephone lines over TCP, plain or telnet.
  *
  * A thread makes, takes and carries calls; the machine's thread leaves its wishes and data under a
  * lock. Every call has a number of its own, so that news of an old one, still on its way through
@@ -20,6 +20,7 @@
 
 #include "machine/core/log.h"
 #include "machine/host/socket.h"
+#include "machine/host/telnet.h"
 
 LOG_TAG("phone");
 
@@ -40,6 +41,7 @@ typedef struct News {
 
 typedef struct Entry {
     char number[64], place[NUMBER_ROOM];
+    TelnetMode telnet;
 } Entry;
 
 typedef enum Wish { WISH_NONE, WISH_DIAL, WISH_ANSWER, WISH_HANG_UP } Wish;
@@ -51,6 +53,7 @@ struct PhoneHost {
     pthread_mutex_t lock;
     int wake_fd, listen_fd;
     SocketSpec listen;
+    TelnetMode mode; /* of calls for which the book says nothing else */
     Entry *book;
     unsigned entries;
 
@@ -77,6 +80,8 @@ struct PhoneHost {
     int fd; /* of the call; -1: none */
     uint32_t fd_call;
     bool ringing, connecting;
+    TelnetMode call_mode;
+    Telnet telnet; /* between the call and its socket */
 };
 
 static void wake(PhoneHost *p)
@@ -104,6 +109,7 @@ static void drop(PhoneHost *p)
     }
     p->fd = -1;
     p->ringing = p->connecting = false;
+    telnet_start(&p->telnet, TELNET_OFF, TELNET_CALLER);
     pthread_mutex_lock(&p->lock);
     p->out_count = 0;
     p->in_flight = false;
@@ -116,10 +122,12 @@ static void end(PhoneHost *p, PhoneEnd why)
     tell(p, NEWS_ENDED, (uint8_t)why, NULL, 0);
 }
 
-static const char *look_up(const PhoneHost *p, const char *number)
+static const char *look_up(const PhoneHost *p, const char *number, TelnetMode *mode)
 {
+    *mode = p->mode;
     for (unsigned i = 0; i < p->entries; i++) {
         if (strcasecmp(p->book[i].number, number) == 0) {
+            *mode = p->book[i].telnet;
             return p->book[i].place;
         }
     }
@@ -155,7 +163,7 @@ static void dial(PhoneHost *p, const char *number, uint32_t call)
 {
     drop(p);
     p->fd_call = call;
-    p->fd = open_call(look_up(p, number));
+    p->fd = open_call(look_up(p, number, &p->call_mode));
     p->connecting = p->fd >= 0;
     if (p->fd < 0) {
         log_info("'%s' cannot be reached", number);
@@ -170,6 +178,7 @@ static void answer(PhoneHost *p)
         return;
     }
     p->ringing = false;
+    telnet_start(&p->telnet, p->mode, TELNET_CALLED);
     pthread_mutex_lock(&p->lock);
     p->out_count = 0; /* of the call before */
     pthread_mutex_unlock(&p->lock);
@@ -221,46 +230,60 @@ static void finish_connecting(PhoneHost *p)
     if (error) {
         end(p, error == ECONNREFUSED ? PHONE_BUSY : PHONE_NO_ANSWER);
     } else {
+        telnet_start(&p->telnet, p->call_mode, TELNET_CALLER);
         tell(p, NEWS_CONNECTED, 0, NULL, 0);
     }
 }
 
-static void take_data(PhoneHost *p)
+static void tell_data(PhoneHost *p, const uint8_t *data, size_t size)
 {
-    uint8_t data[IN_ROOM];
-    ssize_t n = read(p->fd, data, sizeof(data));
-    if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
-        return;
-    }
-    if (n <= 0) {
-        end(p, PHONE_HUNG_UP);
+    if (size == 0) {
         return;
     }
     pthread_mutex_lock(&p->lock);
     p->in_flight = true;
     pthread_mutex_unlock(&p->lock);
-    tell(p, NEWS_DATA, 0, data, (size_t)n);
+    tell(p, NEWS_DATA, 0, data, size);
+}
+
+static void take_data(PhoneHost *p)
+{
+    uint8_t wire[IN_ROOM - TELNET_HELD], data[IN_ROOM];
+    ssize_t n = read(p->fd, wire, sizeof(wire));
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+        return;
+    }
+    if (n <= 0) {
+        tell_data(p, data, telnet_finish(&p->telnet, data));
+        end(p, PHONE_HUNG_UP);
+        return;
+    }
+    tell_data(p, data, telnet_decode(&p->telnet, wire, (size_t)n, data));
 }
 
 static void give_data(PhoneHost *p)
 {
     uint8_t data[OUT_ROOM];
+    size_t room = telnet_room(&p->telnet), waiting;
     pthread_mutex_lock(&p->lock);
-    size_t n = p->out_count;
+    size_t n = p->out_count < room ? p->out_count : room;
     for (size_t i = 0; i < n; i++) {
         data[i] = p->out[(p->out_at + i) % OUT_ROOM];
     }
+    p->out_at = (p->out_at + n) % OUT_ROOM;
+    p->out_count -= n;
     pthread_mutex_unlock(&p->lock);
-    ssize_t done = n ? send(p->fd, data, n, MSG_NOSIGNAL) : 0;
+    telnet_encode(&p->telnet, data, n);
+    const uint8_t *wire = telnet_waiting(&p->telnet, &waiting);
+    ssize_t done = wire ? send(p->fd, wire, waiting, MSG_NOSIGNAL) : 0;
     if (done < 0) {
         if (errno != EAGAIN && errno != EINTR) {
             end(p, PHONE_HUNG_UP);
         }
         return;
     }
+    telnet_sent(&p->telnet, (size_t)done);
     pthread_mutex_lock(&p->lock);
-    p->out_at = (p->out_at + (size_t)done) % OUT_ROOM;
-    p->out_count -= (size_t)done;
     bool drained = p->full && p->out_count <= OUT_ROOM / 4;
     p->full = p->full && !drained;
     pthread_mutex_unlock(&p->lock);
@@ -299,7 +322,7 @@ static void *run(void *self)
                                   {.fd = p->fd}};
         pthread_mutex_lock(&p->lock);
         bool quit = p->quit;
-        bool output = p->out_count > 0, input = !p->in_flight;
+        bool output = p->out_count > 0 || p->telnet.count > 0, input = !p->in_flight;
         pthread_mutex_unlock(&p->lock);
         if (quit) {
             return NULL;
@@ -487,23 +510,32 @@ PhonePort phone_host_port(PhoneHost *p)
 static bool read_book(PhoneHost *p, const char *path, Err *err)
 {
     FILE *file = fopen(path, "re");
-    char line[256];
+    char line[256], extra[16];
+    bool ok = true;
     if (!file) {
         return err_set(err, "-serial modem: book '%s': %s", path, strerror(errno));
     }
     p->book = calloc(BOOK_MOST, sizeof(*p->book));
-    while (p->book && p->entries < BOOK_MOST && fgets(line, sizeof(line), file)) {
+    while (ok && p->book && p->entries < BOOK_MOST && fgets(line, sizeof(line), file)) {
         Entry *e = &p->book[p->entries];
-        if (line[0] != '#' && sscanf(line, "%63s %159s", e->number, e->place) == 2) {
-            p->entries++;
+        int words =
+            line[0] == '#' ? 0 : sscanf(line, "%63s %159s %15s", e->number, e->place, extra);
+        e->telnet = p->mode;
+        if (words == 3 && strncmp(extra, "telnet=", 7) == 0 &&
+            !telnet_mode(extra + 7, &e->telnet)) {
+            ok = err_set(err, "-serial modem: book '%s': %s: '%s' is not telnet=on, off or auto",
+                         path, e->number, extra);
         }
+        p->entries += words >= 2;
     }
     fclose(file);
-    return true;
+    return ok;
 }
 
 static bool take_settings(PhoneHost *p, const char *spec, Err *err)
 {
+    char book[300];
+    bool has_book = false; /* read when telnet= is known */
     while (*spec) {
         char part[300], address[300];
         size_t length = strcspn(spec, ",");
@@ -516,17 +548,20 @@ static bool take_settings(PhoneHost *p, const char *spec, Err *err)
                 return false;
             }
         } else if (strncmp(part, "book=", 5) == 0) {
-            if (!read_book(p, part + 5, err)) {
-                return false;
+            memcpy(book, part + 5, strlen(part + 5) + 1);
+            has_book = true;
+        } else if (strncmp(part, "telnet=", 7) == 0) {
+            if (!telnet_mode(part + 7, &p->mode)) {
+                return err_set(err, "-serial modem: '%s' is not telnet=on, off or auto", part);
             }
         } else {
             return err_set(err,
-                           "-serial modem: '%s' is unknown; it takes listen=HOST:PORT and "
-                           "book=FILE",
+                           "-serial modem: '%s' is unknown; it takes listen=HOST:PORT, book=FILE "
+                           "and telnet=on|off|auto",
                            part);
         }
     }
-    return true;
+    return !has_book || read_book(p, book, err);
 }
 
 PhoneHost *phone_host_new(EventQueue *events, const char *name, const char *spec, Err *err)
@@ -537,6 +572,7 @@ PhoneHost *phone_host_new(EventQueue *events, const char *name, const char *spec
         return NULL;
     }
     p->fd = p->listen_fd = -1;
+    p->mode = TELNET_AUTO;
     pthread_mutex_init(&p->lock, NULL);
     p->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     p->events = event_port_open(events, name, deliver, p);

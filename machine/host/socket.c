@@ -18,14 +18,17 @@ static bool parse_flag(const char *option, const char *word, size_t n, SocketSpe
 {
     static const struct {
         const char *word;
-        bool server;
+        char what;
         bool value;
-    } words[] = {{"server", true, true},    {"server=on", true, true}, {"server=off", true, false},
-                 {"nowait", false, false},  {"wait", false, true},     {"wait=on", false, true},
-                 {"wait=off", false, false}};
+    } words[] = {{"server", 's', true},     {"server=on", 's', true}, {"server=off", 's', false},
+                 {"nowait", 'w', false},    {"wait", 'w', true},      {"wait=on", 'w', true},
+                 {"wait=off", 'w', false},  {"telnet", 't', true},    {"telnet=on", 't', true},
+                 {"telnet=off", 't', false}};
     for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
         if (strlen(words[i].word) == n && memcmp(words[i].word, word, n) == 0) {
-            *(words[i].server ? &spec->server : &spec->wait) = words[i].value;
+            *(words[i].what == 's'   ? &spec->server
+              : words[i].what == 'w' ? &spec->wait
+                                     : &spec->telnet) = words[i].value;
             return true;
         }
     }
@@ -33,8 +36,8 @@ static bool parse_flag(const char *option, const char *word, size_t n, SocketSpe
         (n > 10 && memcmp(word, "reconnect=", 10) == 0)) {
         return true;
     }
-    return err_set(err, "-%s: '%.*s' is no setting of a socket; use server, nowait or wait", option,
-                   (int)n, word);
+    return err_set(err, "-%s: '%.*s' is no setting of a socket; use server, nowait, wait or telnet",
+                   option, (int)n, word);
 }
 
 static bool parse_address(const char *option, const char *text, size_t n, SocketSpec *spec,
@@ -72,6 +75,9 @@ bool socket_parse(const char *option, const char *text, SocketSpec *spec, Err *e
         text += 5;
     } else if (strncmp(text, "tcp:", 4) == 0) {
         text += 4;
+    } else if (strncmp(text, "telnet:", 7) == 0) {
+        spec->telnet = true;
+        text += 7;
     } else {
         return err_set(err, "-%s: '%s' is no socket; write unix:PATH or tcp:HOST:PORT", option,
                        text);

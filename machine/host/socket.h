@@ -1,5 +1,5 @@
 /* Stream sockets of the host, as options name them: "unix:PATH,server,nowait",
- * "tcp:HOST:PORT,server,nowait".
+ * "tcp:HOST:PORT,server,nowait", "telnet:HOST:PORT,server,nowait".
  */
 #ifndef MACHINE_HOST_SOCKET_H
 #define MACHINE_HOST_SOCKET_H
@@ -13,6 +13,7 @@ typedef struct SocketSpec {
     char path[108]; /* Unix: its file */
     char host[256]; /* TCP: empty for this computer alone */
     char port[32];
+    bool telnet;       /* that protocol is spoken on it; for its user to see to */
     bool server, wait; /* wait: a server's start waits for the first client */
 } SocketSpec;
 

@@ -239,9 +239,13 @@ static void ports(void **state)
     options_free(&o);
 
     o = parsed("-chardev socket,id=q,path=/tmp/q,server=on,wait=off -mon chardev=q,mode=control "
-               "-chardev file,id=s,path=log.txt -serial chardev:s");
+               "-chardev file,id=s,path=log.txt -serial chardev:s "
+               "-chardev socket,id=t,port=4321,server=on,wait=off,telnet=on -serial chardev:t "
+               "-serial telnet::4444,server,nowait");
     assert_string_equal(o.ui.qmp[0], "unix:/tmp/q,server,nowait");
     assert_string_equal(o.machine.serial[0], "file:log.txt");
+    assert_string_equal(o.machine.serial[1], "tcp:localhost:4321,server,nowait,telnet");
+    assert_string_equal(o.machine.serial[2], "telnet::4444,server,nowait");
     options_free(&o);
 }
 

@@ -160,11 +160,35 @@ static void asking_early_loses_nothing(void **state)
     hang_up(p);
 }
 
+static void wrong_settings(void **state)
+{
+    (void)state;
+    static const char *const specs[] = {"telnet=perhaps", "telnet", "book=", "colour=red"};
+    EventQueue *events = event_queue_new(NULL, NULL);
+    for (unsigned i = 0; i < sizeof(specs) / sizeof(specs[0]); i++) {
+        Err err = {{0}};
+        assert_null(phone_host_new(events, "phone0", specs[i], &err));
+        assert_non_null(strstr(err.text, "-serial modem: "));
+    }
+    char path[] = "/tmp/vitrine-book-XXXXXX", spec[64];
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, "555 host:23 telnet=yes\n", 23), 23);
+    close(fd);
+    snprintf(spec, sizeof(spec), "book=%s", path);
+    Err err = {{0}};
+    assert_null(phone_host_new(events, "phone0", spec, &err));
+    assert_non_null(strstr(err.text, "555"));
+    unlink(path);
+    event_queue_free(events);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(both_are_heard),
         cmocka_unit_test(asking_early_loses_nothing),
+        cmocka_unit_test(wrong_settings),
     };
     return cmocka_run_group_tests_name("phone_host", tests, NULL, NULL);
 }
