@@ -538,6 +538,14 @@ static void sink_lines(void *self, unsigned lines)
     update_modem(u);
 }
 
+static void sink_break(void *self)
+{
+    Uart *u = self;
+    if (!(u->g.mcr & MCR_LOOP)) {
+        receive_character(u, 0, LSR_BREAK | LSR_FRAMING);
+    }
+}
+
 /* --- device --- */
 
 static void uart_reset(Device *d, ResetKind kind)
@@ -632,6 +640,7 @@ Uart *uart_new(Board *b, const UartConfig *config, const char *id)
                                                                    .room = sink_room,
                                                                    .connected = sink_connected,
                                                                    .lines = sink_lines,
+                                                                   .brk = sink_break,
                                                                    .self = u});
     }
     return u;

@@ -20,9 +20,10 @@ typedef struct CharSink {
                     size_t size);           /* at most what `room` said since the last call */
     size_t (*room)(void *self);             /* bytes the device can take now */
     void (*connected)(void *self, bool up); /* carrier, down until told; may be NULL */
-    /* All lines as they are now, in the place of `connected`, from those who tell them apart; may be
-     * NULL. */
+    /* All lines as they are now, in the place of `connected`, from those who tell them apart; may
+     * be NULL. */
     void (*lines)(void *self, unsigned lines);
+    void (*brk)(void *self); /* a break, ahead of the bytes that wait on the line; may be NULL */
     void *self;
 } CharSink;
 

@@ -15,7 +15,7 @@
 
 LOG_TAG("char");
 
-enum { MESSAGE_DATA, MESSAGE_UP, MESSAGE_DOWN, MESSAGE_ROOM };
+enum { MESSAGE_DATA, MESSAGE_UP, MESSAGE_DOWN, MESSAGE_ROOM, MESSAGE_BREAK /* and data */ };
 enum { WRITE_CHUNK = 4096, TERMINAL_CHUNK = 256, FLUSH_MS = 1000 };
 
 static void wake(CharHost *host)
@@ -71,7 +71,10 @@ static void deliver(void *self, const void *data, size_t size)
     if (size == 0) {
         return;
     }
-    if (bytes[0] == MESSAGE_DATA) {
+    if (bytes[0] == MESSAGE_BREAK && b->attached && b->sink.brk) {
+        b->sink.brk(b->sink.self);
+    }
+    if (bytes[0] == MESSAGE_DATA || bytes[0] == MESSAGE_BREAK) {
         size_t n = size - 1 < CHAR_IN_ROOM ? size - 1 : CHAR_IN_ROOM;
         memcpy(b->in, bytes + 1, n);
         b->in_at = 0;
@@ -168,14 +171,17 @@ static const CharOps port_ops = {
 static void post(CharBackend *b, uint8_t kind, const uint8_t *data, size_t size)
 {
     uint8_t message[1 + CHAR_IN_ROOM];
+    bool input = size || kind == MESSAGE_BREAK;
     message[0] = kind;
     if (size) {
         memcpy(message + 1, data, size);
+    }
+    if (input) {
         pthread_mutex_lock(&b->host->lock);
         b->in_flight = true;
         pthread_mutex_unlock(&b->host->lock);
     }
-    if (!event_post(b->events, message, 1 + size) && size) {
+    if (!event_post(b->events, message, 1 + size) && input) {
         pthread_mutex_lock(&b->host->lock);
         b->in_flight = false;
         pthread_mutex_unlock(&b->host->lock);
@@ -245,13 +251,16 @@ static void take_input(CharBackend *b)
         return;
     }
     size_t size = b->escape ? take_escapes(b, data, (size_t)n) : (size_t)n;
+    bool broke = false;
     if (b->telnet) {
         uint8_t plain[CHAR_IN_ROOM + TELNET_HELD]; /* of which AUTO alone would need the last */
         size = telnet_decode(b->telnet, data, size, plain);
         memcpy(data, plain, size);
+        broke = b->telnet->broke;
+        b->telnet->broke = false;
     }
-    if (size) {
-        post(b, MESSAGE_DATA, data, size);
+    if (size || broke) {
+        post(b, broke ? MESSAGE_BREAK : MESSAGE_DATA, data, size);
     }
 }
 

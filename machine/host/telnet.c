@@ -3,13 +3,23 @@
  *
  * Only changes of an option are answered, other options are refused once, and the answers that can
  * be had again and again are counted: there is an end to what one connection can make us say.
- * Not modelled: sub-negotiations (skipped), urgent data, break (ignored).
+ * Not modelled: sub-negotiations (skipped), urgent data.
  */
 #include "machine/host/telnet.h"
 
 #include <string.h>
 
-enum { SE = 240, AYT = 246, SB = 250, WILL = 251, WONT = 252, DO = 253, DONT = 254, IAC = 255 };
+enum {
+    SE = 240,
+    BREAK = 243,
+    AYT = 246,
+    SB = 250,
+    WILL = 251,
+    WONT = 252,
+    DO = 253,
+    DONT = 254,
+    IAC = 255
+};
 enum { OPTION_BINARY = 0, OPTION_ECHO = 1, OPTION_SGA = 3 };
 enum { KNOWN_BINARY, KNOWN_ECHO, KNOWN_SGA, UNKNOWN };
 enum { OFF, ASKED, ON }; /* an option of one side; we never ask for its end */
@@ -203,6 +213,8 @@ static size_t take_command(Telnet *t, uint8_t byte, uint8_t *out)
     } else if (byte == SB) {
         t->skipped = 0;
         t->state = SKIP;
+    } else if (byte == BREAK) {
+        t->broke = true;
     } else if (byte == AYT) {
         are_you_there(t);
     }

@@ -32,6 +32,7 @@ typedef struct Telnet {
     bool came_cr, went_cr;      /* the last byte of data, each way */
     uint8_t ours[3], theirs[3]; /* state of ECHO, SGA and BINARY */
     uint8_t refused[2][32];     /* a bit an option: said no to WILL, to DO */
+    bool broke;                 /* a break came: for who decodes to clear */
     uint16_t answered;          /* answers that could be had more than once */
     uint16_t at, count;         /* of wire */
     uint8_t wire[TELNET_WIRE];

@@ -27,6 +27,7 @@ typedef struct Plug {
     uint8_t got[65536];
     size_t count, room;
     int up;
+    int breaks;
     unsigned lines; /* CHAR_CTS.. as they were last told */
 } Plug;
 
@@ -55,6 +56,11 @@ static void plug_lines(void *self, unsigned lines)
     ((Plug *)self)->lines = lines;
 }
 
+static void plug_break(void *self)
+{
+    ((Plug *)self)->breaks++;
+}
+
 static Plug *plug_new(const char *spec)
 {
     Plug *p = calloc(1, sizeof(*p));
@@ -71,6 +77,7 @@ static Plug *plug_new(const char *spec)
                          .room = plug_room,
                          .connected = plug_connected,
                          .lines = plug_lines,
+                         .brk = plug_break,
                          .self = p};
         p->port.ops->attach(p->port.backend, &sink);
     }
@@ -241,6 +248,38 @@ static void asking_early_loses_nothing(void **state)
     p->port.ops->ready(p->port.backend);
     plug_until(p, 11);
     assert_memory_equal(p->got, "firstsecond", 11);
+    close(fd);
+    plug_free(p);
+}
+
+/* A telnet client: offers come to him, his breaks and data to the device. */
+static void telnet_is_spoken(void **state)
+{
+    (void)state;
+    char spec[160], text[12];
+    snprintf(spec, sizeof(spec), "unix:%s,server,nowait,telnet=on", in_folder("t"));
+    Plug *p = plug_new(spec);
+    int fd = client_of(in_folder("t"));
+    plug_until_up(p, 1);
+    read_exactly(fd, text, 12);
+    assert_memory_equal(text, "\377\373\1\377\373\3\377\373\0\377\375\0", 12);
+    assert_int_equal(write(fd, "\377\363", 2), 2); /* a break alone */
+    for (int i = 0; i < PATIENCE && !p->breaks; i++) {
+        event_deliver(p->events);
+        usleep(1000);
+    }
+    assert_int_equal(p->breaks, 1);
+    p->room = 1;
+    assert_int_equal(write(fd, "\377\363a\r\0\377\377", 7), 7);
+    plug_until(p, 1);
+    assert_int_equal(p->breaks, 2);
+    p->room = 100;
+    p->port.ops->ready(p->port.backend);
+    plug_until(p, 3);
+    assert_memory_equal(p->got, "a\r\377", 3);
+    plug_write(p, "\377\r\r\n");
+    read_exactly(fd, text, 6);
+    assert_memory_equal(text, "\377\377\r\0\r\n", 6);
     close(fd);
     plug_free(p);
 }
@@ -451,6 +490,7 @@ int main(void)
         cmocka_unit_test(socket_server_talks_and_survives_clients),
         cmocka_unit_test(input_waits_for_room),
         cmocka_unit_test(asking_early_loses_nothing),
+        cmocka_unit_test(telnet_is_spoken),
         cmocka_unit_test(stalled_reader_never_blocks),
         cmocka_unit_test(cts_holds_the_guest_back),
         cmocka_unit_test(a_fifo_keeps_what_was_written),

@@ -180,6 +180,7 @@ static void commands_are_no_data(void **state)
     uint8_t ignored[TELNET_WIRE];
     drain(t, ignored);
     hears(t, BYTES('a', IAC, 241, 'b', IAC, BREAK, 'c', IAC, 249, 'd', IAC, 0x20, 'e'), "abcde");
+    assert_true(t->broke);
     hears(t, BYTES('1', IAC, SB, TTYPE, 1, IAC, IAC, 240, IAC, 240, '2'), "12");
     says_nothing(t);
     hears(t, BYTES(IAC, AYT), "");

@@ -372,6 +372,24 @@ static void break_is_received_in_loopback(void **state)
     board_free(f.b);
 }
 
+static void break_is_received_from_the_far_end(void **state)
+{
+    (void)state;
+    Fixture f;
+    fixture(&f);
+    chip_out(f.b, IER, 0x04);
+    f.far.sink.brk(f.far.sink.self);
+    assert_true(f.irq.level);
+    assert_int_equal(chip_in(f.b, LSR), 0x79); /* break, framing, ready */
+    assert_false(f.irq.level);
+    assert_int_equal(chip_in(f.b, DATA), 0);
+    assert_int_equal(chip_in(f.b, LSR), 0x60);
+    chip_out(f.b, MCR, 0x10); /* loopback: nobody listens to the line */
+    f.far.sink.brk(f.far.sink.self);
+    assert_int_equal(chip_in(f.b, LSR), 0x60);
+    board_free(f.b);
+}
+
 static void fifo_overrun_keeps_what_was_there(void **state)
 {
     (void)state;
@@ -502,6 +520,7 @@ int main(void)
         cmocka_unit_test(writing_data_and_enabling_again_handle_the_transmit_interrupt),
         cmocka_unit_test(loopback_connects_the_modem_lines),
         cmocka_unit_test(break_is_received_in_loopback),
+        cmocka_unit_test(break_is_received_from_the_far_end),
         cmocka_unit_test(fifo_overrun_keeps_what_was_there),
         cmocka_unit_test(carrier_moves_the_modem_lines),
         cmocka_unit_test(host_is_told_of_room),
