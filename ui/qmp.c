@@ -3,17 +3,17 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "machine/host/host_bell.h"
+#include "machine/host/host_thread.h"
 #include "machine/host/host_time.h"
 #include "ui/qmp_internal.h"
 #include "ui/version.h"
@@ -138,7 +138,6 @@ static void heard(void *self, const MachineEvent *event)
 {
     Qmp *q = self;
     struct timeval now;
-    uint64_t one = 1;
     gettimeofday(&now, NULL);
     pthread_mutex_lock(&q->lock);
     if (q->heard_count < QMP_MAX_EVENTS) {
@@ -148,8 +147,7 @@ static void heard(void *self, const MachineEvent *event)
         snprintf(h->device, sizeof(h->device), "%s", event->device ? event->device : "");
     }
     pthread_mutex_unlock(&q->lock);
-    ssize_t n = write(q->wake_fd, &one, sizeof(one));
-    (void)n;
+    bell_ring(q->wake_fd);
 }
 
 static json_t *event_data(Qmp *q, const QmpHeard *h)
@@ -514,9 +512,7 @@ static void *qmp_thread(void *self)
             continue;
         }
         if (polls[0].revents) {
-            uint64_t ignored;
-            ssize_t n = read(q->wake_fd, &ignored, sizeof(ignored));
-            (void)n;
+            bell_hush(q->wake_fd);
         }
         pthread_mutex_lock(&q->lock);
         bool quit = q->quit;
@@ -565,11 +561,7 @@ static void qmp_free(Qmp *q)
 
 static bool start(Qmp *q, Err *err)
 {
-    sigset_t all, before;
-    sigfillset(&all); /* signals are for the thread that began the program */
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failed = pthread_create(&q->thread, NULL, qmp_thread, q);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int failed = host_thread_start(&q->thread, qmp_thread, q);
     return !failed || err_set(err, "-qmp: no thread for it: %s", strerror(failed));
 }
 
@@ -585,7 +577,7 @@ Qmp *qmp_open(Machine *m, const QmpFrontEnd *front, const char *spec, Err *err)
     q->typist = typist_new(m);
     q->client = q->listen_fd = -1;
     pthread_mutex_init(&q->lock, NULL);
-    q->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    q->wake_fd = bell_open();
     q->reader.text = malloc(QMP_MAX_REQUEST);
     q->steps = malloc(QMP_MAX_STEPS * sizeof(q->steps[0]));
     if (q->wake_fd < 0 || !q->reader.text || !q->steps || !q->typist) {
@@ -613,12 +605,10 @@ void qmp_close(Qmp *q)
     if (!q) {
         return;
     }
-    uint64_t one = 1;
     pthread_mutex_lock(&q->lock);
     q->quit = true;
     pthread_mutex_unlock(&q->lock);
-    ssize_t n = write(q->wake_fd, &one, sizeof(one));
-    (void)n;
+    bell_ring(q->wake_fd);
     pthread_join(q->thread, NULL);
     qmp_free(q);
 }

@@ -59,16 +59,24 @@ static const char *drive_named(const json_t *arguments, QmpError *e)
     return device ? device : id;
 }
 
+/* The same, where its medium can be changed. */
+static bool find_removable(Qmp *q, const char *id, BlockInfo *block, QmpError *e)
+{
+    if (!find_block(q, id, block, e)) {
+        return false;
+    }
+    if (!block->removable) {
+        qmp_fail(e, "GenericError", "Device '%.60s' is not removable", id);
+    }
+    return block->removable;
+}
+
 bool qmp_change(Qmp *q, const char *id, const char *file, const char *format, bool read_only,
                 QmpError *e)
 {
     Err err = {{0}};
     BlockInfo block;
-    if (!find_block(q, id, &block, e)) {
-        return false;
-    }
-    if (!block.removable) {
-        qmp_fail(e, "GenericError", "Device '%.60s' is not removable", id);
+    if (!find_removable(q, id, &block, e)) {
         return false;
     }
     if (!machine_change_medium(q->machine, id, file, format, read_only, &err)) {
@@ -106,12 +114,10 @@ bool qmp_eject_id(Qmp *q, const char *id, bool force, QmpError *e)
 {
     Err err = {{0}};
     BlockInfo block;
-    if (!find_block(q, id, &block, e)) {
+    if (!find_removable(q, id, &block, e)) {
         return false;
     }
-    if (!block.removable) {
-        qmp_fail(e, "GenericError", "Device '%.60s' is not removable", id);
-    } else if (block.locked && !force) {
+    if (block.locked && !force) {
         qmp_fail(e, "GenericError", "Device '%.60s' is locked and force was not specified", id);
     } else if (!machine_eject(q->machine, id, force, &err)) {
         qmp_fail(e, "GenericError", "%s", err.text);

@@ -4,12 +4,13 @@
  * Each job has a thread. It says JOB_STATUS_CHANGE on its way, and stays in query-jobs, with its
  * error if there was one, until job-dismiss.
  */
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "machine/host/host_bell.h"
+#include "machine/host/host_thread.h"
 #include "ui/qmp_internal.h"
 
 enum { MAX_JOBS = 16 };
@@ -37,13 +38,11 @@ static void *job_thread(void *self)
 {
     QmpJob *job = self;
     Qmp *q = job->q;
-    uint64_t one = 1;
     job->failed = !job->run(q->machine, job->tag, job->note, &job->err);
     pthread_mutex_lock(&q->lock);
     job->ended = true;
     pthread_mutex_unlock(&q->lock);
-    ssize_t n = write(q->wake_fd, &one, sizeof(one));
-    (void)n;
+    bell_ring(q->wake_fd);
     return NULL;
 }
 
@@ -74,11 +73,7 @@ static unsigned count(const Qmp *q)
 
 static bool start(QmpJob *job)
 {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    bool done = pthread_create(&job->thread, NULL, job_thread, job) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    bool done = host_thread_start(&job->thread, job_thread, job) == 0;
     return done;
 }
 

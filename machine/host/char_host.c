@@ -4,13 +4,14 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "machine/core/log.h"
 #include "machine/host/char_host_internal.h"
+#include "machine/host/host_bell.h"
+#include "machine/host/host_thread.h"
 #include "machine/host/host_time.h"
 
 LOG_TAG("char");
@@ -20,9 +21,7 @@ enum { WRITE_CHUNK = 4096, TERMINAL_CHUNK = 256, FLUSH_MS = 1000 };
 
 static void wake(CharHost *host)
 {
-    uint64_t one = 1;
-    ssize_t n = write(host->wake_fd, &one, sizeof(one));
-    (void)n; /* full means it is awake already */
+    bell_ring(host->wake_fd);
 }
 
 /* ---- machine's thread ---- */
@@ -404,9 +403,7 @@ static void *io_thread(void *self)
             continue;
         }
         if (polls[0].revents) {
-            uint64_t ignored;
-            ssize_t n = read(host->wake_fd, &ignored, sizeof(ignored));
-            (void)n;
+            bell_hush(host->wake_fd);
         }
         for (unsigned i = 0; i < count; i++) {
             serve(host->backend[i], polls + 1 + 3 * i);
@@ -423,15 +420,14 @@ CharHost *char_host_new(EventQueue *events)
         return NULL;
     }
     host->queue = events;
-    host->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    host->wake_fd = bell_open();
+    if (host->wake_fd < 0) {
+        free(host);
+        return NULL;
+    }
     pthread_mutex_init(&host->lock, NULL);
-    /* Signals are for the thread that began the program; SIGPIPE becomes EPIPE. */
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failed = pthread_create(&host->thread, NULL, io_thread, host);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (failed || host->wake_fd < 0) {
+    int failed = host_thread_start(&host->thread, io_thread, host);
+    if (failed) {
         close(host->wake_fd);
         free(host);
         return NULL;

@@ -4,12 +4,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "machine/host/char_host_internal.h"
+#include "machine/host/host_thread.h"
 #include "machine/host/printer.h"
 
 struct CharPrinter {
@@ -47,11 +47,7 @@ bool char_open_printer(CharBackend *b, const char *option, const char *spec, Err
         return err_set(err, "-%s: no pipe to the printer: %s", option, strerror(errno));
     }
     p->read_fd = fds[0];
-    sigset_t all, before; /* signals are for the thread that began the program */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int problem = pthread_create(&p->thread, NULL, print, p);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int problem = host_thread_start(&p->thread, print, p);
     if (problem) {
         close(fds[0]);
         close(fds[1]);

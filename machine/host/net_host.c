@@ -3,12 +3,12 @@
 #include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "machine/core/log.h"
+#include "machine/host/host_bell.h"
 #include "machine/host/host_time.h"
 #include "machine/host/net_host_internal.h"
 
@@ -18,10 +18,8 @@ enum { LENGTH = 2, PCAP_ETHERNET = 1, NS_PER_MS = 1000000 };
 
 static void wake(NetHost *host)
 {
-    uint64_t one = 1;
     if (!atomic_exchange(&host->waking, true)) {
-        ssize_t n = write(host->wake_fd, &one, sizeof(one));
-        (void)n; /* full means it is awake already */
+        bell_ring(host->wake_fd);
     }
 }
 
@@ -329,9 +327,7 @@ static void one_round(NetHost *h)
         }
     }
     if (h->fds[0].revents) {
-        uint64_t ignored;
-        ssize_t n = read(h->wake_fd, &ignored, sizeof(ignored));
-        (void)n;
+        bell_hush(h->wake_fd);
         atomic_store(&h->waking, false); /* who wakes us before this is heard in this round */
     }
     pthread_mutex_lock(&h->work);
@@ -512,7 +508,7 @@ NetHost *net_host_new(EventQueue *events)
         return NULL;
     }
     h->queue = events;
-    h->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    h->wake_fd = bell_open();
     pthread_mutex_init(&h->lock, NULL);
     pthread_mutex_init(&h->work, NULL);
     if (h->wake_fd < 0) {

@@ -10,15 +10,15 @@
 #include <netdb.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "machine/core/log.h"
+#include "machine/host/host_bell.h"
+#include "machine/host/host_thread.h"
 #include "machine/host/socket.h"
 #include "machine/host/telnet.h"
 
@@ -86,9 +86,7 @@ struct PhoneHost {
 
 static void wake(PhoneHost *p)
 {
-    uint64_t one = 1;
-    ssize_t n = write(p->wake_fd, &one, sizeof(one));
-    (void)n;
+    bell_ring(p->wake_fd);
 }
 
 /* --- the thread --- */
@@ -340,9 +338,7 @@ static void *run(void *self)
             continue;
         }
         if (polls[0].revents) {
-            uint64_t ignored;
-            ssize_t n = read(p->wake_fd, &ignored, sizeof(ignored));
-            (void)n;
+            bell_hush(p->wake_fd);
             serve_wish(p);
             continue; /* what was polled may be gone */
         }
@@ -574,17 +570,16 @@ PhoneHost *phone_host_new(EventQueue *events, const char *name, const char *spec
     p->fd = p->listen_fd = -1;
     p->mode = TELNET_AUTO;
     pthread_mutex_init(&p->lock, NULL);
-    p->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    p->wake_fd = bell_open();
     p->events = event_port_open(events, name, deliver, p);
-    if (!take_settings(p, spec, err)) {
+    if (p->wake_fd < 0) {
+        err_set(err, "-serial modem: %s", strerror(errno));
+    }
+    if (p->wake_fd < 0 || !take_settings(p, spec, err)) {
         phone_host_free(p);
         return NULL;
     }
-    sigset_t all, before; /* signals are for the thread that began the program */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    p->started = pthread_create(&p->thread, NULL, run, p) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    p->started = host_thread_start(&p->thread, run, p) == 0;
     if (!p->started) {
         err_set(err, "-serial modem: no thread for the telephone line");
         phone_host_free(p);
