@@ -338,16 +338,6 @@ static bool paced(Machine *m)
     return budget != 0;
 }
 
-/* Where the host gave the guest no processor when a timer was due, it fires at its own time all the
- * same, with the guest's time to see to it before the next. */
-static void hold_back(Clock *clock)
-{
-    int64_t due = clock_next_due(clock);
-    if (clock->patient && clock_peek(clock) - due > CLOCK_LATE) {
-        clock_hold_back(clock, due);
-    }
-}
-
 /* A guest that does not sleep makes up for that little by little, the faster the more there is:
  * three times as fast at most. */
 static void hurry(Machine *m)
@@ -366,14 +356,14 @@ static void run_guest(Machine *m)
 {
     Clock *clock = &m->board->clock;
     clock->patient = clock->source == CLOCK_HOST && m->accel.ops->clocked;
-    hold_back(clock);
+    clock_mend_stall(clock);
     clock_fire_due(clock);
     hurry(m);
     if (!paced(m)) {
         return;
     }
     RunExit exit = m->accel.ops->run(&m->accel, clock_next_due(clock));
-    hold_back(clock);
+    clock_mend_stall(clock);
     if (exit != RUN_FAILED && engine_back_due(&m->back, m->board)) {
         return_engine(m);
     }

@@ -153,6 +153,15 @@ void clock_hold_back(Clock *c, int64_t when)
     }
 }
 
+void clock_mend_stall(Clock *c)
+{
+    int64_t due = clock_next_due(c);
+    if (c->patient && clock_peek(c) - due > CLOCK_LATE) {
+        clock_hold_back(c, due == c->mended ? due : due - CLOCK_LATE);
+        c->mended = due;
+    }
+}
+
 bool clock_make_up(Clock *c, int64_t when)
 {
     int64_t now = clock_peek(c), behind = c->behind;

@@ -14,7 +14,7 @@
 #define CLOCK_NEVER INT64_MAX
 #define CLOCK_NS_PER_S INT64_C(1000000000)
 #define CLOCK_BEHIND_MOST CLOCK_NS_PER_S
-#define CLOCK_LATE 1000000 /* a timer so long overdue: the host had no processor for the guest */
+#define CLOCK_LATE 250000 /* a timer so long overdue: the host had no processor for the guest */
 
 typedef struct Timer Timer;
 typedef struct Clock Clock;
@@ -39,17 +39,18 @@ struct Clock {
     ClockSource source;
     bool running; /* host source only: does time pass? */
     int64_t base; /* stepped: the time; else guest ns at which the source stood at its base */
-    int64_t source_base;      /* host ns, or instructions << shift, at that moment */
-    bool patient;             /* host source: the guest knows no other time, and is told none that
-                                 is more than CLOCK_LATE after a timer that has not fired */
-    int64_t exact_until;      /* guest ns: no slack before */
-    int64_t behind;           /* host source, running: ns held back */
-    int64_t told;             /* the latest time that the guest has been told */
-    int64_t (*host_ns)(void); /* host source: a monotonic clock */
-    const uint64_t *count;    /* counted source: executed instructions */
-    unsigned shift;           /* counted source: an instruction is 1 << shift ns */
-    int64_t firing;           /* the due time of the timer that fires now, or CLOCK_NEVER */
-    Timer *first;             /* armed timers in order of due */
+    int64_t source_base; /* host ns, or instructions << shift, at that moment */
+    bool patient;        /* host source: the guest knows no other time, and is told none that
+                            is more than CLOCK_LATE after a timer that has not fired */
+    int64_t exact_until; /* guest ns: no slack before */
+    int64_t behind;      /* host source, running: ns held back */
+    int64_t mended;      /* the due time of the timer before which it has last been held back */
+    int64_t told;        /* the latest time that the guest has been told */
+    int64_t (*host_ns)(void);    /* host source: a monotonic clock */
+    const uint64_t *count;       /* counted source: executed instructions */
+    unsigned shift;              /* counted source: an instruction is 1 << shift ns */
+    int64_t firing;              /* the due time of the timer that fires now, or CLOCK_NEVER */
+    Timer *first;                /* armed timers in order of due */
     void (*changed)(void *self); /* the earliest due time moved forward; may be NULL */
     void *changed_self;
 };
@@ -80,6 +81,10 @@ unsigned clock_fire_due(Clock *c);
 /* Stepped and counted: jumps forward to `when` (no effect when it is past), firing nothing. Counted
  * clocks use it to skip the time in which the processor sleeps. */
 void clock_skip_to(Clock *c, int64_t when);
+/* To be called before anything else looks at the time. Host source, patient: where a timer is
+ * overdue by more than CLOCK_LATE, the guest gets so much time before that one, since it may have
+ * been in the middle of what comes first, and then the time until the next. */
+void clock_mend_stall(Clock *c);
 /* Host source, running: the time is `when` (no later than now, no earlier than the guest was told,
  * nor more than CLOCK_BEHIND_MOST behind the host's), since the processor has slept on, or was
  * given none by the host. It then goes on at its pace, so much behind the host's, until ... */

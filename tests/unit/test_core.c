@@ -210,16 +210,54 @@ static void a_patient_guest_is_told_no_time_after_what_is_due(void **state)
     c.patient = true;
     fake_host_ns = 9000000;
     assert_int_equal(clock_now(&c), 1000 + CLOCK_LATE);
-    clock_hold_back(&c, 1000);
+    clock_mend_stall(&c);
     assert_int_equal(clock_fire_due(&c), 1);
     assert_int_equal(a.now[0], 1000 + CLOCK_LATE);
     fake_host_ns += 4000000;
     assert_int_equal(clock_fire_due(&c), 1); /* not held back: it is told as it is, but not later */
-    assert_int_equal(clock_now(&c), 5000000 + 1000);
+    assert_int_equal(clock_now(&c), 4001000 + CLOCK_LATE);
     timer_arm(&a.timer, 6000000);
     c.patient = false;
     fake_host_ns += 4000000;
-    assert_int_equal(clock_now(&c), 9000000 + 1000);
+    assert_int_equal(clock_now(&c), 8001000 + CLOCK_LATE);
+}
+
+static void a_stall_is_over_before_what_was_due(void **state)
+{
+    (void)state;
+    Clock c;
+    clock_init(&c);
+    fake_host_ns = 0;
+    clock_use_host(&c, fake_host);
+    clock_run(&c, true);
+    Fired a = {.clock = &c}, b = {.clock = &c};
+    timer_init(&a.timer, &c, "a", fire, &a);
+    timer_init(&b.timer, &c, "b", fire, &b);
+    timer_arm(&a.timer, 1000000);
+    timer_arm(&b.timer, 1600000);
+    c.patient = true;
+    fake_host_ns = 1000000 + CLOCK_LATE; /* late, but no stall */
+    clock_mend_stall(&c);
+    assert_int_equal(clock_peek(&c), 1000000 + CLOCK_LATE);
+    fake_host_ns = 9000000;
+    clock_mend_stall(&c);
+    assert_int_equal(clock_peek(&c), 1000000 - CLOCK_LATE); /* the guest comes to an end with it */
+    assert_int_equal(clock_fire_due(&c), 0);
+    fake_host_ns += 3000000;
+    clock_mend_stall(&c); /* but not for ever */
+    assert_int_equal(clock_peek(&c), 1000000);
+    assert_int_equal(clock_fire_due(&c), 1);
+    fake_host_ns += 3000000;
+    clock_mend_stall(&c);
+    assert_int_equal(clock_peek(&c), 1600000 - CLOCK_LATE);
+    fake_host_ns += CLOCK_LATE;
+    assert_int_equal(clock_fire_due(&c), 1);
+    assert_int_equal(b.now[0], 1600000);
+    c.patient = false;
+    timer_arm(&a.timer, 1700000);
+    fake_host_ns += 3000000;
+    clock_mend_stall(&c);
+    assert_int_equal(clock_peek(&c), 4600000);
 }
 
 static void counted_time_follows_instructions_and_skips(void **state)
@@ -722,6 +760,7 @@ int main(void)
         cmocka_unit_test(time_held_back_is_made_up_for),
         cmocka_unit_test(time_is_held_back_within_limits),
         cmocka_unit_test(a_patient_guest_is_told_no_time_after_what_is_due),
+        cmocka_unit_test(a_stall_is_over_before_what_was_due),
         cmocka_unit_test(counted_time_follows_instructions_and_skips),
         cmocka_unit_test(ticks_convert_both_ways),
         cmocka_unit_test(runs_of_accesses),
