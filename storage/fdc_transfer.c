@@ -32,7 +32,7 @@ enum {
 #define TURN_NS 200000000 /* 300 turns a minute */
 #define SETTLE_NS 20000000
 /* From a sector's last byte to its checksum's end and the gap: no result comes sooner. A driver
- * that feeds bytes in its interrupt handler would take a result within it for one interrupt too
+ * that moves bytes in its interrupt handler would take a result within it for one interrupt too
  * many. */
 #define END_NS 100000
 
@@ -446,7 +446,12 @@ static void moved(Fdc *f)
 void fdc_sector_moved(Fdc *f)
 {
     fdc_set_interrupt(f, false);
-    moved(f);
+    if (f->g.transfer == FDC_READ) {
+        f->g.waits = false;
+        fdc_later(f, FDC_STEP_TAKEN, END_NS);
+    } else {
+        moved(f);
+    }
 }
 
 /* Moves the sector between buffer and memory, or waits for who does. */
@@ -568,6 +573,9 @@ void fdc_timer_fired(void *self, int64_t due)
         break;
     case FDC_STEP_OVERRUN:
         fail(f, ST1_OVERRUN, 0);
+        break;
+    case FDC_STEP_TAKEN:
+        moved(f);
         break;
     default:
         break;
