@@ -53,6 +53,7 @@ typedef enum FdcStep {
     FDC_STEP_NO_MARK, /* two turns without an address mark */
     FDC_STEP_OVERRUN, /* nobody moved the data */
     FDC_STEP_TAKEN,   /* the program has taken a sector's last byte, and its end has passed */
+    FDC_STEP_STORED,  /* the same of one that it has fed, and that is in the image */
     FDC_STEPS
 } FdcStep;
 

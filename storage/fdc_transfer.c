@@ -382,6 +382,13 @@ static void compare(Fdc *f, const uint8_t *disk, const uint8_t *memory, uint32_t
     }
 }
 
+/* Without DMA. The end of what it feeds passes when the image has it: until then the host may have
+ * had no time for the program to see that its byte was the last. */
+static bool program_feeds(const Fdc *f)
+{
+    return f->g.specify[1] & 1;
+}
+
 /* The sector at hand, from the front of the buffer. */
 static void store(Fdc *f, const Spot *spot)
 {
@@ -391,7 +398,7 @@ static void store(Fdc *f, const Spot *spot)
     if (job->data) {
         memcpy(job->data, f->buffer, spot->size);
     }
-    submit(f, d, job, END_NS);
+    submit(f, d, job, program_feeds(f) ? 0 : END_NS);
 }
 
 /* FORMAT TRACK: an ID has come; the sector it names is filled. */
@@ -546,6 +553,18 @@ static void read_id(Fdc *f)
     finish(f, 0);
 }
 
+static void stored(Fdc *f)
+{
+    if (f->g.transfer != FDC_FORMAT) {
+        sector_done(f);
+    } else if (--f->g.verify_left == 0) {
+        finish(f, 0);
+    } else {
+        const FdcDrive *d = fdc_drive(f, f->g.unit);
+        fdc_later(f, FDC_STEP_SECTOR, d ? sector_ns(f, d) : 0);
+    }
+}
+
 void fdc_timer_fired(void *self, int64_t due)
 {
     Fdc *f = self;
@@ -577,6 +596,9 @@ void fdc_timer_fired(void *self, int64_t due)
     case FDC_STEP_TAKEN:
         moved(f);
         break;
+    case FDC_STEP_STORED:
+        stored(f);
+        break;
     default:
         break;
     }
@@ -598,16 +620,10 @@ void fdc_job_done(void *self, BlockJob *job)
         }
     } else if (job->op == BLOCK_READ && wants_data(f)) {
         fetched(f, job);
-    } else if (f->g.transfer == FDC_FORMAT) {
-        f->g.verify_left--;
-        if (f->g.verify_left == 0) {
-            finish(f, 0);
-        } else {
-            const FdcDrive *d = fdc_drive(f, f->g.unit);
-            fdc_later(f, FDC_STEP_SECTOR, d ? sector_ns(f, d) : 0);
-        }
+    } else if (job->op == BLOCK_WRITE && program_feeds(f)) {
+        fdc_later(f, FDC_STEP_STORED, END_NS);
     } else {
-        sector_done(f);
+        stored(f);
     }
 }
 
