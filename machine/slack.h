@@ -9,7 +9,7 @@
 
 #include <stdint.h>
 
-#define SLACK_NS 48000000 /* nearly three frames at 60 Hz */
+#define SLACK_NS 64000000 /* nearly four frames at 60 Hz */
 
 typedef struct Slack {
     int64_t woke;        /* when it last woke */
