@@ -167,7 +167,7 @@ static void real_write(Check *c, RecordKind kind, uint64_t at, uint64_t value, u
 
 static int64_t real_now(Check *c)
 {
-    int64_t now = clock_peek(&c->board->clock);
+    int64_t now = clock_now(&c->board->clock);
     if (c->recording.on) {
         add(c, RECORD_TIME, 0, 0, (uint64_t)now);
     }

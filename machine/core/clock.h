@@ -13,8 +13,8 @@
 
 #define CLOCK_NEVER INT64_MAX
 #define CLOCK_NS_PER_S INT64_C(1000000000)
-#define CLOCK_BEHIND_MOST CLOCK_NS_PER_S
-#define CLOCK_LATE 250000 /* a timer so long overdue: the host had no processor for the guest */
+#define CLOCK_BEHIND_MOST CLOCK_NS_PER_S /* ns; a longer stall of the host costs the rest */
+#define CLOCK_LATE 250000 /* ns; so long overdue: the host had no processor for the guest */
 
 typedef struct Timer Timer;
 typedef struct Clock Clock;

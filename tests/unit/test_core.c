@@ -194,20 +194,27 @@ static void time_is_held_back_within_limits(void **state)
     assert_int_equal(clock_peek(&c), 1150 + CLOCK_BEHIND_MOST);
 }
 
+/* A patient clock of the host's at 0, with timers at two times. */
+static void patient_clock(Clock *c, Fired *a, int64_t first, Fired *b, int64_t second)
+{
+    clock_init(c);
+    fake_host_ns = 0;
+    clock_use_host(c, fake_host);
+    clock_run(c, true);
+    c->patient = true;
+    *a = *b = (Fired){.clock = c};
+    timer_init(&a->timer, c, "a", fire, a);
+    timer_init(&b->timer, c, "b", fire, b);
+    timer_arm(&a->timer, first);
+    timer_arm(&b->timer, second);
+}
+
 static void a_patient_guest_is_told_no_time_after_what_is_due(void **state)
 {
     (void)state;
     Clock c;
-    clock_init(&c);
-    fake_host_ns = 0;
-    clock_use_host(&c, fake_host);
-    clock_run(&c, true);
-    Fired a = {.clock = &c}, b = {.clock = &c};
-    timer_init(&a.timer, &c, "a", fire, &a);
-    timer_init(&b.timer, &c, "b", fire, &b);
-    timer_arm(&a.timer, 1000);
-    timer_arm(&b.timer, 4000000);
-    c.patient = true;
+    Fired a, b;
+    patient_clock(&c, &a, 1000, &b, 4000000);
     fake_host_ns = 9000000;
     assert_int_equal(clock_now(&c), 1000 + CLOCK_LATE);
     clock_mend_stall(&c);
@@ -226,16 +233,8 @@ static void a_stall_is_over_before_what_was_due(void **state)
 {
     (void)state;
     Clock c;
-    clock_init(&c);
-    fake_host_ns = 0;
-    clock_use_host(&c, fake_host);
-    clock_run(&c, true);
-    Fired a = {.clock = &c}, b = {.clock = &c};
-    timer_init(&a.timer, &c, "a", fire, &a);
-    timer_init(&b.timer, &c, "b", fire, &b);
-    timer_arm(&a.timer, 1000000);
-    timer_arm(&b.timer, 1600000);
-    c.patient = true;
+    Fired a, b;
+    patient_clock(&c, &a, 1000000, &b, 1600000);
     fake_host_ns = 1000000 + CLOCK_LATE; /* late, but no stall */
     clock_mend_stall(&c);
     assert_int_equal(clock_peek(&c), 1000000 + CLOCK_LATE);
