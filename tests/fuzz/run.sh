@@ -58,7 +58,7 @@ elif [ "$kind" = video ]; then
     cover=-fno-sanitize-coverage=trace-cmp # comparing pictures would be nearly all of it
     flags="$flags -DFUZZ_DEVICE=\"$what\""
 elif [ "$kind" = board ]; then
-    sources="tests/fuzz/fuzz_board.c chipset/cards/ne2000.c chipset/cards/dp8390.c chipset/cards/rtl8029.c chipset/cards/pcnet*.c"
+    sources="tests/fuzz/fuzz_board.c chipset/cards/ne2000.c chipset/cards/dp8390*.c chipset/cards/rtl8029.c chipset/cards/pcnet*.c"
     sources="$sources chipset/cards/serial_mouse.c chipset/kbc.c chipset/ps2_*.c chipset/pci.c chipset/uart.c"
     libs="-lz"
     limits="-max_len=2048 -len_control=0 -timeout=20 -rss_limit_mb=2048"
