@@ -13,7 +13,7 @@
 
 enum { PAGE3 = 3, ID0 = 0x50, ID1 = 0x70 };
 /* Page 3 (data sheet, "Page 3 registers"). */
-enum { CR9346 = 0x1, CONFIG0 = 0x3, CONFIG2 = 0x5, CONFIG3 = 0x6 };
+enum { CR9346 = 0x1, CONFIG0 = 0x3, CONFIG2 = 0x5, CONFIG3 = 0x6, ASID0 = 0xe, ASID1 = 0xf };
 enum { CR9346_EEM = 0xc0, CONFIG_WRITE = 0xc0, CONFIG2_MASK = 0xe0, CONFIG3_MASK = 0x46 };
 
 struct Rtl8029 {
@@ -42,6 +42,10 @@ static uint8_t read_register(Rtl8029 *r, unsigned reg)
             return r->g.config2;
         case CONFIG3:
             return r->g.config3;
+        case ASID0: /* "8029ASID0", "8029ASID1": apart from the RTL8029 before it */
+            return 0x29;
+        case ASID1:
+            return 0x80;
         default:
             return 0xff;
         }

@@ -42,7 +42,9 @@ static void identity_and_page_3(void **state)
     assert_int_equal(in(&f, 5), 0xe0);
     assert_int_equal(in(&f, 6), 0x46);
     assert_int_equal(in(&f, 1), 0xc0);
-    assert_int_equal(in(&f, 0xf), 0xff);
+    assert_int_equal(in(&f, 0xe), 0x29); /* "8029ASID0" */
+    assert_int_equal(in(&f, 0xf), 0x80);
+    assert_int_equal(in(&f, 0x8), 0xff);
     chip_in(f.b, RESET);
     assert_int_equal(in(&f, 0), 0x21);
     tear_down(&f);
