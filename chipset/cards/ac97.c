@@ -65,6 +65,7 @@ enum {
     MIX_PORTS = 0x100,
     MIX_REGISTERS = 0x80,
     VARIABLE_RATE = 0x01,
+    VARIABLE_MICROPHONE = 0x08,
     ALL_READY = 0x0f,
     FIXED_HZ = 48000,
 };
@@ -278,6 +279,19 @@ static void start(Channel *c)
     arm(c);
 }
 
+/* Rates were changed: transfers under way go on from here. */
+static void restart_clocks(Ac97 *a)
+{
+    for (unsigned i = 0; i < CHANNELS; i++) {
+        Channel *c = &a->channel[i];
+        if (running(c)) {
+            c->g.origin_ns = now_of(a);
+            c->g.done = 0;
+            arm(c);
+        }
+    }
+}
+
 static void reset_channel(Channel *c)
 {
     memset(&c->g, 0, sizeof(c->g));
@@ -392,6 +406,7 @@ static void write_byte(Ac97 *a, unsigned reg, uint8_t value)
     } else if (reg == BM_GLOBAL_CONTROL) {
         if (!(value & GLOBAL_NO_COLD_RESET)) {
             reset_codec(a);
+            restart_clocks(a);
         }
         a->g.global_control = (a->g.global_control & ~0xffu) | (value & 0x3bu);
     } else if (reg < BM_GLOBAL_STATUS) {
@@ -460,17 +475,42 @@ static uint64_t codec_read(void *self, uint32_t offset, unsigned bytes)
 
 static void write_rate(Ac97 *a, unsigned reg, uint16_t value)
 {
-    if (!(mixer(a, MIX_EXTENDED_CONTROL) & VARIABLE_RATE)) {
+    unsigned enable = reg == MIX_RATE_MICROPHONE ? VARIABLE_MICROPHONE : VARIABLE_RATE;
+    if (!(mixer(a, MIX_EXTENDED_CONTROL) & enable)) {
         return;
     }
     a->g.mixer[reg / 2] = value < 8000 ? 8000 : value > FIXED_HZ ? FIXED_HZ : value;
-    for (unsigned i = 0; i < CHANNELS; i++) {
-        Channel *c = &a->channel[i];
-        if (running(c)) {
-            c->g.origin_ns = now_of(a);
-            c->g.done = 0;
-            arm(c);
-        }
+    restart_clocks(a);
+}
+
+static void write_extended_control(Ac97 *a, uint16_t value)
+{
+    a->g.mixer[MIX_EXTENDED_CONTROL / 2] = value & (VARIABLE_RATE | VARIABLE_MICROPHONE);
+    if (!(value & VARIABLE_RATE)) {
+        a->g.mixer[MIX_RATE_OUT / 2] = a->g.mixer[MIX_RATE_IN / 2] = FIXED_HZ;
+    }
+    if (!(value & VARIABLE_MICROPHONE)) {
+        a->g.mixer[MIX_RATE_MICROPHONE / 2] = FIXED_HZ;
+    }
+    restart_clocks(a);
+}
+
+/* Volumes have five bits a side; drivers find that out by setting the sixth. The outputs' are then
+ * at their least (AC'97 2.1, "Play Master Volume Registers"), the others' have no such bit. What is
+ * not listed is not there. */
+static void write_volume(Ac97 *a, unsigned reg, uint16_t value)
+{
+    static const uint16_t bits[MIX_REGISTERS / 2] = {
+        [MIX_MASTER / 2] = 0x9f1f, [0x04 / 2] = 0x9f1f, [0x06 / 2] = 0x801f,    [0x0a / 2] = 0x801e,
+        [0x0c / 2] = 0x801f,       [0x0e / 2] = 0x805f, [0x10 / 2] = 0x9f1f,    [0x12 / 2] = 0x9f1f,
+        [0x14 / 2] = 0x9f1f,       [0x16 / 2] = 0x9f1f, [MIX_PCM / 2] = 0x9f1f, [0x1a / 2] = 0x0707,
+        [0x1c / 2] = 0x8f0f,       [0x20 / 2] = 0x0380};
+    if (reg <= 0x06) {
+        value |= value & 0x2000 ? 0x1f00 : 0;
+        value |= value & 0x0020 ? 0x001f : 0;
+    }
+    if (bits[reg / 2]) {
+        a->g.mixer[reg / 2] = value & bits[reg / 2];
     }
 }
 
@@ -483,29 +523,22 @@ static void codec_write(void *self, uint32_t offset, uint64_t value, unsigned by
     switch (offset) {
     case MIX_RESET:
         reset_codec(a);
+        restart_clocks(a);
         break;
     case MIX_POWER:
         a->g.mixer[offset / 2] = (uint16_t)((value & 0xff00) | ALL_READY);
         break;
     case MIX_EXTENDED_CONTROL:
-        a->g.mixer[offset / 2] = (uint16_t)value;
-        if (!(value & VARIABLE_RATE)) {
-            a->g.mixer[MIX_RATE_OUT / 2] = a->g.mixer[MIX_RATE_IN / 2] = FIXED_HZ;
-            a->g.mixer[MIX_RATE_MICROPHONE / 2] = FIXED_HZ;
-        }
+        write_extended_control(a, (uint16_t)value);
         break;
     case MIX_RATE_OUT:
     case MIX_RATE_IN:
     case MIX_RATE_MICROPHONE:
         write_rate(a, offset, (uint16_t)value);
         break;
-    case MIX_EXTENDED_ID:
-    case MIX_VENDOR:
-    case MIX_VENDOR + 2:
-        break;
     default:
         if (offset < MIX_REGISTERS) {
-            a->g.mixer[offset / 2] = (uint16_t)value;
+            write_volume(a, offset, (uint16_t)value);
         }
     }
 }

@@ -204,6 +204,58 @@ static void pause_holds_and_the_codec_attenuates(void **state)
     done(&f);
 }
 
+/* Linux's driver finds out with the sixth bit how many a volume has. */
+static void volumes_have_five_bits(void **state)
+{
+    (void)state;
+    Fixture f;
+    fixture(&f);
+    static const struct {
+        uint8_t reg;
+        uint16_t set, is;
+    } rows[] = {{0x02, 0xa020, 0x9f1f}, {0x02, 0x1020, 0x101f}, {0x04, 0x2a01, 0x1f01},
+                {0x06, 0x8025, 0x801f}, {0x18, 0xa020, 0x8000}, {0x18, 0x9010, 0x9010},
+                {0x0e, 0x8058, 0x8058}, {0x1a, 0xffff, 0x0707}, {0x1c, 0xffff, 0x8f0f},
+                {0x2a, 0xffff, 0x0009}, {0x22, 0xffff, 0x0000}, {0x28, 0xffff, 0x0009}};
+    for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        codec(&f, rows[i].reg, rows[i].set);
+        assert_int_equal(codec_value(&f, rows[i].reg), rows[i].is);
+    }
+    codec(&f, 0x2a, 1); /* the microphone's rate has a switch of its own */
+    codec(&f, 0x34, 8000);
+    assert_int_equal(codec_value(&f, 0x34), 48000);
+    codec(&f, 0x2a, 8);
+    codec(&f, 0x34, 8000);
+    assert_int_equal(codec_value(&f, 0x34), 8000);
+    done(&f);
+}
+
+static void a_rate_changed_under_way_makes_no_hurry(void **state)
+{
+    (void)state;
+    for (unsigned way = 0; way < 3; way++) {
+        Fixture f;
+        fixture(&f);
+        codec(&f, 0x2a, 1);
+        codec(&f, 0x2c, 8000);
+        entry(&f, 0, 0x10000, 30000, false);
+        out32(&f, 0x10, 0x8000);
+        out8(&f, 0x1b, 0x01);
+        clock_step(&f.b->clock, 500 * MS);
+        assert_in_range(f.ear.frames, 3990, 4000);
+        if (way == 0) {
+            codec(&f, 0x2c, 48000);
+        } else if (way == 1) {
+            codec(&f, 0x2a, 0);
+        } else {
+            codec(&f, 0x00, 0);
+        }
+        clock_step(&f.b->clock, 100 * MS);
+        assert_in_range(f.ear.frames, 3990 + 4750, 4000 + 4800);
+        done(&f);
+    }
+}
+
 static void state_goes_on_in_the_middle_of_a_buffer(void **state)
 {
     (void)state;
@@ -275,6 +327,8 @@ int main(void)
         cmocka_unit_test(a_list_of_buffers_plays),
         cmocka_unit_test(the_end_of_the_list_halts_until_it_grows),
         cmocka_unit_test(pause_holds_and_the_codec_attenuates),
+        cmocka_unit_test(volumes_have_five_bits),
+        cmocka_unit_test(a_rate_changed_under_way_makes_no_hurry),
         cmocka_unit_test(state_goes_on_in_the_middle_of_a_buffer),
         cmocka_unit_test(random_traffic_breaks_nothing),
     };
