@@ -48,10 +48,11 @@ typedef struct Rig {
     uint8_t *ram;
     Dma *dma;
     PciBus *pci;
-    CharSink in[2]; /* what the world can send to */
+    CharSink in[2];    /* what the world can send to */
+    unsigned lines[2]; /* as it drives their modem lines, CHAR_ bits */
     PhoneSink phone;
     EventPort *events;
-    uint32_t levels;
+    uint32_t levels; /* of interrupt lines */
 } Rig;
 
 typedef struct Row {
@@ -318,6 +319,7 @@ static void build(Rig *r, uint8_t style)
     for (unsigned i = 0; i < 2; i++) {
         if (r->in[i].connected) {
             r->in[i].connected(r->in[i].self, true);
+            r->lines[i] = CHAR_CTS | CHAR_DSR | CHAR_DCD;
         }
     }
 }
@@ -345,11 +347,40 @@ static void program_dma(Rig *r, Input *in)
     }
 }
 
-/* Bytes, pad movements, calls. */
+static void drive_lines(Rig *r, unsigned n, unsigned lines)
+{
+    r->lines[n] = lines;
+    if (r->in[n].lines) {
+        r->in[n].lines(r->in[n].self, lines);
+    }
+}
+
+/* Bytes of a line, its break, its carrier, its modem lines. */
+static void from_line(Rig *r, uint8_t what, const uint8_t *data)
+{
+    unsigned n = what & 1;
+    const CharSink *sink = &r->in[n];
+    size_t size = what >> 4;
+    if (what & 2 && sink->brk) {
+        sink->brk(sink->self);
+    }
+    if (what & 4) {
+        drive_lines(r, n, data[15] & (CHAR_CTS | CHAR_DSR | CHAR_RI | CHAR_DCD));
+    } else if (what & 8 && sink->connected) {
+        bool up = data[15] & 1;
+        sink->connected(sink->self, up);
+        r->lines[n] = up ? CHAR_CTS | CHAR_DSR | CHAR_DCD : 0;
+    }
+    if (sink->receive && sink->room) {
+        size_t room = sink->room(sink->self);
+        sink->receive(sink->self, data, room < size ? room : size);
+    }
+}
+
+/* Bytes, breaks, pad movements, calls. */
 static void from_outside(Rig *r, Input *in)
 {
     uint8_t what = take(in), data[16];
-    CharSink *sink = &r->in[what & 1];
     for (unsigned i = 0; i < sizeof(data); i++) {
         data[i] = take(in);
     }
@@ -372,9 +403,8 @@ static void from_outside(Rig *r, Input *in)
             r->phone.receive(r->phone.self, data, room < sizeof(data) ? room : sizeof(data));
             break;
         }
-    } else if (sink->receive && sink->room) {
-        size_t room = sink->room(sink->self), size = what >> 4;
-        sink->receive(sink->self, data, room < size ? room : size);
+    } else {
+        from_line(r, what, data);
     }
 }
 
@@ -438,7 +468,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     build(&two, data[0]);
     memcpy(two.b->ram.host, one.b->ram.host, one.b->ram.used); /* a card's memory too */
-    fuzz_copy_board(one.b, two.b, !one.phone.ringing);         /* a call ends there */
+    for (unsigned i = 0; i < 2 && !one.phone.ringing; i++) {
+        drive_lines(&two, i, one.lines[i]); /* the world is no part of the state */
+    }
+    fuzz_copy_board(one.b, two.b, !one.phone.ringing); /* a call ends there */
     Input in_two = in;
     while (in.at < in.end) {
         uint32_t a = one_step(&one, &in), b = one_step(&two, &in_two);
