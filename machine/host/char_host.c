@@ -16,8 +16,22 @@
 
 LOG_TAG("char");
 
-enum { MESSAGE_DATA, MESSAGE_UP, MESSAGE_DOWN, MESSAGE_ROOM, MESSAGE_BREAK /* and data */ };
-enum { WRITE_CHUNK = 4096, TERMINAL_CHUNK = 256, FLUSH_MS = 1000 };
+enum { MESSAGE_INPUT, MESSAGE_UP, MESSAGE_DOWN, MESSAGE_ROOM };
+enum {
+    WRITE_CHUNK = 4096,
+    TERMINAL_CHUNK = 256,
+    FLUSH_MS = 1000,
+    SETTLE_MS = 1000, /* a far end that says nothing of a com port has none */
+};
+enum { USUAL = CHAR_CTS | CHAR_DSR | CHAR_DCD };
+
+typedef struct Message {
+    uint8_t kind;
+    bool broke;              /* ahead of the data */
+    bool paced;              /* as CharBackend has it */
+    uint8_t inputs, flicker; /* CHAR_CTS..; flicker: those that changed to and fro */
+    uint8_t data[CHAR_IN_ROOM];
+} Message;
 
 static void wake(CharHost *host)
 {
@@ -28,7 +42,8 @@ static void wake(CharHost *host)
 
 static void pump(CharBackend *b)
 {
-    if (!b->attached || b->pumping) {
+    if (!b->attached || b->pumping ||
+        (b->in_count && b->paced && !(b->guest.lines & COM_RTS))) { /* written by this thread */
         return;
     }
     b->pumping = true;
@@ -53,37 +68,68 @@ static void pump(CharBackend *b)
     }
 }
 
-static void tell_lines(CharBackend *b, unsigned lines)
+/* What the guest sees: the far end's lines, while there is one, and CTS low when output waits.
+ * fresh: that there is one is the news. */
+static void drive(CharBackend *b, unsigned inputs, bool fresh)
 {
     pthread_mutex_lock(&b->host->lock);
-    bool up = b->up;
+    bool carrier = b->carrier, held = b->held;
     pthread_mutex_unlock(&b->host->lock);
-    if (up && b->attached && b->sink.lines) {
-        b->sink.lines(b->sink.self, lines);
+    if (!carrier || !b->attached) {
+        return;
     }
+    if (b->sink.connected && (!b->sink.lines || (fresh && inputs == USUAL && !held))) {
+        b->sink.connected(b->sink.self, true);
+    } else if (b->sink.lines) {
+        b->sink.lines(b->sink.self, inputs & ~(held ? (unsigned)CHAR_CTS : 0));
+    }
+}
+
+static void take_message(CharBackend *b, const Message *m, size_t size)
+{
+    if (m->broke && b->attached && b->sink.brk) {
+        b->sink.brk(b->sink.self);
+    }
+    b->paced = m->paced;
+    if (m->flicker) {
+        drive(b, m->inputs ^ m->flicker, false);
+    }
+    if (m->flicker || m->inputs != b->inputs) {
+        b->inputs = m->inputs;
+        drive(b, b->inputs, false);
+    }
+    memcpy(b->in, m->data, size);
+    b->in_at = 0;
+    b->in_count = size;
+    b->holding = true;
+    pump(b);
 }
 
 static void deliver(void *self, const void *data, size_t size)
 {
     CharBackend *b = self;
-    const uint8_t *bytes = data;
-    if (size == 0) {
+    Message m;
+    if (size < offsetof(Message, data) || size > sizeof(m)) {
         return;
     }
-    if (bytes[0] == MESSAGE_BREAK && b->attached && b->sink.brk) {
-        b->sink.brk(b->sink.self);
-    }
-    if (bytes[0] == MESSAGE_DATA || bytes[0] == MESSAGE_BREAK) {
-        size_t n = size - 1 < CHAR_IN_ROOM ? size - 1 : CHAR_IN_ROOM;
-        memcpy(b->in, bytes + 1, n);
-        b->in_at = 0;
-        b->in_count = n;
-        b->holding = true;
-        pump(b);
-    } else if (bytes[0] == MESSAGE_ROOM) {
-        tell_lines(b, CHAR_CTS | CHAR_DSR | CHAR_DCD);
-    } else if (b->attached && b->sink.connected) {
-        b->sink.connected(b->sink.self, bytes[0] == MESSAGE_UP);
+    memcpy(&m, data, size);
+    switch (m.kind) {
+    case MESSAGE_INPUT:
+        take_message(b, &m, size - offsetof(Message, data));
+        break;
+    case MESSAGE_UP:
+        b->inputs = m.inputs;
+        b->paced = m.paced;
+        drive(b, b->inputs, true);
+        break;
+    case MESSAGE_ROOM:
+        drive(b, b->inputs, false);
+        break;
+    default:
+        if (b->attached && b->sink.connected) {
+            b->sink.connected(b->sink.self, false);
+        }
+        break;
     }
 }
 
@@ -102,6 +148,7 @@ static void port_write(void *backend, const uint8_t *data, size_t size)
             b->dropped = true;
             b->out_at = (b->out_at + 1) % CHAR_OUT_ROOM;
             b->out_count--;
+            b->guest.ahead -= b->guest.ahead > 0;
         }
         b->out[(b->out_at + b->out_count) % CHAR_OUT_ROOM] = data[i];
         b->out_count++;
@@ -114,7 +161,7 @@ static void port_write(void *backend, const uint8_t *data, size_t size)
         wake(b->host);
     }
     if (hold) { /* a guest that minds its lines waits now */
-        tell_lines(b, CHAR_DSR | CHAR_DCD);
+        drive(b, b->inputs, false);
     }
     if (first_loss) {
         log_warn("%s: the reader is too slow; the oldest output is dropped", b->name);
@@ -126,18 +173,23 @@ static void port_attach(void *backend, const CharSink *sink)
     CharBackend *b = backend;
     b->sink = *sink;
     b->attached = true;
-    pthread_mutex_lock(&b->host->lock);
-    bool up = b->up;
-    pthread_mutex_unlock(&b->host->lock);
-    if (up && sink->connected) {
-        sink->connected(sink->self, true);
-    }
+    drive(b, b->inputs, true);
     pump(b);
 }
 
 static void port_ready(void *backend)
 {
     pump(backend);
+}
+
+/* The I/O thread is to look at the port again. lock is held; returns whether to wake it. */
+static bool port_changed(CharBackend *b)
+{
+    if (!b->guest.changed) {
+        b->guest.changed = true;
+        b->guest.ahead = b->out_count;
+    }
+    return b->telnet;
 }
 
 static void port_parameters(void *backend, unsigned baud, unsigned data_bits, char parity,
@@ -147,13 +199,37 @@ static void port_parameters(void *backend, unsigned baud, unsigned data_bits, ch
     if (b->tty) {
         char_tty_parameters(b, baud, data_bits, parity, stop_bits);
     }
+    pthread_mutex_lock(&b->host->lock);
+    CharGuest *g = &b->guest;
+    g->baud = baud;
+    g->data_bits = data_bits;
+    g->parity = parity;
+    g->stop_bits = stop_bits;
+    bool tell = port_changed(b);
+    pthread_mutex_unlock(&b->host->lock);
+    if (tell) {
+        wake(b->host);
+    }
 }
 
 static void port_set_lines(void *backend, bool dtr, bool rts, bool brk)
 {
     CharBackend *b = backend;
+    uint8_t lines = (dtr ? COM_DTR : 0) | (rts ? COM_RTS : 0) | (brk ? COM_BREAK : 0);
     if (b->tty) {
         char_tty_lines(b, dtr, rts, brk);
+    }
+    pthread_mutex_lock(&b->host->lock);
+    uint8_t changed = b->guest.lines ^ lines;
+    b->guest.lines = lines;
+    b->guest.toggled |= changed;
+    bool tell = changed && port_changed(b);
+    pthread_mutex_unlock(&b->host->lock);
+    if (tell) {
+        wake(b->host);
+    }
+    if (changed & COM_RTS) {
+        pump(b);
     }
 }
 
@@ -167,20 +243,15 @@ static const CharOps port_ops = {
 
 /* ---- I/O thread ---- */
 
-static void post(CharBackend *b, uint8_t kind, const uint8_t *data, size_t size)
+static void post(CharBackend *b, const Message *m, size_t size)
 {
-    uint8_t message[1 + CHAR_IN_ROOM];
-    bool input = size || kind == MESSAGE_BREAK;
-    message[0] = kind;
-    if (size) {
-        memcpy(message + 1, data, size);
-    }
+    bool input = m->kind == MESSAGE_INPUT;
     if (input) {
         pthread_mutex_lock(&b->host->lock);
         b->in_flight = true;
         pthread_mutex_unlock(&b->host->lock);
     }
-    if (!event_post(b->events, message, 1 + size) && input) {
+    if (!event_post(b->events, m, offsetof(Message, data) + size) && input) {
         pthread_mutex_lock(&b->host->lock);
         b->in_flight = false;
         pthread_mutex_unlock(&b->host->lock);
@@ -188,15 +259,38 @@ static void post(CharBackend *b, uint8_t kind, const uint8_t *data, size_t size)
     }
 }
 
+/* The machine learns of a connection when it is known how the lines stand. */
+static void raise_carrier(CharBackend *b)
+{
+    Message m = {.kind = MESSAGE_UP, .inputs = USUAL};
+    if (b->telnet) {
+        m.inputs = b->com.inputs;
+        m.paced = com_port_paced(&b->com);
+        b->com.flickered = 0;
+    }
+    b->posted_inputs = m.inputs;
+    b->posted_pace = m.paced;
+    pthread_mutex_lock(&b->host->lock);
+    b->carrier = true;
+    pthread_mutex_unlock(&b->host->lock);
+    post(b, &m, 0);
+}
+
 static void set_up(CharBackend *b, bool up)
 {
     pthread_mutex_lock(&b->host->lock);
     b->up = up;
-    b->out_count = 0;
+    b->carrier = false;
+    b->out_count = b->guest.ahead = 0;
     b->held = false;
     char_start_telnet(b, up);
     pthread_mutex_unlock(&b->host->lock);
-    post(b, up ? MESSAGE_UP : MESSAGE_DOWN, NULL, 0);
+    b->settle_by = host_time_ns() + SETTLE_MS * INT64_C(1000000);
+    if (!up) {
+        post(b, &(Message){.kind = MESSAGE_DOWN}, 0);
+    } else if (!b->telnet) {
+        raise_carrier(b);
+    }
 }
 
 /* The other end has gone: a server waits for the next client, others stay silent. */
@@ -234,10 +328,56 @@ static size_t take_escapes(CharBackend *b, uint8_t *data, size_t size)
     return kept;
 }
 
+static void tell_of_room(CharBackend *b)
+{
+    pthread_mutex_lock(&b->host->lock);
+    bool room = b->held && b->out_count < CHAR_OUT_LOW;
+    b->held = b->held && !room;
+    pthread_mutex_unlock(&b->host->lock);
+    if (room) {
+        post(b, &(Message){.kind = MESSAGE_ROOM}, 0);
+    }
+}
+
+/* What telnet makes of the input: data in its place, and the lines. Returns the size of the data;
+ * *news: there is something beside them. */
+static size_t take_telnet(CharBackend *b, Message *m, size_t size, bool *news)
+{
+    uint8_t plain[CHAR_IN_ROOM + TELNET_HELD]; /* of which AUTO alone would need the last */
+    Telnet *t = b->telnet;
+    ComPort *com = &b->com;
+    size = telnet_decode(t, m->data, size, plain);
+    memcpy(m->data, plain, size);
+    m->broke = t->broke || com->broke;
+    t->broke = com->broke = false;
+    if (com->purge) {
+        pthread_mutex_lock(&b->host->lock);
+        b->out_count = b->guest.ahead = 0;
+        pthread_mutex_unlock(&b->host->lock);
+        com->purge = 0;
+        tell_of_room(b);
+    }
+    if (!b->carrier && (size || m->broke)) {
+        raise_carrier(b); /* whoever talks is there */
+    }
+    m->paced = com_port_paced(com);
+    m->inputs = com->inputs;
+    m->flicker = com->flickered & (uint8_t) ~(b->posted_inputs ^ com->inputs);
+    *news = b->carrier &&
+            (m->broke || m->flicker || m->inputs != b->posted_inputs || m->paced != b->posted_pace);
+    if (b->carrier) {
+        com->flickered = 0;
+        b->posted_inputs = m->inputs;
+        b->posted_pace = m->paced;
+    }
+    return size;
+}
+
 static void take_input(CharBackend *b)
 {
-    uint8_t data[CHAR_IN_ROOM];
-    ssize_t n = read(b->read_fd, data, sizeof(data));
+    Message m = {.kind = MESSAGE_INPUT, .inputs = USUAL};
+    uint8_t *data = m.data;
+    ssize_t n = read(b->read_fd, data, sizeof(m.data));
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
         return;
     }
@@ -250,27 +390,12 @@ static void take_input(CharBackend *b)
         return;
     }
     size_t size = b->escape ? take_escapes(b, data, (size_t)n) : (size_t)n;
-    bool broke = false;
+    bool news = false;
     if (b->telnet) {
-        uint8_t plain[CHAR_IN_ROOM + TELNET_HELD]; /* of which AUTO alone would need the last */
-        size = telnet_decode(b->telnet, data, size, plain);
-        memcpy(data, plain, size);
-        broke = b->telnet->broke;
-        b->telnet->broke = false;
+        size = take_telnet(b, &m, size, &news);
     }
-    if (size || broke) {
-        post(b, broke ? MESSAGE_BREAK : MESSAGE_DATA, data, size);
-    }
-}
-
-static void tell_of_room(CharBackend *b)
-{
-    pthread_mutex_lock(&b->host->lock);
-    bool room = b->held && b->out_count < CHAR_OUT_LOW;
-    b->held = b->held && !room;
-    pthread_mutex_unlock(&b->host->lock);
-    if (room) {
-        post(b, MESSAGE_ROOM, NULL, 0);
+    if (size || news) {
+        post(b, &m, size);
     }
 }
 
@@ -284,6 +409,7 @@ static size_t take_output(CharBackend *b, uint8_t *data, size_t most)
     }
     b->out_at = (b->out_at + n) % CHAR_OUT_ROOM;
     b->out_count -= n;
+    b->guest.ahead -= n < b->guest.ahead ? n : b->guest.ahead;
     pthread_mutex_unlock(&b->host->lock);
     return n;
 }
@@ -302,11 +428,39 @@ static ssize_t write_out(CharBackend *b, const uint8_t *data, size_t size)
     return -1;
 }
 
+/* Changes of the guest's port take their place between the bytes, unless those stand still. */
+static void look_at_port(CharBackend *b)
+{
+    CharGuest *g = &b->guest;
+    ComPort *com = &b->com;
+    pthread_mutex_lock(&b->host->lock);
+    CharGuest now = *g;
+    bool due = g->changed && (g->ahead == 0 || com->suspended);
+    if (due) {
+        g->changed = false;
+        g->toggled = 0;
+    }
+    pthread_mutex_unlock(&b->host->lock);
+    if (due) {
+        bool brk = now.lines & ~com->lines & COM_BREAK || now.toggled & ~now.lines & COM_BREAK;
+        com_port_frame(com, now.baud, now.data_bits, now.parity, now.stop_bits);
+        com_port_lines(com, now.lines, now.toggled);
+        if (brk && !com->on && b->up && !com->server) {
+            telnet_break(b->telnet);
+        }
+    }
+    telnet_tell(b->telnet);
+}
+
 static void give_telnet(CharBackend *b)
 {
     uint8_t data[WRITE_CHUNK];
     size_t room = telnet_room(b->telnet), size;
-    size_t n = take_output(b, data, room < sizeof(data) ? room : sizeof(data));
+    pthread_mutex_lock(&b->host->lock);
+    size_t most = b->com.suspended ? 0 : b->guest.changed ? b->guest.ahead : sizeof(data);
+    pthread_mutex_unlock(&b->host->lock);
+    most = room < most ? room : most;
+    size_t n = take_output(b, data, most < sizeof(data) ? most : sizeof(data));
     telnet_encode(b->telnet, data, n);
     const uint8_t *wire = telnet_waiting(b->telnet, &size);
     ssize_t done = wire ? write_out(b, wire, size) : 0;
@@ -357,7 +511,8 @@ static bool add_polls(CharBackend *b, struct pollfd *read_at, struct pollfd *wri
                       struct pollfd *listen_at)
 {
     bool flowing = !b->in_flight;
-    bool output = (b->out_count > 0 || (b->telnet && b->telnet->count > 0)) && b->write_fd >= 0;
+    bool waits = b->out_count > 0 && !(b->telnet && b->com.suspended);
+    bool output = (waits || (b->telnet && b->telnet->count > 0)) && b->write_fd >= 0;
     *read_at = (struct pollfd){.fd = flowing ? b->read_fd : -1, .events = POLLIN};
     *write_at = (struct pollfd){.fd = output ? b->write_fd : -1, .events = POLLOUT};
     *listen_at = (struct pollfd){.fd = b->read_fd < 0 ? b->listen_fd : -1, .events = POLLIN};
@@ -378,6 +533,28 @@ static void serve(CharBackend *b, const struct pollfd *polls)
     }
 }
 
+/* Telnet's com port, ahead of a poll. Returns until when at the latest it wants to be seen to
+ * again.
+ */
+static int64_t tend(CharBackend *b)
+{
+    if (!b->telnet || !b->up) { /* which this thread sets */
+        return INT64_MAX;
+    }
+    look_at_port(b);
+    if (!b->carrier && (telnet_settled(b->telnet) || host_time_ns() >= b->settle_by)) {
+        raise_carrier(b);
+    }
+    return b->carrier ? INT64_MAX : b->settle_by;
+}
+
+/* Milliseconds for poll(). */
+static int until(int64_t when)
+{
+    int64_t ns = when - host_time_ns();
+    return when == INT64_MAX ? -1 : ns <= 0 ? 0 : (int)(ns / 1000000 + 1);
+}
+
 static void *io_thread(void *self)
 {
     CharHost *host = self;
@@ -388,6 +565,13 @@ static void *io_thread(void *self)
         bool output = false;
         pthread_mutex_lock(&host->lock);
         unsigned count = host->count;
+        pthread_mutex_unlock(&host->lock);
+        int64_t next = INT64_MAX;
+        for (unsigned i = 0; i < count; i++) {
+            int64_t when = tend(host->backend[i]);
+            next = when < next ? when : next;
+        }
+        pthread_mutex_lock(&host->lock);
         for (unsigned i = 0; i < count; i++) {
             struct pollfd *at = polls + 1 + 3 * i;
             output |= add_polls(host->backend[i], at, at + 1, at + 2);
@@ -399,7 +583,7 @@ static void *io_thread(void *self)
         if (end != INT64_MAX && (!output || host_time_ns() >= end)) {
             return NULL;
         }
-        if (poll(polls, 1 + 3 * count, end == INT64_MAX ? -1 : 50) < 0) {
+        if (poll(polls, 1 + 3 * count, end == INT64_MAX ? until(next) : 50) < 0) {
             continue;
         }
         if (polls[0].revents) {
@@ -504,6 +688,9 @@ bool char_host_open(CharHost *host, const char *option, const char *spec, CharPo
         return false;
     }
     b->up = b->write_fd >= 0;
+    b->carrier = b->up && !b->telnet;
+    b->inputs = b->posted_inputs = USUAL;
+    b->settle_by = host_time_ns() + SETTLE_MS * INT64_C(1000000);
     b->events = event_port_open(host->queue, b->name, deliver, b);
     pthread_mutex_lock(&host->lock);
     host->backend[host->count++] = b;

@@ -65,6 +65,9 @@ static bool open_socket(CharBackend *b, const char *option, const char *spec, Er
     if (b->socket.telnet && !(b->telnet = calloc(1, sizeof(*b->telnet)))) {
         return err_set(err, "out of memory");
     }
+    if (b->telnet) {
+        b->telnet->com = &b->com;
+    }
     int fd = socket_open(option, &b->socket, err);
     if (fd < 0) {
         return false;

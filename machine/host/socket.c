@@ -201,7 +201,11 @@ int socket_open(const char *option, const SocketSpec *spec, Err *err)
 
 int socket_accept(int listener)
 {
-    return accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    int on = 1, fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd >= 0) { /* characters go as they are typed; a Unix socket does so anyway */
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    }
+    return fd;
 }
 
 void socket_wait(int listener)

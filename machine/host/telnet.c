@@ -1,9 +1,10 @@
-/* Telnet: RFC 854, with BINARY (856), ECHO (857) and SUPPRESS GO AHEAD (858); RFC 1143 against
- * loops.
+/* Telnet: RFC 854, with BINARY (856), ECHO (857), SUPPRESS GO AHEAD (858) and the com port (2217);
+ * RFC 1143 against loops.
  *
  * Only changes of an option are answered, other options are refused once, and the answers that can
  * be had again and again are counted: there is an end to what one connection can make us say.
- * Not modelled: sub-negotiations (skipped), urgent data.
+ * Answers to commands of the com port are one each, whole or not at all. Not modelled: other
+ * sub-negotiations (skipped), urgent data.
  */
 #include "machine/host/telnet.h"
 
@@ -21,25 +22,27 @@ enum {
     IAC = 255
 };
 enum { OPTION_BINARY = 0, OPTION_ECHO = 1, OPTION_SGA = 3 };
-enum { KNOWN_BINARY, KNOWN_ECHO, KNOWN_SGA, UNKNOWN };
+enum { KNOWN_BINARY, KNOWN_ECHO, KNOWN_SGA, KNOWN_COM_PORT, UNKNOWN };
 enum { OFF, ASKED, ON }; /* an option of one side; we never ask for its end */
-enum { DATA, COMMAND, VERB, SKIP, SKIP_COMMAND };
+enum { DATA, COMMAND, VERB, SUB, SUB_COMMAND };
 
 enum {
     LOOK = 255,          /* bytes of a connection in which AUTO looks for a negotiation */
     OPTION_MOST = 0xf0,  /* from here on it is no option but noise */
-    SKIP_MOST = 1024,    /* a sub-negotiation without an end is over then */
+    SUB_MOST = 1024,     /* a sub-negotiation without an end is over then */
     ANSWERS_MOST = 1000, /* answers to changes of options, and to AYT, in one connection */
 };
 
-static const uint8_t option_of[3] = {OPTION_BINARY, OPTION_ECHO, OPTION_SGA};
+static const uint8_t option_of[4] = {OPTION_BINARY, OPTION_ECHO, OPTION_SGA, COM_PORT_OPTION};
 
-static unsigned known(uint8_t option)
+static unsigned known(const Telnet *t, uint8_t option)
 {
-    return option == OPTION_BINARY ? KNOWN_BINARY
-           : option == OPTION_ECHO ? KNOWN_ECHO
-           : option == OPTION_SGA  ? KNOWN_SGA
-                                   : UNKNOWN;
+    for (unsigned i = 0; i < (t->com ? UNKNOWN : KNOWN_COM_PORT); i++) {
+        if (option == option_of[i]) {
+            return i;
+        }
+    }
+    return UNKNOWN;
 }
 
 bool telnet_mode(const char *word, TelnetMode *mode)
@@ -136,6 +139,9 @@ static void offer(Telnet *t)
     }
     ask(t, WILL, KNOWN_BINARY);
     ask(t, DO, KNOWN_BINARY);
+    if (t->com) {
+        ask(t, t->role == TELNET_CALLED ? DO : WILL, KNOWN_COM_PORT);
+    }
 }
 
 static bool agreeable(const Telnet *t, bool ours, unsigned which)
@@ -155,7 +161,7 @@ static void refuse(Telnet *t, bool ours, uint8_t option)
 static void negotiate(Telnet *t, uint8_t verb, uint8_t option)
 {
     bool ours = verb == DO || verb == DONT, on = verb == WILL || verb == DO;
-    unsigned which = known(option);
+    unsigned which = known(t, option);
     if (on && !agreeable(t, ours, which)) {
         refuse(t, ours, option);
         return;
@@ -173,6 +179,9 @@ static void negotiate(Telnet *t, uint8_t verb, uint8_t option)
     }
     t->answered += !quiet && t->answered < ANSWERS_MOST;
     *now = on ? ON : OFF;
+    if (which == KNOWN_COM_PORT) {
+        com_port_agree(t->com, t->ours[which] == ON || t->theirs[which] == ON);
+    }
     t->went_cr = t->went_cr && !(ours && which == KNOWN_BINARY);
 }
 
@@ -187,13 +196,73 @@ static void are_you_there(Telnet *t)
     }
 }
 
+/* --- the com port --- */
+
+/* A sub-negotiation of the com port's option, with its frame. */
+static bool say_com(Telnet *t, const uint8_t *bytes, size_t size)
+{
+    uint8_t all[2 * COM_PORT_WORD + 5] = {IAC, SB, COM_PORT_OPTION};
+    size_t n = 3;
+    for (size_t i = 0; i < size; i++) {
+        all[n++] = bytes[i];
+        if (bytes[i] == IAC) {
+            all[n++] = IAC;
+        }
+    }
+    all[n++] = IAC;
+    all[n++] = SE;
+    return answer(t, all, n);
+}
+
+void telnet_tell(Telnet *t)
+{
+    uint8_t word[COM_PORT_WORD];
+    size_t size = 1;
+    while (t->com && size && TELNET_WIRE - t->count > 2 * COM_PORT_WORD + 5) {
+        size = com_port_next(t->com, word);
+        if (size) {
+            say_com(t, word, size);
+        }
+    }
+}
+
+void telnet_break(Telnet *t)
+{
+    if (t->mode == TELNET_ON) {
+        answer(t, (const uint8_t[]){IAC, BREAK}, 2);
+    }
+}
+
+bool telnet_settled(const Telnet *t)
+{
+    if (!t->com || t->mode != TELNET_ON || t->com->heard) {
+        return true;
+    }
+    const uint8_t *asked = t->role == TELNET_CALLED ? t->theirs : t->ours;
+    return asked[KNOWN_COM_PORT] == OFF && !t->com->on;
+}
+
+static void hear_sub(Telnet *t)
+{
+    uint8_t word[COM_PORT_WORD];
+    if (t->com && t->sub_size && t->sub[0] == COM_PORT_OPTION) {
+        size_t size = com_port_hear(t->com, t->sub + 1, t->sub_size - 1u, word);
+        if (size) {
+            say_com(t, word, size);
+        }
+    }
+}
+
 /* --- from the socket --- */
 
 void telnet_start(Telnet *t, TelnetMode mode, TelnetRole role)
 {
-    memset(t, 0, offsetof(Telnet, wire));
+    memset((char *)t + offsetof(Telnet, mode), 0, offsetof(Telnet, wire) - offsetof(Telnet, mode));
     t->mode = mode;
     t->role = role;
+    if (t->com) {
+        com_port_start(t->com, role == TELNET_CALLED);
+    }
     if (mode == TELNET_ON) {
         offer(t);
     }
@@ -211,8 +280,8 @@ static size_t take_command(Telnet *t, uint8_t byte, uint8_t *out)
         t->verb = byte;
         t->state = VERB;
     } else if (byte == SB) {
-        t->skipped = 0;
-        t->state = SKIP;
+        t->skipped = t->sub_size = 0;
+        t->state = SUB;
     } else if (byte == BREAK) {
         t->broke = true;
     } else if (byte == AYT) {
@@ -233,6 +302,23 @@ static size_t take_data(Telnet *t, uint8_t byte, uint8_t *out)
     return !padding;
 }
 
+static void take_sub(Telnet *t, uint8_t byte)
+{
+    bool command = t->state == SUB_COMMAND;
+    if (command && byte == SE) {
+        t->state = DATA;
+        hear_sub(t);
+        return;
+    }
+    t->state = !command && byte == IAC ? SUB_COMMAND : SUB;
+    if (t->state == SUB && (!command || byte == IAC) && t->sub_size < sizeof(t->sub)) {
+        t->sub[t->sub_size++] = byte;
+    }
+    if (++t->skipped >= SUB_MOST) {
+        t->state = DATA;
+    }
+}
+
 static size_t take(Telnet *t, uint8_t byte, uint8_t *out)
 {
     switch (t->state) {
@@ -242,12 +328,10 @@ static size_t take(Telnet *t, uint8_t byte, uint8_t *out)
         t->state = DATA;
         negotiate(t, t->verb, byte);
         return 0;
-    case SKIP:
-    case SKIP_COMMAND: {
-        bool end = (t->state == SKIP_COMMAND && byte == SE) || ++t->skipped >= SKIP_MOST;
-        t->state = end ? DATA : t->state == SKIP && byte == IAC ? SKIP_COMMAND : SKIP;
+    case SUB:
+    case SUB_COMMAND:
+        take_sub(t, byte);
         return 0;
-    }
     default:
         return take_data(t, byte, out);
     }
@@ -293,6 +377,10 @@ size_t telnet_decode(Telnet *t, const uint8_t *in, size_t size, uint8_t *out)
     for (size_t i = 0; i < size; i++) {
         if (t->mode == TELNET_ON) {
             count += take(t, in[i], out + count);
+            if (t->com && t->com->purge & 2) { /* ahead of what comes behind it */
+                t->com->purge &= 1;
+                count = 0;
+            }
         } else if (t->mode == TELNET_AUTO) {
             count += look(t, in[i], out + count);
         } else {

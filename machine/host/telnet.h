@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "machine/host/com_port.h"
+
 enum {
     TELNET_HELD = 2,      /* bytes that telnet_decode may give beyond what it is given */
     TELNET_WIRE = 8192,   /* bytes on their way to the socket */
@@ -23,14 +25,20 @@ typedef enum TelnetMode { TELNET_OFF, TELNET_AUTO, TELNET_ON } TelnetMode;
 typedef enum TelnetRole { TELNET_CALLER, TELNET_CALLED } TelnetRole;
 
 typedef struct Telnet {
+    /* Of who has a port: the com port control option is offered, under ON. NULL: it is refused.
+     * Set before the start; not of the connection. */
+    ComPort *com;
+    /* the rest is of the connection */
     TelnetMode mode; /* AUTO until it is known */
     TelnetRole role;
-    uint8_t state;              /* of the decoder */
-    uint8_t verb;               /* WILL..DONT whose option comes next */
-    uint8_t seen;               /* bytes that AUTO has looked at */
-    uint16_t skipped;           /* bytes of a sub-negotiation */
+    uint8_t state;                   /* of the decoder */
+    uint8_t verb;                    /* WILL..DONT whose option comes next */
+    uint8_t seen;                    /* bytes that AUTO has looked at */
+    uint16_t skipped;                /* bytes of a sub-negotiation */
+    uint8_t sub[1 + COM_PORT_HEARD]; /* of them, its option and the first of what it says */
+    uint8_t sub_size;
     bool came_cr, went_cr;      /* the last byte of data, each way */
-    uint8_t ours[3], theirs[3]; /* state of ECHO, SGA and BINARY */
+    uint8_t ours[4], theirs[4]; /* state of ECHO, SGA, BINARY and the com port */
     uint8_t refused[2][32];     /* a bit an option: said no to WILL, to DO */
     bool broke;                 /* a break came: for who decodes to clear */
     uint16_t answered;          /* answers that could be had more than once */
@@ -44,11 +52,18 @@ bool telnet_mode(const char *word, TelnetMode *mode);
 void telnet_start(Telnet *t, TelnetMode mode, TelnetRole role);
 /* Bytes from the socket; out has room for size + TELNET_HELD. Returns how many of data came out. */
 size_t telnet_decode(Telnet *t, const uint8_t *in, size_t size, uint8_t *out);
+/* Has the far end said yes or no to the com port, and where its lines are, or cannot be expected
+ * to? */
+bool telnet_settled(const Telnet *t);
 /* The far end has gone: what AUTO still held back (at most TELNET_HELD bytes). */
 size_t telnet_finish(Telnet *t, uint8_t *out);
 /* How many bytes telnet_encode takes now. */
 size_t telnet_room(const Telnet *t);
 void telnet_encode(Telnet *t, const uint8_t *data, size_t size);
+/* Puts what the far end's com port has to hear on the wire, as far as there is room. */
+void telnet_tell(Telnet *t);
+/* A break for who has no com port, ahead of the data to come. */
+void telnet_break(Telnet *t);
 /* What the socket is to get next (NULL when size becomes 0), and that it took so many. */
 const uint8_t *telnet_waiting(const Telnet *t, size_t *size);
 void telnet_sent(Telnet *t, size_t size);

@@ -256,13 +256,13 @@ static void asking_early_loses_nothing(void **state)
 static void telnet_is_spoken(void **state)
 {
     (void)state;
-    char spec[160], text[12];
+    char spec[160], text[15];
     snprintf(spec, sizeof(spec), "unix:%s,server,nowait,telnet=on", in_folder("t"));
     Plug *p = plug_new(spec);
     int fd = client_of(in_folder("t"));
     plug_until_up(p, 1);
-    read_exactly(fd, text, 12);
-    assert_memory_equal(text, "\377\373\1\377\373\3\377\373\0\377\375\0", 12);
+    read_exactly(fd, text, 15);
+    assert_memory_equal(text, "\377\373\1\377\373\3\377\373\0\377\375\0\377\375,", 15);
     assert_int_equal(write(fd, "\377\363", 2), 2); /* a break alone */
     for (int i = 0; i < PATIENCE && !p->breaks; i++) {
         event_deliver(p->events);
