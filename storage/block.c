@@ -27,6 +27,10 @@ static const struct {
 } foreign[] = {
     {"qed", "QED", 0, 4},
     {"vmdk", "COWD", 0, 4},
+    {"qcow", "QFI\xfb\0\0\0\1", 0, 8},
+    {"parallels", "WithoutFreeSpace", 0, 16},
+    {"parallels", "WithouFreSpacExt", 0, 16},
+    {"bochs", "Bochs Virtual HD Image", 0, 22},
     {"vhdx", "vhdxfile", 0, 8},
 };
 

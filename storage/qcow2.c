@@ -190,12 +190,16 @@ static bool read_tables(Block *b, const uint8_t *h, uint64_t file_size, Err *err
         return err_set(err, "'%s': its tables cannot be read: %s", b->path, strerror(error));
     }
     for (uint32_t i = 0; i < q->l1_size; i++) {
-        if (q->l1[i] & QCOW2_OFFSET & (q->cluster_size - 1)) {
+        if (q->l1[i] & QCOW2_OFFSET & (q->cluster_size - 1) && !b->read_only && !b->for_repair) {
             return bad(b, err, "an L2 table is not on a cluster");
         }
     }
     for (uint32_t i = 0; i < q->counts_size; i++) {
-        if (q->counts[i] & (q->cluster_size - 1)) {
+        bool astray = (q->counts[i] & (q->cluster_size - 1)) != 0;
+        if (b->for_repair && (astray || q->counts[i] >= file_size)) {
+            q->counts[i] = 0; /* its counts are made anew */
+            q->lost_blocks++;
+        } else if (astray) {
             return bad(b, err, "a refcount block is not on a cluster");
         }
     }
@@ -302,14 +306,17 @@ static bool make_ready(Block *b, Err *err)
     if (b->read_only || b->for_repair) {
         return true;
     }
-    if (q->incompatible & QCOW2_DIRTY) {
+    if (q->autoclear) {
+        error = qcow2_write_header(b);
+        error = error ? error : disk_file_sync(&b->file); /* before their clusters are free */
+        q->autoclear = 0;
+    }
+    if (!error && q->incompatible & QCOW2_DIRTY) {
         Qcow2Check check;
         log_warn("'%s' was not closed properly; it is being repaired", b->path);
         error = qcow2_check(b, true, &check);
         q->incompatible &= ~(uint64_t)QCOW2_DIRTY;
         error = error ? error : qcow2_write_header(b);
-    } else if (q->autoclear) {
-        error = qcow2_write_header(b);
     }
     return !error ||
            err_set(err, "'%s' cannot be made ready for writing: %s", b->path, strerror(error));
@@ -356,6 +363,9 @@ static int find_l2(Block *b, uint64_t offset, Qcow2Table **table)
     uint64_t index = offset / l2_span(q);
     uint64_t at = index < q->l1_size ? q->l1[index] & QCOW2_OFFSET : 0;
     *table = NULL;
+    if (at & (q->cluster_size - 1)) {
+        return EIO;
+    }
     return at ? qcow2_table_load(b, &q->l2, at, false, table) : 0;
 }
 

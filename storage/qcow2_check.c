@@ -10,6 +10,9 @@
 LOG_TAG("qcow2");
 
 #define MAX_CHECKED_CLUSTERS (UINT64_C(1) << 27) /* half a GiB of counters */
+#define MAX_BITMAP_DIRECTORY (UINT64_C(64) << 20)
+
+enum { BITMAP_HEAD = 24, BITMAP_PART = 512 /* words of a table read at once */ };
 
 int qcow2_write_header(Block *b)
 {
@@ -30,7 +33,8 @@ int qcow2_write_header(Block *b)
     if (q->version == 3) {
         bytes_put_be64(h + 72, q->incompatible);
         bytes_put_be64(h + 80, q->compatible);
-        bytes_put_be64(h + 88, 0); /* what others keep beside the data no longer fits them */
+        /* what others keep beside the data no longer fits them, unless only counts are mended */
+        bytes_put_be64(h + 88, b->for_repair ? q->autoclear & QCOW2_BITMAPS : 0);
     }
     return disk_file_write(&b->file, 0, h, size);
 }
@@ -40,6 +44,7 @@ int qcow2_write_header(Block *b)
 typedef struct Census {
     uint32_t *count; /* references to each cluster of the file */
     uint64_t clusters;
+    bool bad_bitmaps; /* their directory leads nowhere */
     Qcow2Check *result;
 } Census;
 
@@ -87,6 +92,7 @@ static int refer_l1(Block *b, Census *c, const uint64_t *l1, uint32_t size, bool
                 refer_bytes(q, c, offset, length);
             } else if (entry & QCOW2_OFFSET) {
                 refer(c, (entry & QCOW2_OFFSET) >> q->cluster_bits);
+                c->result->corruptions += (entry & QCOW2_OFFSET & (q->cluster_size - 1)) != 0;
             } else {
                 continue;
             }
@@ -94,6 +100,80 @@ static int refer_l1(Block *b, Census *c, const uint64_t *l1, uint32_t size, bool
         }
     }
     return 0;
+}
+
+/* The clusters of one bitmap, from the table that names them. */
+static int refer_bitmap(Block *b, Census *c, uint64_t table, uint64_t entries)
+{
+    const Qcow2 *q = b->data;
+    uint8_t words[BITMAP_PART * 8];
+    int error = 0;
+    for (uint64_t i = 0; i < entries && !error; i += BITMAP_PART) {
+        uint64_t part = entries - i < BITMAP_PART ? entries - i : BITMAP_PART;
+        error = disk_file_read(&b->file, table + 8 * i, words, (size_t)part * 8);
+        for (uint64_t j = 0; j < part && !error; j++) {
+            uint64_t cluster = bytes_be64(words + 8 * j) & QCOW2_OFFSET;
+            if (cluster) {
+                refer(c, cluster >> q->cluster_bits);
+            }
+        }
+    }
+    refer_bytes(q, c, table, entries * 8);
+    return error;
+}
+
+/* All bitmaps of a directory in memory. Together their tables are no larger than the file. */
+static int refer_directory(Block *b, Census *c, const uint8_t *directory, uint64_t bytes,
+                           uint32_t count, uint64_t file_size)
+{
+    const Qcow2 *q = b->data;
+    uint64_t at = 0, room = file_size;
+    int error = 0;
+    for (uint32_t i = 0; i < count && !error; i++) {
+        if (at > bytes || bytes - at < BITMAP_HEAD) {
+            c->bad_bitmaps = true;
+            return 0;
+        }
+        const uint8_t *entry = directory + at;
+        uint64_t table = bytes_be64(entry), size = bytes_be32(entry + 8) * UINT64_C(8);
+        uint64_t name = (uint64_t)entry[18] << 8 | entry[19];
+        if (table % q->cluster_size || table > file_size || size > file_size - table ||
+            size > room) {
+            c->bad_bitmaps = true;
+            return 0;
+        }
+        room -= size;
+        error = refer_bitmap(b, c, table, size / 8);
+        at += (BITMAP_HEAD + name + bytes_be32(entry + 20) + 7) & ~UINT64_C(7);
+    }
+    return error;
+}
+
+/* Bitmaps that fit the data, as other programs keep them for their backups. */
+static int refer_bitmaps(Block *b, Census *c)
+{
+    const Qcow2 *q = b->data;
+    uint64_t offset = 0, bytes = 0, file_size = 0;
+    uint32_t count = 0;
+    if (!(q->autoclear & QCOW2_BITMAPS)) {
+        return 0;
+    }
+    int error = qcow2_find_bitmaps(b, &offset, &bytes, &count);
+    error = error ? error : disk_file_size(&b->file, &file_size);
+    if (error || count == 0) {
+        return error;
+    }
+    if (offset % q->cluster_size || bytes > MAX_BITMAP_DIRECTORY || offset > file_size ||
+        bytes > file_size - offset) {
+        c->bad_bitmaps = true;
+        return 0;
+    }
+    uint8_t *directory = malloc(bytes ? (size_t)bytes : 1);
+    error = directory ? disk_file_read(&b->file, offset, directory, (size_t)bytes) : ENOMEM;
+    error = error ? error : refer_directory(b, c, directory, bytes, count, file_size);
+    refer_bytes(q, c, offset, bytes);
+    free(directory);
+    return error;
 }
 
 static int take_census(Block *b, Census *c)
@@ -125,6 +205,8 @@ static int take_census(Block *b, Census *c)
         error = error ? error : refer_l1(b, c, l1, s->l1_size, false);
         free(l1);
     }
+    error = error ? error : refer_bitmaps(b, c);
+    c->result->corruptions += c->bad_bitmaps;
     return error;
 }
 
@@ -208,6 +290,52 @@ static int compare_flags(Block *b, const Census *c, bool repair)
     return error;
 }
 
+/* Blocks of counts that lie where something else does, too: what they say cannot be right for both.
+ * Repair gives them up. Returns how many there are. */
+static uint64_t find_shared_blocks(Qcow2 *q, const Census *c, bool repair)
+{
+    uint64_t found = 0;
+    for (uint32_t i = 0; i < q->counts_size; i++) {
+        uint64_t cluster = q->counts[i] >> q->cluster_bits;
+        if (q->counts[i] && cluster < c->clusters && c->count[cluster] > 1) {
+            found++;
+            if (repair) {
+                qcow2_table_drop(&q->blocks, q->counts[i]);
+                q->counts[i] = 0;
+            }
+        }
+    }
+    return found;
+}
+
+/* The census, of what repair leaves when it has given up what cannot be mended: bitmaps and blocks
+ * of counts that are not where they are said to be. */
+static int take_usable_census(Block *b, Census *c, bool repair)
+{
+    Qcow2 *q = b->data;
+    int error = take_census(b, c);
+    uint64_t lost = error ? 0 : q->lost_blocks + find_shared_blocks(q, c, repair);
+    bool bitmaps = c->bad_bitmaps;
+    c->result->corruptions += lost;
+    if (error || !repair || (!lost && !bitmaps)) {
+        return error;
+    }
+    if (bitmaps) { /* the header first, before their clusters are given to others */
+        q->autoclear = 0;
+        error = qcow2_write_header(b);
+        error = error ? error : disk_file_sync(&b->file);
+    }
+    q->counts_dirty |= lost != 0;
+    q->lost_blocks = 0;
+    free(c->count);
+    *c = (Census){.result = c->result};
+    *c->result = (Qcow2Check){0};
+    error = error ? error : take_census(b, c);
+    c->result->corruptions += lost + bitmaps;
+    c->result->fixed += lost + bitmaps;
+    return error;
+}
+
 int qcow2_check(Block *b, bool repair, Qcow2Check *result)
 {
     Qcow2 *q = b->data;
@@ -217,7 +345,7 @@ int qcow2_check(Block *b, bool repair, Qcow2Check *result)
         return EROFS;
     }
     int error = b->read_only ? 0 : qcow2_write_back(b);
-    error = error ? error : take_census(b, &census);
+    error = error ? error : take_usable_census(b, &census, repair);
     if (repair) {
         q->free_hint = census.clusters; /* until counts are right, new blocks go behind the end */
     }

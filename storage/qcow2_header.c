@@ -10,9 +10,10 @@
 #include "storage/qcow2_internal.h"
 
 #define EXTENSION_BACKING_FORMAT 0xe2792acau
+#define EXTENSION_BITMAPS 0x23852875u
 #define EXTENSION_FEATURE_NAMES 0x6803f857u /* of version 3's feature bits, for messages */
 
-enum { MAX_BACKING = 1023, EXTENSION_HEAD = 8 };
+enum { MAX_BACKING = 1023, EXTENSION_HEAD = 8, BITMAPS_LENGTH = 24 };
 
 /* The header's end, where its extensions begin; 0: damaged. */
 static size_t extensions_at(const Qcow2 *q, const uint8_t *h)
@@ -81,6 +82,28 @@ int qcow2_describe(Block *b, Qcow2Info *info)
             }
             at += extension_room(room);
         }
+    }
+    free(h);
+    return error;
+}
+
+int qcow2_find_bitmaps(Block *b, uint64_t *offset, uint64_t *bytes, uint32_t *count)
+{
+    const Qcow2 *q = b->data;
+    uint8_t *h = NULL;
+    uint32_t type, length;
+    *offset = *bytes = *count = 0;
+    int error = read_first(b, &h);
+    size_t at = error ? 0 : extensions_at(q, h);
+    uint64_t name = error ? 0 : bytes_be64(h + 8);
+    size_t end = name && name < q->cluster_size ? (size_t)name : (size_t)q->cluster_size;
+    while (at && next_extension(h, end, &at, &type, &length)) {
+        if (type == EXTENSION_BITMAPS && length >= BITMAPS_LENGTH) {
+            *count = bytes_be32(h + at + EXTENSION_HEAD);
+            *bytes = bytes_be64(h + at + EXTENSION_HEAD + 8);
+            *offset = bytes_be64(h + at + EXTENSION_HEAD + 16);
+        }
+        at += extension_room(length);
     }
     free(h);
     return error;

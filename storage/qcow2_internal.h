@@ -20,6 +20,7 @@ enum {
     QCOW2_EXTERNAL_DATA = 4,
     QCOW2_COMPRESSION = 8,
     QCOW2_EXTENDED_L2 = 16,
+    QCOW2_BITMAPS = 1, /* autoclear features: the bitmaps fit the data */
     QCOW2_HEADER_V2 = 72,
     QCOW2_HEADER_V3 = 104,
     QCOW2_MAX_L1_BYTES = 32 << 20, /* QEMU's limits, too */
@@ -70,9 +71,11 @@ typedef struct Qcow2 {
     uint64_t old_counts; /* then: the old one, */
     uint32_t old_counts_clusters;
     Qcow2Cache l2, blocks;
-    uint64_t clock;     /* for Qcow2Table.used */
-    uint64_t free_hint; /* no free cluster below this number */
-    uint64_t *freed;    /* clusters whose last use the tables on the disk may still show */
+    uint64_t clock;       /* for Qcow2Table.used */
+    uint64_t free_hint;   /* no free cluster below this number */
+    unsigned lost_blocks; /* opened for repair: blocks of counts that cannot be where they are said
+                             to be */
+    uint64_t *freed;      /* clusters whose last use the tables on the disk may still show */
     size_t freed_count, freed_room;
     bool punching; /* what is released now will be given back to the host */
     bool lowering; /* the counts of these are being lowered */
@@ -133,6 +136,8 @@ typedef struct Qcow2Renewal {
 /* One header in the place of another by one write of one sector; `rehearse`: nothing is written.
  * ENAMETOOLONG: it has no room for that. The Block has to be closed then. */
 int qcow2_renew_header(Block *b, const Qcow2Renewal *to, bool rehearse);
+/* Where the directory of bitmaps is that other programs keep beside the data; *count 0: none. */
+int qcow2_find_bitmaps(Block *b, uint64_t *offset, uint64_t *bytes, uint32_t *count);
 
 /* qcow2_pack.c */
 uint32_t qcow2_pack_bytes(const Block *b);

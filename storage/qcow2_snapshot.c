@@ -240,6 +240,7 @@ static int change_references(Block *b, const uint64_t *l1, uint32_t size, bool m
         if (l2 == 0) {
             continue;
         }
+        error = l2 & (q->cluster_size - 1) ? EIO : 0; /* a damaged snapshot */
         for (uint64_t j = 0; j < q->cluster_size / 8 && !error; j++) {
             Qcow2Table *table;
             error = qcow2_table_load(b, &q->l2, l2, false, &table);
@@ -528,6 +529,59 @@ int qcow2_vm_state_read(Block *b, uint64_t offset, void *data, size_t length)
                                               : qcow2_read_any(b, base + offset, data, length);
 }
 
+/* A whole cluster behind the disk's end reads as zeros once the disk is longer, whatever the image
+ * below has there (below), or this one has left from when it was longer. */
+static int clear_cluster(Block *b, uint64_t at, bool below, const uint8_t *zeros)
+{
+    Qcow2 *q = b->data;
+    uint64_t entry = 0, empty = below ? QCOW2_ZERO : 0;
+    Qcow2Table *table;
+    uint64_t l2 = q->l1[at / (q->cluster_size << q->l2_bits)] & QCOW2_OFFSET;
+    int error = l2 ? qcow2_table_load(b, &q->l2, l2, false, &table) : 0;
+    entry = l2 && !error ? qcow2_l2_entry(q, table, at) : 0;
+    if (error || entry == empty) {
+        return error;
+    }
+    if (below && q->version < 3) { /* which has no word for zeros */
+        return qcow2_write_any(b, at, zeros, q->cluster_size);
+    }
+    error = qcow2_own_l2(b, at, &table);
+    error = error ? error : qcow2_release_entry(b, entry);
+    if (!error) {
+        qcow2_set_entry(q, table, at, empty);
+    }
+    return error;
+}
+
+/* What a longer disk has more reads as zeros. */
+static int clear_growth(Block *b, uint64_t size)
+{
+    Qcow2 *q = b->data;
+    uint64_t below = b->base ? block_size(b->base) : 0, at = b->size;
+    uint64_t span = q->cluster_size << q->l2_bits, in = at & (q->cluster_size - 1);
+    uint8_t *zeros = calloc(1, (size_t)q->cluster_size);
+    int error = zeros ? 0 : ENOMEM;
+    if (in && !error) { /* the cluster that the disk ended in */
+        Qcow2Table *table = NULL;
+        uint64_t rest = q->cluster_size - in, l2 = q->l1[at / span] & QCOW2_OFFSET;
+        error = l2 ? qcow2_table_load(b, &q->l2, l2, false, &table) : 0;
+        if (!error && (at < below || qcow2_l2_entry(q, table, at))) {
+            error = qcow2_write_any(b, at, zeros, rest);
+        }
+        at += rest;
+    }
+    while (at < size && !error) {
+        if (at >= below && (q->l1[at / span] & QCOW2_OFFSET) == 0) {
+            at = (at / span + 1) * span; /* nothing is here */
+        } else {
+            error = clear_cluster(b, at, at < below, zeros);
+            at += q->cluster_size;
+        }
+    }
+    free(zeros);
+    return error;
+}
+
 int qcow2_resize(Block *b, uint64_t size)
 {
     Qcow2 *q = b->data;
@@ -551,6 +605,7 @@ int qcow2_resize(Block *b, uint64_t size)
         free(zeros);
     }
     error = error ? error : qcow2_grow_l1(b, (size + span - 1) / span);
+    error = error || size <= b->size ? error : clear_growth(b, size);
     error = error ? error : qcow2_settle(b);
     if (!error) {
         uint64_t before = b->size;
