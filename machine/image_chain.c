@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "machine/host/disk_file.h"
@@ -54,6 +55,21 @@ static bool snapshot_make(ImageArgs *a, Block *b, const char *name)
     return snapshot_done(a, name, "made", qcow2_snapshot_create(b, &info));
 }
 
+/* Going back does not change the disk's size. */
+static bool snapshot_apply(ImageArgs *a, Block *b, unsigned index)
+{
+    Qcow2Snapshot s;
+    qcow2_snapshot_info(b, index, &s);
+    if (s.disk_size != block_size(b)) {
+        return err_set(&a->err,
+                       "'%s': snapshot '%s' is of a disk of %llu bytes, and this one has %llu now; "
+                       "take it out: vitrine image convert -l '%s' -O qcow2 '%s' NEW",
+                       a->name[0], s.name, (unsigned long long)s.disk_size,
+                       (unsigned long long)block_size(b), s.name, a->name[0]);
+    }
+    return snapshot_done(a, s.name, "applied", qcow2_snapshot_apply(b, index));
+}
+
 static bool snapshot_change(ImageArgs *a, Block *b)
 {
     unsigned index;
@@ -63,8 +79,8 @@ static bool snapshot_change(ImageArgs *a, Block *b)
     bool delete = a->option['d'] != NULL;
     const char *name = delete ? a->option['d'] : a->option['a'];
     return snapshot_index(a, b, name, &index) &&
-           snapshot_done(a, name, delete ? "deleted" : "applied",
-                         delete ? qcow2_snapshot_delete(b, index) : qcow2_snapshot_apply(b, index));
+           (delete ? snapshot_done(a, name, "deleted", qcow2_snapshot_delete(b, index))
+                   : snapshot_apply(a, b, index));
 }
 
 int image_snapshot(ImageArgs *a)
@@ -117,6 +133,25 @@ static bool commit_into(ImageArgs *a, Block *top, Block *base)
     return image_transfer(a, top, base, base);
 }
 
+/* The image below the top that -b names; the next one without. */
+static const Block *find_below(ImageArgs *a, const Block *top, const char *next)
+{
+    struct stat wanted, one;
+    const char *name = a->option['b'] ? a->option['b'] : next;
+    bool found = stat(name, &wanted) == 0;
+    for (const Block *b = found ? block_backing(top) : NULL; b; b = block_backing(b)) {
+        if (stat(block_path(b), &one) == 0 && one.st_ino == wanted.st_ino &&
+            one.st_dev == wanted.st_dev) {
+            return b;
+        }
+    }
+    err_set(&a->err,
+            "'%s' does not lie above '%s'; 'vitrine image info --backing-chain' tells what "
+            "it lies above",
+            a->name[0], name);
+    return NULL;
+}
+
 /* The base is written while it is also read from above, so that chain is opened without locks; the
  * image itself is kept from others by a lock of its own, the base by its writer's. What the base
  * holds already is written once more if this is cut off, which changes nothing. */
@@ -133,15 +168,17 @@ int image_commit(ImageArgs *a)
     Block *base = NULL;
     Block *top = image_open(a, a->name[0], 'f', (BlockOptions){.read_only = true, .no_lock = true});
     if (top) {
-        const char *format = block_format_name(block_backing(top));
-        base = image_open(a, path, 0, (BlockOptions){.format = format});
+        const Block *below = find_below(a, top, path);
+        BlockOptions how = {.format = below ? block_format_name(below) : NULL};
+        base = below ? image_open(a, block_path(below), 0, how) : NULL;
     }
     bool good = base && commit_into(a, top, base);
     block_close(base);
     block_close(top);
     disk_file_close(&guard);
     if (good && !a->option['q']) {
-        printf("'%s' holds all that '%s' does\n", path, a->name[0]);
+        printf("'%s' holds all that '%s' does\n", a->option['b'] ? a->option['b'] : path,
+               a->name[0]);
     }
     return good ? 0 : 1;
 }
@@ -176,6 +213,30 @@ static bool rebase_onto(ImageArgs *a, Block *b, const char *backing)
     return good;
 }
 
+/* -u: without -F the format is what is found now, once, and not later in what a guest has written.
+ */
+static bool rename_only(ImageArgs *a, Block *b, const char *backing)
+{
+    char path[PATH_MAX];
+    if (!backing[0] || a->option['F']) {
+        return rename_backing(a, b, backing, a->option['F']);
+    }
+    if (!image_path_beside(a->name[0], backing, true, path, sizeof(path), &a->err)) {
+        return false;
+    }
+    Block *base = image_open(a, path, 0, (BlockOptions){.read_only = true, .no_backing = true});
+    if (!base) {
+        char why[sizeof(a->err.text)];
+        snprintf(why, sizeof(why), "%s", a->err.text);
+        a->err.text[0] = '\0';
+        return err_set(&a->err, "rebase -u: say with -F which format '%s' has (%.300s)", backing,
+                       why);
+    }
+    bool good = rename_backing(a, b, backing, block_format_name(base));
+    block_close(base);
+    return good;
+}
+
 int image_rebase(ImageArgs *a)
 {
     const char *backing = a->option['b'] ? a->option['b'] : a->option['B'];
@@ -185,9 +246,8 @@ int image_rebase(ImageArgs *a)
         return 1;
     }
     Block *b = image_open(a, a->name[0], 'f', (BlockOptions){.no_backing = only_name});
-    bool good =
-        b && want_qcow2(a, b, "backing file") &&
-        (only_name ? rename_backing(a, b, backing, a->option['F']) : rebase_onto(a, b, backing));
+    bool good = b && want_qcow2(a, b, "backing file") &&
+                (only_name ? rename_only(a, b, backing) : rebase_onto(a, b, backing));
     block_close(b);
     return good ? 0 : 1;
 }

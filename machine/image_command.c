@@ -24,22 +24,23 @@ static const Verb verbs[] = {
     {"create", "f:o:b:F:uq", 1, 2, 1, image_create,
      "[-f FORMAT] [-o OPTIONS] [-b BACKING [-F FORMAT]] FILE [SIZE]", "makes an empty image"},
     {"info", "f:U", 1, 1, 1, image_info, "[-f FORMAT] [--backing-chain] FILE", "tells what an image is"},
-    {"convert", "f:O:o:b:B:F:l:S:m:t:T:cnpqUW", 2, IMAGE_MAX_NAMES, 1, image_convert,
+    {"convert", "f:O:o:b:B:F:l:S:m:t:T:cCnpqUW", 2, IMAGE_MAX_NAMES, 1, image_convert,
      "[-c] [-n] [-f FORMAT] [-O FORMAT] [-o OPTIONS] [-b BACKING [-F FORMAT]] [-l SNAPSHOT] [-S SIZE] FILE... NEW", "copies an image, or several one behind the other, into another format"},
-    {"check", "f:r:qU", 1, 1, 1, image_check, "[-f FORMAT] [-r all] FILE",
+    {"check", "f:r:T:qU", 1, 1, 1, image_check, "[-f FORMAT] [-r leaks|all] FILE",
      "looks for damage: 0 none, 2 damaged, 3 room is lost"},
     {"repair", "f:q", 1, 1, 1, image_repair, "[-f FORMAT] FILE", "mends what check finds"},
     {"resize", "f:q", 2, 2, 1, image_resize, "[-f FORMAT] [--shrink] FILE [+|-]SIZE", "changes the size of the disk"},
     {"snapshot", "f:lc:a:d:qU", 1, 1, 1, image_snapshot, "[-l | -c NAME | -a NAME | -d NAME] FILE",
      "lists, makes, applies or deletes snapshots inside an image"},
-    {"rebase", "f:b:B:F:upq", 1, 1, 1, image_rebase, "[-f FORMAT] [-u] -b BACKING [-F FORMAT] FILE",
+    {"rebase", "f:b:B:F:t:T:upq", 1, 1, 1, image_rebase, "[-f FORMAT] [-u] -b BACKING [-F FORMAT] FILE",
      "lays an image above another one, or above none: -b ''"},
-    {"amend", "f:o:pq", 1, 1, 1, image_amend, "[-f FORMAT] -o OPTIONS FILE",
+    {"amend", "f:o:t:pq", 1, 1, 1, image_amend, "[-f FORMAT] -o OPTIONS FILE",
      "changes options of an image in place (qcow2, vmdk)"},
-    {"commit", "f:dpq", 1, 1, 1, image_commit, "[-f FORMAT] [-d] FILE", "writes an image's changes to the one below it"},
-    {"compare", "f:F:spqU", 2, 2, 2, image_compare, "[-f FORMAT] [-F FORMAT] [-s] FILE FILE",
+    {"commit", "f:b:t:dpq", 1, 1, 1, image_commit, "[-f FORMAT] [-b BELOW] [-d] FILE",
+     "writes an image's changes to the one below it, or to one further below; it keeps them, too"},
+    {"compare", "f:F:T:spqU", 2, 2, 2, image_compare, "[-f FORMAT] [-F FORMAT] [-s] FILE FILE",
      "compares what the guest sees: 0 equal, 1 not"},
-    {"map", "f:U", 1, 1, 1, image_map, "[-f FORMAT] FILE", "lists where there is data"},
+    {"map", "f:U", 1, 1, 1, image_map, "[-f FORMAT] [--start-offset SIZE] [--max-length SIZE] FILE", "lists where there is data"},
     {"measure", "f:O:o:U", 0, 1, 1, image_measure, "[-f FORMAT] [-O FORMAT] [-o OPTIONS] [--size SIZE | FILE]",
      "tells how much room an image will take (raw, qcow2)"},
     {"dd", "f:O:o:U", 2, 5, 1, image_dd, "[-f FORMAT] [-O FORMAT] [-o OPTIONS] [bs=SIZE] [count=N] [skip=N] if=FILE of=NEW",
@@ -74,10 +75,12 @@ static void usage(FILE *to)
         "  -c              compresses (qcow2; streamOptimized always)\n"
         "  -n              writes into an image that is there\n"
         "  -l              the disk as a snapshot inside FILE keeps it\n"
+        "  --salvage       convert goes on where the image cannot be read; that is zeros in the "
+        "copy\n"
         "  -S              stretches of zeros from this size on take no room; 0: all is written\n"
         "  -p, -q          shows how far it is; says nothing\n"
         "  -U              also while another program has the image open (read only)\n"
-        "Sizes are bytes, or take K, M, G or T.\n",
+        "Sizes are bytes, or take K, M, G, T, P or E.\n",
         to);
 }
 
@@ -88,6 +91,9 @@ static const struct option long_options[] = {
     {"shrink", no_argument, NULL, IMAGE_OPTION_SHRINK},
     {"size", required_argument, NULL, IMAGE_OPTION_SIZE},
     {"backing-chain", no_argument, NULL, IMAGE_OPTION_CHAIN},
+    {"salvage", no_argument, NULL, IMAGE_OPTION_SALVAGE},
+    {"start-offset", required_argument, NULL, IMAGE_OPTION_START},
+    {"max-length", required_argument, NULL, IMAGE_OPTION_LENGTH},
     {"help", no_argument, NULL, 'h'},
     {"force-share", no_argument, NULL, 'U'},
     {0},

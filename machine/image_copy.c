@@ -7,17 +7,23 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "machine/host/disk_file.h"
 #include "machine/image_internal.h"
 
-enum { STRETCH = 1 << 20 }; /* bytes read at once */
+enum { STRETCH = 1 << 20 /* bytes read at once */, SALVAGE_PIECE = 4096 };
 
 Block *image_open(ImageArgs *a, const char *path, char letter, BlockOptions more)
 {
     const char *format = letter ? a->option[(int)letter] : NULL;
     more.format = more.format ? more.format : format;
     more.any_backing = a->option[IMAGE_OPTION_BACKING] != NULL;
+    if (a->option['U'] && !more.read_only) {
+        err_set(&a->err, "'%s' is to be written to: -U goes with looking only; leave it out", path);
+        return NULL;
+    }
     more.no_lock = more.no_lock || a->option['U'] != NULL;
     return block_open(path, &more, &a->err);
 }
@@ -63,30 +69,64 @@ static int fetch(Block *b, uint64_t at, bool has_data, uint8_t *to, uint64_t len
 
 int image_walk_next(ImageWalk *w)
 {
-    bool a_data, b_data;
     uint64_t a_length, b_length;
     w->at += w->length;
     w->length = 0;
     if (w->at >= w->end) {
         return 0;
     }
-    int error = look(w->a, w->at, w->end, &a_data, &a_length);
-    error = error ? error : look(w->b, w->at, w->end, &b_data, &b_length);
+    int error = look(w->a, w->at, w->end, &w->a_data, &a_length);
+    error = error ? error : look(w->b, w->at, w->end, &w->b_data, &b_length);
     if (error) {
         return error;
     }
     uint64_t length = a_length < b_length ? a_length : b_length;
-    w->same = !a_data && !b_data && !w->all;
+    w->same = !w->a_data && !w->b_data && !w->all;
     if (!w->same) {
         length = length < STRETCH ? length : STRETCH;
-        error = fetch(w->a, w->at, a_data, w->data, length);
-        error = error ? error : fetch(w->b, w->at, b_data, w->other, length);
+        error = fetch(w->a, w->at, w->a_data, w->data, length);
+        error = error ? error : fetch(w->b, w->at, w->b_data, w->other, length);
     }
     w->length = error ? 0 : length;
     return error;
 }
 
 /* ---- copying ---- */
+
+/* Reads what can be read, and zeros for the rest. */
+static void salvage(ImageArgs *a, Block *from, uint64_t at, uint8_t *data, uint64_t length)
+{
+    for (uint64_t done = 0; done < length; done += SALVAGE_PIECE) {
+        uint64_t part = length - done < SALVAGE_PIECE ? length - done : SALVAGE_PIECE;
+        if (fetch(from, at + done, true, data + done, part) != 0) {
+            memset(data + done, 0, (size_t)part);
+            a->lost += part;
+        }
+    }
+}
+
+/* The next stretch; with --salvage, also where the first image cannot be read. */
+static int next_stretch(ImageArgs *a, ImageWalk *w)
+{
+    int error = image_walk_next(w);
+    if (error && a->option[IMAGE_OPTION_SALVAGE]) {
+        uint64_t length = w->end - w->at < STRETCH ? w->end - w->at : STRETCH;
+        error = fetch(w->b, w->at, true, w->other, length);
+        if (!error) {
+            salvage(a, w->a, w->at, w->data, length);
+            w->same = false;
+            w->length = length;
+        }
+    }
+    return error;
+}
+
+/* What lies behind the end of the smaller one is none of a copy's business. */
+static uint64_t common_size(const Block *from, const Block *to)
+{
+    uint64_t x = block_size(from), y = block_size(to);
+    return x < y ? x : y;
+}
 
 static void show_progress(const ImageArgs *a, uint64_t done, uint64_t all, int *shown)
 {
@@ -128,22 +168,29 @@ static bool transferred(ImageArgs *a, Block *from, Block *to, const char *doing,
     if (a->progress) {
         fputc('\n', stderr);
     }
+    if (a->lost && !error) {
+        fprintf(stderr, "vitrine: '%s': %llu bytes cannot be read, and are zeros in the copy\n",
+                block_path(from), (unsigned long long)a->lost);
+    }
     return !error ||
            err_set(&a->err, "'%s' cannot be %s: %s%s", block_path(doing[0] == 'r' ? from : to),
-                   doing, strerror(error), error == ENOSPC ? "; make room and try again" : "");
+                   doing, strerror(error),
+                   error == ENOSPC                   ? "; make room and try again"
+                   : error == EIO && doing[0] == 'r' ? "; convert --salvage copies the rest"
+                                                     : "");
 }
 
 bool image_transfer(ImageArgs *a, Block *from, Block *reference, Block *to)
 {
     ImageWalk w;
     int error = 0, shown = -1;
-    if (!image_walk_begin(&w, from, reference, block_size(to), &a->err)) {
+    if (!image_walk_begin(&w, from, reference, common_size(from, to), &a->err)) {
         return false;
     }
     w.all = a->dense;
     const char *doing = "read";
     show_progress(a, 0, w.end, &shown);
-    while (!(error = image_walk_next(&w)) && w.length) {
+    while (!(error = next_stretch(a, &w)) && w.length) {
         error = w.same ? 0 : write_changes(a, &w, to);
         if (error) {
             doing = "written";
@@ -160,17 +207,26 @@ static bool all_zero(const uint8_t *data, size_t length)
     return data[0] == 0 && memcmp(data, data + 1, length - 1) == 0;
 }
 
-/* The unit at `at`, unless it is what the reference has there. *doing: what failed. */
-static int pack_unit(const ImageArgs *a, Block *from, Block *reference, Block *to, uint64_t at,
+/* The unit at `at`, unless it is what the reference has there; where `from` ends in it, the rest
+ * stays as it is. *doing: what failed. */
+static int pack_unit(ImageArgs *a, Block *from, Block *reference, Block *to, uint64_t at,
                      uint8_t *data, uint8_t *other, const char **doing)
 {
     uint64_t rest = block_size(to) - at, unit = block_pack_bytes(to);
     size_t length = (size_t)(unit < rest ? unit : rest);
     *doing = "read";
     int error = fetch(from, at, true, data, length);
+    if (error && a->option[IMAGE_OPTION_SALVAGE]) {
+        salvage(a, from, at, data, length);
+        error = 0;
+    }
     error = error || !reference ? error : fetch(reference, at, true, other, length);
     if (error) {
         return error;
+    }
+    if (reference && block_size(from) - at < length) {
+        size_t own = (size_t)(block_size(from) - at);
+        memcpy(data + own, other + own, length - own);
     }
     bool same = reference ? memcmp(data, other, length) == 0 : all_zero(data, length);
     *doing = "written";
@@ -179,7 +235,7 @@ static int pack_unit(const ImageArgs *a, Block *from, Block *reference, Block *t
 
 bool image_transfer_packed(ImageArgs *a, Block *from, Block *reference, Block *to)
 {
-    uint64_t unit = block_pack_bytes(to), end = block_size(to);
+    uint64_t unit = block_pack_bytes(to), end = common_size(from, to);
     uint8_t *data = unit ? malloc((size_t)unit) : NULL, *other = unit ? malloc((size_t)unit) : NULL;
     int error = data && other ? 0 : unit ? ENOMEM : ENOTSUP, shown = -1;
     const char *doing = "written";
@@ -190,6 +246,10 @@ bool image_transfer_packed(ImageArgs *a, Block *from, Block *reference, Block *t
         if (!reference && !a->dense) {
             doing = "read";
             error = look(from, at, end, &has_data, &length);
+            if (error && a->option[IMAGE_OPTION_SALVAGE]) {
+                error = 0;
+                has_data = true;
+            }
         }
         if (!error && has_data) {
             error = pack_unit(a, from, reference, to, at, data, other, &doing);
@@ -213,9 +273,44 @@ bool image_transfer_packed(ImageArgs *a, Block *from, Block *reference, Block *t
 
 bool image_may_write(ImageArgs *a, const char *path)
 {
-    return a->option[IMAGE_OPTION_FORCE] || access(path, F_OK) != 0 ||
-           err_set(&a->err, "'%s' is there already; take another name, or --force to replace it",
-                   path);
+    struct stat there;
+    if (lstat(path, &there) != 0) {
+        return true;
+    }
+    if (!a->option[IMAGE_OPTION_FORCE]) {
+        return err_set(&a->err,
+                       "'%s' is there already; take another name, or --force to replace it", path);
+    }
+    bool link = S_ISLNK(there.st_mode);
+    if (link && stat(path, &there) != 0) {
+        return true; /* it leads nowhere */
+    }
+    if (!S_ISREG(there.st_mode)) {
+        return err_set(&a->err,
+                       "'%s' is no ordinary file, and is not replaced; to write to a disk: vitrine "
+                       "image convert -n",
+                       path);
+    }
+    /* who has it open would go on writing to a file without a name */
+    DiskFile file;
+    bool idle = disk_file_open(
+        &file, path, &(DiskFileOptions){.write = true, .or_read_only = true, .lock = true},
+        &a->err);
+    if (idle) {
+        disk_file_close(&file);
+    }
+    return idle;
+}
+
+void image_tell_name(ImageArgs *a, const char *temporary, const char *path)
+{
+    char text[sizeof(a->err.text)];
+    char *at = strcmp(temporary, path) == 0 ? NULL : strstr(a->err.text, temporary);
+    if (at) {
+        snprintf(text, sizeof(text), "%.*s%s%s", (int)(at - a->err.text), a->err.text, path,
+                 at + strlen(temporary));
+        memcpy(a->err.text, text, sizeof(text));
+    }
 }
 
 bool image_temporary_name(const char *path, char *name, size_t room, Err *err)

@@ -16,7 +16,10 @@ enum {
     IMAGE_OPTION_BACKING,
     IMAGE_OPTION_SHRINK,
     IMAGE_OPTION_SIZE,
-    IMAGE_OPTION_CHAIN
+    IMAGE_OPTION_CHAIN,
+    IMAGE_OPTION_SALVAGE,
+    IMAGE_OPTION_START,
+    IMAGE_OPTION_LENGTH,
 };
 enum { IMAGE_MAX_NAMES = 16 };
 
@@ -29,6 +32,7 @@ typedef struct ImageArgs {
     bool json, progress;
     bool dense;       /* -S 0: zeros are written, too */
     uint64_t grain;   /* bytes found equal or not */
+    uint64_t lost;    /* bytes that --salvage could not read */
     char words[2048]; /* of all -o */
     Err err;
 } ImageArgs;
@@ -63,6 +67,7 @@ typedef struct ImageWalk {
     uint64_t at, length, end;
     uint8_t *data, *other; /* of this stretch, unless `same` */
     bool same;             /* both read as zeros */
+    bool a_data, b_data;   /* they take room there */
     bool all;              /* zeros are read, too */
 } ImageWalk;
 bool image_walk_begin(ImageWalk *w, Block *a, Block *b, uint64_t end, Err *err);
@@ -81,7 +86,9 @@ bool image_temporary_name(const char *path, char *name, size_t room, Err *err);
 /* Gives the finished file its name: over an existing one only with --force. Removes it when that
  * fails. */
 bool image_put_in_place(ImageArgs *a, const char *temporary, const char *path);
-/* False, with the remedy, when there is a file and no --force. */
+/* Messages about the file to be name the one that was asked for. */
+void image_tell_name(ImageArgs *a, const char *temporary, const char *path);
+/* False, with the remedy, when there is a file and no --force, or it is in use or no file. */
 bool image_may_write(ImageArgs *a, const char *path);
 
 /* image_new.c: what a new image is to be. */

@@ -285,7 +285,7 @@ static void check_json(const ImageArgs *a, Block *b, const Qcow2Check *c, uint64
     put_json(o);
 }
 
-static void check_text(const Qcow2Check *c, uint64_t fixed)
+static void check_text(const Qcow2Check *c, uint64_t fixed, bool repaired)
 {
     if (fixed) {
         printf("%llu errors were repaired.\n", (unsigned long long)fixed);
@@ -294,9 +294,10 @@ static void check_text(const Qcow2Check *c, uint64_t fixed)
         puts("No errors were found on the image.");
     }
     if (c->corruptions) {
-        printf("%llu errors were found on the image. Data may be damaged; 'vitrine image repair' "
-               "mends what can be mended.\n",
-               (unsigned long long)c->corruptions);
+        printf("%llu errors were found on the image. Data may be damaged; %s.\n",
+               (unsigned long long)c->corruptions,
+               repaired ? "copy what is left: 'vitrine image convert --salvage'"
+                        : "'vitrine image repair' mends what can be mended");
     }
     if (c->leaks) {
         printf("%llu leaked clusters were found: room that is lost, without harm to data.\n",
@@ -344,7 +345,30 @@ static int check_tables(ImageArgs *a, Block *b, bool repair)
     return found.corruptions ? CHECK_CORRUPT : 0;
 }
 
-static int check(ImageArgs *a, bool repair)
+typedef enum Repair { REPAIR_NOTHING, REPAIR_LEAKS, REPAIR_ALL } Repair;
+
+/* Leaks alone are mended only where nothing else is wrong: room that seems lost may then hold what
+ * a damaged table no longer shows. */
+static int check_and_repair(ImageArgs *a, Block *b, Repair repair, Qcow2Check *result,
+                            uint64_t *fixed)
+{
+    int error = qcow2_check(b, repair == REPAIR_ALL, result);
+    if (!error && repair == REPAIR_LEAKS && result->corruptions) {
+        err_set(&a->err, "'%s': -r leaks mends nothing where there are errors, too; use -r all",
+                a->name[0]);
+        return 0;
+    }
+    if (!error && repair == REPAIR_LEAKS) {
+        error = qcow2_check(b, true, result);
+    }
+    if (!error && repair) { /* what is left of it */
+        *fixed = result->fixed;
+        error = qcow2_check(b, false, result);
+    }
+    return error;
+}
+
+static int check(ImageArgs *a, Repair repair)
 {
     BlockOptions how = {.read_only = !repair, .no_backing = true, .for_repair = true};
     Block *b = image_open(a, a->name[0], 'f', how);
@@ -352,23 +376,19 @@ static int check(ImageArgs *a, bool repair)
         return CHECK_FAILED;
     }
     if (!qcow2_is(b)) {
-        int status = check_tables(a, b, repair);
+        int status = check_tables(a, b, repair != REPAIR_NOTHING);
         block_close(b);
         return status;
     }
     Qcow2Check result = {0};
     uint64_t fixed = 0;
-    int error = qcow2_check(b, repair, &result);
-    if (!error && repair) { /* what is left of it */
-        fixed = result.fixed;
-        error = qcow2_check(b, false, &result);
-    }
+    int error = check_and_repair(a, b, repair, &result, &fixed);
     if (error) {
         err_set(&a->err, "'%s' cannot be checked: %s", a->name[0], strerror(error));
     } else if (a->json) {
         check_json(a, b, &result, fixed);
     } else if (!a->option['q']) {
-        check_text(&result, fixed);
+        check_text(&result, fixed, repair == REPAIR_ALL);
     }
     block_close(b);
     return error                ? CHECK_FAILED
@@ -380,16 +400,17 @@ static int check(ImageArgs *a, bool repair)
 int image_check(ImageArgs *a)
 {
     const char *repair = a->option['r'];
-    if (repair && strcmp(repair, "all") != 0) {
-        err_set(&a->err, "-r %s: use -r all, which repairs leaks and errors", repair);
+    bool all = repair && strcmp(repair, "all") == 0;
+    if (repair && !all && strcmp(repair, "leaks") != 0) {
+        err_set(&a->err, "-r %s: use -r leaks, or -r all, which repairs errors, too", repair);
         return CHECK_FAILED;
     }
-    return check(a, repair != NULL);
+    return check(a, all ? REPAIR_ALL : repair ? REPAIR_LEAKS : REPAIR_NOTHING);
 }
 
 int image_repair(ImageArgs *a)
 {
-    return check(a, true);
+    return check(a, REPAIR_ALL);
 }
 
 /* ---- compare ---- */
@@ -418,10 +439,12 @@ static int compare(ImageArgs *a, Block *one, Block *two)
     if (!image_walk_begin(&w, one, two, x > y ? x : y, &a->err)) {
         return COMPARE_FAILED;
     }
-    int error;
-    uint64_t differs = UINT64_MAX;
-    while (!(error = image_walk_next(&w)) && w.length && differs == UINT64_MAX) {
+    int error = 0;
+    uint64_t differs = UINT64_MAX, room = UINT64_MAX; /* where, of -s: one takes room and one not */
+    while (differs == UINT64_MAX && room == UINT64_MAX && !(error = image_walk_next(&w)) &&
+           w.length) {
         differs = w.same ? UINT64_MAX : first_difference(&w);
+        room = a->option['s'] && w.a_data != w.b_data ? w.at : UINT64_MAX;
     }
     image_walk_end(&w);
     if (error) {
@@ -432,12 +455,14 @@ static int compare(ImageArgs *a, Block *one, Block *two)
     if (loud && x != y) {
         puts("Warning: Image size mismatch!");
     }
-    if (loud && differs != UINT64_MAX) {
+    if (loud && differs == UINT64_MAX && room != UINT64_MAX) {
+        printf("Strict mode: Offset %llu block status mismatch!\n", (unsigned long long)room);
+    } else if (loud && differs != UINT64_MAX) {
         printf("Content mismatch at offset %llu!\n", (unsigned long long)differs);
     } else if (loud) {
         puts("Images are identical.");
     }
-    return differs == UINT64_MAX ? 0 : COMPARE_DIFFERENT;
+    return differs == UINT64_MAX && room == UINT64_MAX ? 0 : COMPARE_DIFFERENT;
 }
 
 int image_compare(ImageArgs *a)
@@ -464,14 +489,32 @@ static void map_row(const ImageArgs *a, json_t *list, uint64_t start, uint64_t l
     }
 }
 
+/* --start-offset and --max-length; what lies outside the disk is left out. */
+static bool map_range(ImageArgs *a, uint64_t disk, uint64_t *start, uint64_t *end)
+{
+    const char *from = a->option[IMAGE_OPTION_START], *most = a->option[IMAGE_OPTION_LENGTH];
+    uint64_t length = disk;
+    *start = 0;
+    if ((from && !value_parse_size(from, 1, start)) ||
+        (most && !value_parse_size(most, 1, &length)) || *start % BLOCK_SECTOR ||
+        length % BLOCK_SECTOR) {
+        return err_set(&a->err, "--start-offset and --max-length are sizes of whole sectors");
+    }
+    *start = *start < disk ? *start : disk;
+    *end = length < disk - *start ? *start + length : disk;
+    return true;
+}
+
 int image_map(ImageArgs *a)
 {
+    uint64_t start = 0, size = 0;
     Block *b = image_open(a, a->name[0], 'f', (BlockOptions){.read_only = true});
-    if (!b) {
+    if (!b || !map_range(a, block_size(b), &start, &size)) {
+        block_close(b);
         return 1;
     }
     json_t *list = a->json ? json_array() : NULL;
-    uint64_t start = 0, at = 0, size = block_size(b);
+    uint64_t at = start;
     bool data = false;
     int error = 0;
     if (!a->json) {
@@ -490,7 +533,7 @@ int image_map(ImageArgs *a)
             start = at;
         }
         data = extent.data;
-        at += extent.length;
+        at += extent.length < size - at ? extent.length : size - at;
     }
     if (at > start) {
         map_row(a, list, start, at - start, data);

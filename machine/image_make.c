@@ -31,7 +31,7 @@ static Block *open_backing(ImageArgs *a, NewImage *n, const char *path)
 bool image_parse_size(ImageArgs *a, const char *text, uint64_t *size)
 {
     if (!value_parse_size(text, 1, size) || *size == 0 || *size > INT64_MAX - BLOCK_SECTOR) {
-        return err_set(&a->err, "'%s' is no size; write bytes, or a number with K, M, G or T",
+        return err_set(&a->err, "'%s' is no size; write bytes, or a number with K, M, G, T, P or E",
                        text);
     }
     *size = (*size + BLOCK_SECTOR - 1) / BLOCK_SECTOR * BLOCK_SECTOR;
@@ -87,9 +87,14 @@ static bool create(ImageArgs *a, NewImage *n, uint64_t *size)
     if (!*size) {
         return err_set(&a->err, "'%s': say how large the disk is to be, for example 500M", path);
     }
-    return image_new_begin(a, n, path, *size, temporary, sizeof(temporary)) &&
-           image_new_make(n, temporary, path, *size, &a->err) &&
-           image_new_end(a, n, temporary, path);
+    if (!image_new_begin(a, n, path, *size, temporary, sizeof(temporary))) {
+        return false;
+    }
+    if (!image_new_make(n, temporary, path, *size, &a->err)) {
+        image_tell_name(a, temporary, path);
+        return false;
+    }
+    return image_new_end(a, n, temporary, path);
 }
 
 int image_create(ImageArgs *a)
@@ -148,13 +153,17 @@ static bool convert(ImageArgs *a, NewImage *n, Block *from)
         return false;
     }
     if (strcmp(n->format, "imd") == 0) { /* whose layout is made of what is copied */
-        return imd_write(temporary, from, &a->err) && image_new_end(a, n, temporary, path);
+        bool made = imd_write(temporary, from, &a->err);
+        image_tell_name(a, temporary, path);
+        return made && image_new_end(a, n, temporary, path);
     }
     if (!image_new_make(n, temporary, path, size, &a->err)) {
+        image_tell_name(a, temporary, path);
         return false;
     }
     if (!fill(a, n, from, temporary)) {
         image_new_remove(n, temporary, size);
+        image_tell_name(a, temporary, path);
         return false;
     }
     return image_new_end(a, n, temporary, path);

@@ -68,14 +68,17 @@ static bool join(ImageArgs *a, const NewImage *n, Block **from, unsigned count, 
 {
     const char *path = a->name[count];
     char temporary[PATH_MAX];
-    if (a->option['c'] || a->option['l'] || a->option['n'] || n->backing ||
-        image_new_is_stream(n) || strcmp(n->format, "imd") == 0) {
-        return err_set(&a->err, "several images are joined plainly: without -b, -c, -l and -n, and "
-                                "into no streamOptimized VMDK or IMD image");
+    if (a->option['c'] || a->option['l'] || a->option['n'] || a->option[IMAGE_OPTION_SALVAGE] ||
+        n->backing || image_new_is_stream(n) || strcmp(n->format, "imd") == 0) {
+        return err_set(&a->err, "several images are joined plainly: without -b, -c, -l, -n and "
+                                "--salvage, and into no streamOptimized VMDK or IMD image");
     }
     if (!image_may_write(a, path) ||
-        !image_new_begin(a, n, path, size, temporary, sizeof(temporary)) ||
-        !image_new_make(n, temporary, path, size, &a->err)) {
+        !image_new_begin(a, n, path, size, temporary, sizeof(temporary))) {
+        return false;
+    }
+    if (!image_new_make(n, temporary, path, size, &a->err)) {
+        image_tell_name(a, temporary, path);
         return false;
     }
     Block *to = block_open(temporary, &(BlockOptions){.format = n->format}, &a->err);
@@ -90,6 +93,7 @@ static bool join(ImageArgs *a, const NewImage *n, Block **from, unsigned count, 
     block_close(to);
     if (!good) {
         image_new_remove(n, temporary, size);
+        image_tell_name(a, temporary, path);
         return false;
     }
     return image_new_end(a, n, temporary, path);
@@ -166,8 +170,11 @@ static bool dd(ImageArgs *a, const NewImage *n, const DdWords *w, Block *from)
         return err_set(&a->err, "dd makes no images above others, IMD or streamOptimized ones");
     }
     if (!image_may_write(a, w->to) ||
-        !image_new_begin(a, n, w->to, size, temporary, sizeof(temporary)) ||
-        !image_new_make(n, temporary, w->to, size, &a->err)) {
+        !image_new_begin(a, n, w->to, size, temporary, sizeof(temporary))) {
+        return false;
+    }
+    if (!image_new_make(n, temporary, w->to, size, &a->err)) {
+        image_tell_name(a, temporary, w->to);
         return false;
     }
     Block *to = block_open(temporary, &(BlockOptions){.format = n->format}, &a->err);
@@ -178,6 +185,7 @@ static bool dd(ImageArgs *a, const NewImage *n, const DdWords *w, Block *from)
     block_close(to);
     if (!good) {
         image_new_remove(n, temporary, size);
+        image_tell_name(a, temporary, w->to);
         return false;
     }
     return image_new_end(a, n, temporary, w->to);

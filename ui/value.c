@@ -166,14 +166,14 @@ bool value_all_used(const KeyValues *kv, const char *known, Err *err)
 
 bool value_parse_size(const char *text, uint64_t unit, uint64_t *bytes)
 {
-    static const char suffixes[] = "KMGT";
+    static const char suffixes[] = "KMGTPE";
     char *end;
     if (!isdigit((unsigned char)text[0])) {
         return false;
     }
     errno = 0;
     double number = strtod(text, &end);
-    if (errno || end == text || strpbrk(text, "xXpP")) {
+    if (errno || end == text || strpbrk(text, "xX")) {
         return false;
     }
     double scale = (double)unit;

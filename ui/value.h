@@ -42,7 +42,7 @@ void value_ignore(KeyValues *kv, const char *const *keys);
 bool value_all_used(const KeyValues *kv, const char *known, Err *err);
 
 bool value_parse_switch(const char *text, bool *to);
-/* A number with an optional suffix K, M, G or T (any case); none means `unit` bytes. */
+/* A number with an optional suffix K, M, G, T, P or E (any case); none means `unit` bytes. */
 bool value_parse_size(const char *text, uint64_t unit, uint64_t *bytes);
 bool value_parse_number(const char *text, uint64_t *number);
 
