@@ -114,6 +114,9 @@ static int session_run(Session *s, Err *err)
     signals_attach(s->signals, s->machine);
     bool shown = !s->options.ui.record || recorder_start(s->recorder, &s->record, err);
     shown = shown && (!s->window || window_run(s->window, err));
+    if (s->window && window_suspended(s->window)) {
+        fputs("vitrine: suspended; -resume " WINDOW_SUSPENDED " goes on from here\n", stderr);
+    }
     if (!shown) {
         machine_quit(s->machine, 1);
     }

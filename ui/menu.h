@@ -28,6 +28,7 @@ typedef enum MenuAction {
     MENU_FIND_EDITED, /* find */
     MENU_FIND_NEXT,
     MENU_ENGINE,          /* engine_chosen */
+    MENU_SPEED,           /* speed_chosen */
     MENU_INSERT,          /* drive, path, read_only */
     MENU_EJECT,           /* drive */
     MENU_SNAPSHOT_SAVE,   /* snapshot_name; empty: a new one */
@@ -40,6 +41,7 @@ typedef enum MenuAction {
 
 typedef struct MenuDrive {
     char id[32];
+    char label[48];       /* for people */
     char file[MENU_PATH]; /* empty: no medium */
     char path[MENU_PATH]; /* what the user has typed */
     bool read_only;
@@ -56,7 +58,9 @@ typedef struct MenuModel {
     unsigned scaling; /* ScalingMode */
     char engine[32];  /* that runs */
     const char *engine_chosen;
-    bool finding; /* only the search field is to be seen */
+    char speed[24], speed_chosen[24];
+    const char *speeds; /* to choose from: a line each; what has a blank in it is none */
+    bool finding;       /* only the search field is to be seen */
     char find[128], found[64];
     bool find_low;    /* below the middle: the match is above */
     char notice[300]; /* the last outcome */
@@ -64,9 +68,10 @@ typedef struct MenuModel {
     unsigned drives;
     MenuSnapshot snapshot[MENU_MAX_SNAPSHOTS]; /* the newest first */
     unsigned snapshots, snapshot_chosen;
-    char snapshot_name[64]; /* what the user has typed */
-    SDL_Texture *thumb;     /* of the one that is chosen; NULL: none */
-    unsigned chosen;        /* of MENU_INSERT and MENU_EJECT */
+    bool load_asked, delete_asked; /* once; the second time it is done */
+    char snapshot_name[64];        /* what the user has typed */
+    SDL_Texture *thumb;            /* of the one that is chosen; NULL: none */
+    unsigned chosen;               /* of MENU_INSERT and MENU_EJECT */
 } MenuModel;
 
 typedef struct Menu Menu;
@@ -77,6 +82,8 @@ void menu_free(Menu *menu);
 void menu_event(Menu *menu, const SDL_Event *event);
 /* Draws one frame over what the renderer holds. opened: it was not to be seen before. */
 MenuAction menu_draw(Menu *menu, MenuModel *model, bool opened);
+/* Draws one frame with nothing but a line of text at the lower edge. */
+void menu_toast(Menu *menu, const char *text);
 
 #ifdef __cplusplus
 }

@@ -6,6 +6,7 @@
 #include "ui/menu.h"
 
 #include <backends/imgui_impl_sdl.h>
+#include <cfloat>
 #include <cstddef>
 #include <cstdio>
 #include <cstring>
@@ -17,7 +18,10 @@ struct Menu {
     SDL_Window *window;
     SDL_Renderer *renderer;
     SDL_Texture *font;
+    float scale; /* output pixels to one of the menu */
 };
+
+enum { UNIT_WIDTH = 640, UNIT_HEIGHT = 400, MOST_SCALE = 3 }; /* a window that has room for twice */
 
 static SDL_Texture *make_font(SDL_Renderer *renderer)
 {
@@ -49,6 +53,10 @@ Menu *menu_new(SDL_Window *window, SDL_Renderer *renderer)
     io.ConfigFlags |= ImGuiConfigFlags_NavEnableKeyboard;
     io.BackendFlags |= ImGuiBackendFlags_RendererHasVtxOffset;
     ImGui::StyleColorsDark();
+    /* Text of the guest must not shine through. */
+    ImGui::GetStyle().Colors[ImGuiCol_WindowBg].w = 1;
+    ImGui::GetStyle().Colors[ImGuiCol_PopupBg].w = 1;
+    ImGui::GetStyle().Colors[ImGuiCol_TextDisabled] = ImVec4(0.72F, 0.72F, 0.72F, 1);
     ImGui_ImplSDL2_InitForSDLRenderer(window);
     menu->font = make_font(renderer);
     if (!menu->font) {
@@ -98,8 +106,10 @@ static void draw_command(SDL_Renderer *renderer, const ImDrawList *list, const I
         (int)command->ElemCount, sizeof(ImDrawIdx));
 }
 
-static void draw_lists(SDL_Renderer *renderer, const ImDrawData *data)
+static void draw_lists(const Menu *menu, const ImDrawData *data)
 {
+    SDL_Renderer *renderer = menu->renderer;
+    SDL_RenderSetScale(renderer, menu->scale, menu->scale);
     for (int i = 0; i < data->CmdListsCount; i++) {
         const ImDrawList *list = data->CmdLists[i];
         for (const ImDrawCmd &command : list->CmdBuffer) {
@@ -109,6 +119,68 @@ static void draw_lists(SDL_Renderer *renderer, const ImDrawData *data)
         }
     }
     SDL_RenderSetClipRect(renderer, nullptr);
+    SDL_RenderSetScale(renderer, 1, 1);
+}
+
+/* Drawn pixel by pixel, the menu would be too small to read in a large window. */
+static void begin_frame(Menu *menu, bool with_input)
+{
+    ImGuiIO &io = ImGui::GetIO();
+    int width = 0, height = 0, out_width = 0, out_height = 0;
+    SDL_GetWindowSize(menu->window, &width, &height);
+    SDL_GetRendererOutputSize(menu->renderer, &out_width, &out_height);
+    int scale = out_width / UNIT_WIDTH < out_height / UNIT_HEIGHT ? out_width / UNIT_WIDTH
+                                                                  : out_height / UNIT_HEIGHT;
+    scale = scale < 1 ? 1 : scale > MOST_SCALE ? MOST_SCALE : scale;
+    menu->scale = (float)scale;
+    if (with_input) {
+        ImGui_ImplSDL2_NewFrame();
+    } else {
+        io.DeltaTime = 1.0F / 60;
+        io.MousePos = ImVec2(-FLT_MAX, -FLT_MAX);
+    }
+    io.DisplaySize = ImVec2((float)out_width / menu->scale, (float)out_height / menu->scale);
+    if (io.MousePos.x > -FLT_MAX && width > 0 && height > 0) {
+        io.MousePos.x *= io.DisplaySize.x / (float)width;
+        io.MousePos.y *= io.DisplaySize.y / (float)height;
+    }
+    ImGui::NewFrame();
+}
+
+/* Puts what is drawn next, `width` wide, beside what was drawn last if there is room for it. */
+static void beside(float width)
+{
+    const float right = ImGui::GetWindowPos().x + ImGui::GetWindowContentRegionMax().x;
+    if (ImGui::GetItemRectMax().x + ImGui::GetStyle().ItemSpacing.x + width <= right) {
+        ImGui::SameLine();
+    }
+}
+
+static float button_width(const char *label)
+{
+    return ImGui::CalcTextSize(label).x + 2 * ImGui::GetStyle().FramePadding.x;
+}
+
+static bool next_button(const char *label)
+{
+    beside(button_width(label));
+    return ImGui::Button(label);
+}
+
+/* A button that asks again; `asked` holds whether it has. */
+static bool careful_button(const char *label, const char *question, bool *asked)
+{
+    bool pressed = false;
+    if (!*asked) {
+        *asked = ImGui::Button(label);
+        return false;
+    }
+    ImGui::PushStyleColor(ImGuiCol_Button, ImVec4(0.65F, 0.1F, 0.1F, 1));
+    ImGui::PushStyleColor(ImGuiCol_ButtonHovered, ImVec4(0.8F, 0.1F, 0.1F, 1));
+    pressed = ImGui::Button(question);
+    ImGui::PopStyleColor(2);
+    *asked = !pressed;
+    return pressed;
 }
 
 static MenuAction draw_machine(const MenuModel *model)
@@ -118,16 +190,13 @@ static MenuAction draw_machine(const MenuModel *model)
         action = MENU_PAUSE;
     }
     ImGui::SetItemDefaultFocus();
-    ImGui::SameLine();
-    if (ImGui::Button("Reset")) {
+    if (next_button("Reset")) {
         action = MENU_RESET;
     }
-    ImGui::SameLine();
-    if (ImGui::Button("Power button")) {
+    if (next_button("Power button")) {
         action = MENU_POWER;
     }
-    ImGui::SameLine();
-    if (ImGui::Button("Ctrl-Alt-Del")) {
+    if (next_button("Ctrl-Alt-Del")) {
         action = MENU_CTRL_ALT_DEL;
     }
     return action;
@@ -137,7 +206,7 @@ static MenuAction draw_drive(MenuDrive *drive)
 {
     MenuAction action = MENU_NONE;
     ImGui::Separator();
-    ImGui::Text("%s: %s", drive->id, drive->file[0] ? drive->file : "(empty)");
+    ImGui::Text("%s: %s", drive->label, drive->file[0] ? drive->file : "(empty)");
     ImGui::SetNextItemWidth(-200);
     bool entered =
         ImGui::InputTextWithHint("##path", "image file, or drop one on the window", drive->path,
@@ -146,8 +215,7 @@ static MenuAction draw_drive(MenuDrive *drive)
     if ((ImGui::Button("Insert") || entered) && drive->path[0]) {
         action = MENU_INSERT;
     }
-    ImGui::SameLine();
-    if (ImGui::Button("Eject")) {
+    if (next_button("Eject")) {
         action = MENU_EJECT;
     }
     ImGui::SameLine();
@@ -168,16 +236,17 @@ static MenuAction draw_list(MenuModel *model)
             snprintf(text, sizeof(text), "%s   %s##%u", s->name, s->when, i);
             if (ImGui::Selectable(text, i == model->snapshot_chosen)) {
                 model->snapshot_chosen = i;
+                model->load_asked = model->delete_asked = false;
                 action = MENU_SNAPSHOT_CHOSEN;
             }
         }
         ImGui::EndCombo();
     }
-    if (ImGui::Button("Load snapshot")) {
+    if (careful_button("Load snapshot", "Lose what came since, and load", &model->load_asked)) {
         action = MENU_SNAPSHOT_LOAD;
     }
-    ImGui::SameLine();
-    if (ImGui::Button("Delete")) {
+    beside(button_width("Delete"));
+    if (careful_button("Delete", "Delete for ever", &model->delete_asked)) {
         action = MENU_SNAPSHOT_DELETE;
     }
     return action;
@@ -209,6 +278,28 @@ static MenuAction draw_snapshots(MenuModel *model)
     return action;
 }
 
+static MenuAction draw_speeds(MenuModel *model)
+{
+    MenuAction action = MENU_NONE;
+    beside(button_width("Speed:") + 120);
+    ImGui::TextUnformatted("Speed:");
+    ImGui::SameLine();
+    ImGui::SetNextItemWidth(110);
+    if (!ImGui::BeginCombo("##speed", model->speed)) {
+        return action;
+    }
+    for (const char *line = model->speeds, *end; (end = strchr(line, '\n')); line = end + 1) {
+        char name[sizeof(model->speed)];
+        snprintf(name, sizeof(name), "%.*s", (int)(end - line), line);
+        if (!strchr(name, ' ') && ImGui::Selectable(name, strcmp(name, model->speed) == 0)) {
+            memcpy(model->speed_chosen, name, sizeof(name));
+            action = MENU_SPEED;
+        }
+    }
+    ImGui::EndCombo();
+    return action;
+}
+
 static MenuAction draw_engines(MenuModel *model)
 {
     static const char *const engines[] = {"interpreter", "translator", "kvm"};
@@ -217,13 +308,14 @@ static MenuAction draw_engines(MenuModel *model)
     ImGui::AlignTextToFramePadding();
     ImGui::TextUnformatted("Engine:");
     for (const char *engine : engines) {
-        ImGui::SameLine();
+        beside(button_width(engine) + ImGui::GetFrameHeight());
         if (ImGui::RadioButton(engine, strcmp(engine, model->engine) == 0)) {
             model->engine_chosen = engine;
             action = MENU_ENGINE;
         }
     }
-    return action;
+    const MenuAction other = draw_speeds(model);
+    return other != MENU_NONE ? other : action;
 }
 
 static MenuAction draw_look(const MenuModel *model)
@@ -239,8 +331,7 @@ static MenuAction draw_look(const MenuModel *model)
     if (ImGui::Checkbox("Scan lines", &lines)) {
         action = MENU_SCANLINES;
     }
-    ImGui::SameLine();
-    if (ImGui::Button(model->full_screen ? "Leave full screen" : "Full screen")) {
+    if (next_button(model->full_screen ? "Leave full screen" : "Full screen")) {
         action = MENU_FULL_SCREEN;
     }
     return action;
@@ -253,20 +344,16 @@ static MenuAction draw_take(const MenuModel *model)
     if (ImGui::Button("Screenshot")) {
         action = MENU_SCREENSHOT;
     }
-    ImGui::SameLine();
-    if (ImGui::Button(model->recording ? "Stop recording" : "Record video")) {
+    if (next_button(model->recording ? "Stop recording" : "Record video")) {
         action = MENU_RECORD;
     }
-    ImGui::SameLine();
-    if (ImGui::Button("Copy text")) {
+    if (next_button("Copy text")) {
         action = MENU_COPY;
     }
-    ImGui::SameLine();
-    if (ImGui::Button("Paste")) {
+    if (next_button("Paste")) {
         action = MENU_PASTE;
     }
-    ImGui::SameLine();
-    if (ImGui::Button("Find")) {
+    if (next_button("Find")) {
         action = MENU_FIND;
     }
     return action;
@@ -279,8 +366,7 @@ static MenuAction draw_end()
     if (ImGui::Button("Close menu")) {
         action = MENU_CLOSE;
     }
-    ImGui::SameLine();
-    if (ImGui::Button("Quit")) {
+    if (next_button("Quit")) {
         action = MENU_QUIT;
     }
     return action;
@@ -289,10 +375,12 @@ static MenuAction draw_end()
 static void draw_keys(const MenuModel *model)
 {
     ImGui::Separator();
+    ImGui::PushTextWrapPos(0);
     ImGui::TextDisabled("%s +  P pause  B reset  H power button  Del Ctrl-Alt-Del  Q quit",
                         model->host_key);
     ImGui::TextDisabled("S screenshot  R record  C copy  V paste  F find  M menu");
     ImGui::TextDisabled("Enter full screen  L scale  I scan lines  G grab or release the mouse");
+    ImGui::PopTextWrapPos();
     if (model->notice[0]) {
         ImGui::TextWrapped("%s", model->notice);
     }
@@ -345,8 +433,7 @@ static MenuAction draw_find(MenuModel *model, bool opened)
 
 MenuAction menu_draw(Menu *menu, MenuModel *model, bool opened)
 {
-    ImGui_ImplSDL2_NewFrame();
-    ImGui::NewFrame();
+    begin_frame(menu, true);
     const ImVec2 size = ImGui::GetIO().DisplaySize;
     const float width = size.x < 620 ? size.x : 620;
     const bool low = model->finding && model->find_low;
@@ -355,6 +442,7 @@ MenuAction menu_draw(Menu *menu, MenuModel *model, bool opened)
     ImGui::SetNextWindowSize(ImVec2(width, 0), ImGuiCond_Always);
     if (opened) {
         ImGui::SetNextWindowFocus();
+        model->load_asked = model->delete_asked = false;
     }
     const ImGuiWindowFlags flags =
         ImGuiWindowFlags_NoMove | ImGuiWindowFlags_NoResize | ImGuiWindowFlags_NoCollapse;
@@ -368,6 +456,25 @@ MenuAction menu_draw(Menu *menu, MenuModel *model, bool opened)
     }
     ImGui::End();
     ImGui::Render();
-    draw_lists(menu->renderer, ImGui::GetDrawData());
+    draw_lists(menu, ImGui::GetDrawData());
     return action;
+}
+
+void menu_toast(Menu *menu, const char *text)
+{
+    const float gap = 8, pad = 6;
+    begin_frame(menu, false);
+    const ImVec2 room = ImGui::GetIO().DisplaySize;
+    const float wrap = room.x - 2 * (gap + pad);
+    ImDrawList *list = ImGui::GetForegroundDrawList();
+    const ImVec2 size = ImGui::CalcTextSize(text, nullptr, false, wrap);
+    const ImVec2 at((room.x - size.x) / 2, room.y - gap - pad - size.y);
+    list->AddRectFilled(ImVec2(at.x - pad, at.y - pad),
+                        ImVec2(at.x + size.x + pad, at.y + size.y + pad), IM_COL32(20, 20, 20, 255),
+                        3);
+    list->AddRect(ImVec2(at.x - pad, at.y - pad), ImVec2(at.x + size.x + pad, at.y + size.y + pad),
+                  IM_COL32(110, 110, 128, 255), 3);
+    list->AddText(ImGui::GetFont(), ImGui::GetFontSize(), at, IM_COL32_WHITE, text, nullptr, wrap);
+    ImGui::Render();
+    draw_lists(menu, ImGui::GetDrawData());
 }

@@ -15,6 +15,7 @@ static void add_step(Qmp *q, int64_t at, InputEvent event)
 {
     if (q->step_at == q->step_count) {
         q->step_at = q->step_count = 0;
+        q->steps_late = 0;
     }
     if (q->step_count < QMP_MAX_STEPS) {
         q->steps[q->step_count++] = (QmpStep){at, event};
@@ -26,13 +27,14 @@ static void add_key(Qmp *q, int64_t at, uint8_t hid, bool down)
     add_step(q, at, (InputEvent){.kind = INPUT_KEY, .key = hid, .down = down});
 }
 
-/* When the last planned step is over, or now. */
+/* When the last planned step is over, or now; in the time of the plan. */
 static int64_t steps_end(const Qmp *q)
 {
     int64_t now = host_time_ns();
     if (q->step_at == q->step_count) {
         return now;
     }
+    now -= q->steps_late;
     int64_t last = q->steps[q->step_count - 1].at + TYPE_MS / 2 * MS;
     return last > now ? last : now;
 }
@@ -49,10 +51,11 @@ static bool steps_free(const Qmp *q, unsigned wanted, QmpError *e)
 int64_t qmp_play_steps(Qmp *q)
 {
     int64_t now = host_time_ns();
-    while (q->step_at < q->step_count && q->steps[q->step_at].at <= now) {
+    while (q->step_at < q->step_count && q->steps[q->step_at].at + q->steps_late <= now) {
+        q->steps_late = now - q->steps[q->step_at].at;
         machine_input(q->machine, &q->steps[q->step_at++].event);
     }
-    return q->step_at < q->step_count ? q->steps[q->step_at].at : INT64_MAX;
+    return q->step_at < q->step_count ? q->steps[q->step_at].at + q->steps_late : INT64_MAX;
 }
 
 bool qmp_press(Qmp *q, const uint8_t *hids, unsigned count, unsigned hold_ms)
@@ -271,7 +274,10 @@ json_t *qmp_x_type(Qmp *q, json_t *arguments, QmpError *e)
     bool shift;
     for (size_t i = 0; i < n; i++) {
         if (!keymap_by_char(text[i], &hid, &shift)) {
-            return qmp_fail(e, "GenericError", "a US keyboard has no key for character %zu", i);
+            return qmp_fail(
+                e, "GenericError",
+                "a US keyboard has no key for character %zu of the text; x-paste types others",
+                i + 1);
         }
     }
     int64_t at = steps_end(q);
@@ -281,9 +287,10 @@ json_t *qmp_x_type(Qmp *q, json_t *arguments, QmpError *e)
             add_key(q, at, KEY_HID_SHIFT, true);
         }
         add_key(q, at, hid, true);
-        add_key(q, at + ms * MS / 2, hid, false);
+        add_key(q, at, hid,
+                false); /* at once: while the host is busy it must not begin to repeat */
         if (shift) {
-            add_key(q, at + ms * MS / 2, KEY_HID_SHIFT, false);
+            add_key(q, at, KEY_HID_SHIFT, false);
         }
     }
     q->pending = QMP_TYPING;

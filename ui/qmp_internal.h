@@ -94,6 +94,8 @@ struct Qmp {
 
     QmpStep *steps; /* in order of time */
     unsigned step_at, step_count;
+    int64_t
+        steps_late; /* ns; what is late moves all that follows: the guest's keyboard holds little */
     uint8_t buttons;
     uint16_t x, y; /* last absolute position */
     Picture picture;

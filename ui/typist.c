@@ -59,10 +59,11 @@ static void add(Typist *t, unsigned wait_ms, uint8_t key, bool down)
     t->steps[t->count++] = (TypistStep){(uint16_t)wait_ms, key, down};
 }
 
-/* A key with its modifiers; half of the pace it is down. */
+/* A key with its modifiers. It is let go at once: while the host is busy it must not begin to
+ * repeat. */
 static void add_stroke(Typist *t, const KeyStroke *s, unsigned ms)
 {
-    unsigned hold = ms / 2, wait = ms - hold;
+    unsigned wait = ms;
     if (s->altgr) {
         add(t, wait, KEY_ALTGR, true);
         wait = 0;
@@ -72,7 +73,7 @@ static void add_stroke(Typist *t, const KeyStroke *s, unsigned ms)
         wait = 0;
     }
     add(t, wait, s->hid, true);
-    add(t, hold, s->hid, false);
+    add(t, 0, s->hid, false);
     if (s->shift) {
         add(t, 0, KEY_HID_SHIFT, false);
     }
@@ -80,23 +81,22 @@ static void add_stroke(Typist *t, const KeyStroke *s, unsigned ms)
         add(t, 0, KEY_ALTGR, false);
     }
     if (s->dead) {
-        add(t, ms - hold, KEY_SPACE, true);
-        add(t, hold, KEY_SPACE, false);
+        add(t, ms, KEY_SPACE, true);
+        add(t, 0, KEY_SPACE, false);
     }
 }
 
 /* Alt, and the number on the keypad. */
 static void add_number(Typist *t, unsigned number, unsigned ms)
 {
-    unsigned hold = ms / 2, wait = ms - hold;
-    add(t, wait, KEY_HID_ALT, true);
+    add(t, ms, KEY_HID_ALT, true);
     for (unsigned unit = number >= 100 ? 100 : number >= 10 ? 10 : 1; unit; unit /= 10) {
         unsigned digit = number / unit % 10;
         uint8_t key = digit ? (uint8_t)(KEY_KEYPAD_1 + digit - 1) : KEY_KEYPAD_0;
-        add(t, wait, key, true);
-        add(t, hold, key, false);
+        add(t, ms, key, true);
+        add(t, 0, key, false);
     }
-    add(t, hold, KEY_HID_ALT, false);
+    add(t, ms, KEY_HID_ALT, false);
 }
 
 static bool is_letter(uint32_t point)

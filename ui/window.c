@@ -137,6 +137,7 @@ static bool open_window(Window *w, Err *err)
         window_command(w, WINDOW_FULL_SCREEN);
     }
     window_title(w);
+    window_snapshots_hint(w);
     return true;
 }
 
@@ -144,13 +145,19 @@ static bool open_window(Window *w, Err *err)
 static void window_close_machine(Window *w)
 {
     Err err = {""};
-    if (!w->options->ui.window_suspend || w->ended ||
-        machine_state(w->machine) == RUN_STATE_SHUTDOWN ||
-        machine_snapshot_save(w->machine, "suspended", NULL, &err)) {
+    bool suspend = w->options->ui.window_suspend && !w->ended &&
+                   machine_state(w->machine) != RUN_STATE_SHUTDOWN;
+    if (!suspend || machine_snapshot_save(w->machine, WINDOW_SUSPENDED, NULL, &err)) {
+        w->suspended = suspend;
         machine_quit(w->machine, 0);
     } else {
         window_notice(w, "not closed: %s", err.text);
     }
+}
+
+bool window_suspended(const Window *w)
+{
+    return w->suspended;
 }
 
 static void take_window_event(Window *w, const SDL_WindowEvent *e)
@@ -240,6 +247,7 @@ static void run_once(Window *w)
     }
     if (w->notice_at && (Sint32)(SDL_GetTicks() - w->notice_at) > NOTICE_MS) {
         w->notice_at = 0;
+        w->redraw = true;
         window_title(w);
     }
     char speed[MACHINE_SPEED];

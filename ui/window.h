@@ -17,6 +17,9 @@ Window *window_new(const Options *options, Err *err);
 bool window_attach(Window *w, Machine *m, Recorder *recorder, Err *err);
 /* Opens the window and runs it until the machine has ended. */
 bool window_run(Window *w, Err *err);
+/* Its closing saved the machine, as the snapshot WINDOW_SUSPENDED. */
+#define WINDOW_SUSPENDED "suspended"
+bool window_suspended(const Window *w);
 /* Before machine_free, after the machine's thread has ended. NULL is allowed. */
 void window_free(Window *w);
 

@@ -18,6 +18,7 @@ void window_notice(Window *w, const char *format, ...)
     va_end(args);
     snprintf(w->model.notice, sizeof(w->model.notice), "%s", w->notice);
     w->notice_at = SDL_GetTicks() | 1;
+    w->redraw = true;
     window_title(w);
 }
 
@@ -142,6 +143,10 @@ static void screenshot(Window *w)
 static void full_screen(Window *w)
 {
     w->full_screen = !w->full_screen;
+    if (w->full_screen && w->host_key != SDL_SCANCODE_UNKNOWN) {
+        window_notice(w, "%s+Enter leaves full screen, %s+M opens the menu", window_host_key(w),
+                      window_host_key(w));
+    }
     if (window_manager_runs(w->sdl)) {
         SDL_SetWindowFullscreen(w->sdl, w->full_screen ? SDL_WINDOW_FULLSCREEN_DESKTOP : 0);
         return;
@@ -156,12 +161,17 @@ static void full_screen(Window *w)
     SDL_SetWindowSize(w->sdl, to.w, to.h);
 }
 
-void window_menu_open(Window *w, bool finding)
+bool window_menu_ready(Window *w)
 {
     if (!w->menu) {
         w->menu = menu_new(w->sdl, w->renderer);
     }
-    if (!w->menu) {
+    return w->menu != NULL;
+}
+
+void window_menu_open(Window *w, bool finding)
+{
+    if (!window_menu_ready(w)) {
         window_notice(w, "the menu cannot be drawn here");
         return;
     }
@@ -264,6 +274,18 @@ static bool is_cd(const Window *w, const char *id)
     return strstr(id, "-cd") != NULL; /* the name it has by itself: "ide1-cd0" */
 }
 
+/* A drive's name for people. */
+static void name_drive(const Window *w, const char *id, char *name, size_t room)
+{
+    const char *kind = is_cd(w, id) ? "CD" : "Floppy";
+    if (strcmp(id, "floppy0") == 0) {
+        kind = "Floppy A";
+    } else if (strcmp(id, "floppy1") == 0) {
+        kind = "Floppy B";
+    }
+    snprintf(name, room, "%s (%.31s)", kind, id);
+}
+
 void window_menu_refresh(Window *w)
 {
     BlockInfo blocks[MENU_MAX_DRIVES];
@@ -280,6 +302,7 @@ void window_menu_refresh(Window *w)
             drive->read_only = blocks[i].read_only;
         }
         memcpy(drive->id, blocks[i].id, sizeof(drive->id));
+        name_drive(w, blocks[i].id, drive->label, sizeof(drive->label));
         memcpy(drive->file, blocks[i].file, sizeof(drive->file));
     }
     model->title = machine_name(w->machine);
@@ -290,6 +313,8 @@ void window_menu_refresh(Window *w)
     model->scaling = w->scaling;
     model->scanlines = w->scanlines;
     snprintf(model->engine, sizeof(model->engine), "%s", machine_accel(w->machine));
+    machine_speed(w->machine, model->speed);
+    model->speeds = machine_speed_help();
 }
 
 static void insert(Window *w, const char *id, const char *path, bool read_only)
@@ -337,6 +362,12 @@ void window_menu_act(Window *w, MenuAction action)
         } else {
             window_notice(w, "%s", err.text);
         }
+    } else if (action == MENU_SPEED) {
+        if (machine_set_speed(w->machine, w->model.speed_chosen, &err)) {
+            window_notice(w, "speed: %s", w->model.speed_chosen);
+        } else {
+            window_notice(w, "%s", err.text);
+        }
     } else if (action == MENU_INSERT) {
         insert(w, drive->id, drive->path, drive->read_only);
     } else if (action == MENU_EJECT) {
@@ -367,5 +398,12 @@ void window_drop(Window *w, const char *path)
             return;
         }
     }
-    window_notice(w, "%s: there is no drive for it", path);
+    static const char *const remedies[] = {
+        [IMAGE_FLOPPY] = "there is no floppy drive; start with -fda '' to have one",
+        [IMAGE_CDROM] = "there is no CD drive; start with -cdrom '' to have one",
+        [IMAGE_DISK] = "a hard disk cannot be put in while the machine runs; start with -hda",
+        [IMAGE_KERNEL] = "a kernel cannot be put in; start with -kernel",
+    };
+    const char *slash = strrchr(path, '/');
+    window_notice(w, "%s: %s", slash ? slash + 1 : path, remedies[kind]);
 }

@@ -214,6 +214,8 @@ void window_draw(Window *w)
     if (w->menu_open && w->menu) {
         action = menu_draw(w->menu, &w->model, w->menu_opened);
         w->menu_opened = false;
+    } else if (w->full_screen && w->notice_at && window_menu_ready(w)) {
+        menu_toast(w->menu, w->notice); /* there is no title to say it */
     }
     SDL_RenderPresent(w->renderer);
     w->redraw = false;

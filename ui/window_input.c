@@ -74,6 +74,8 @@ void window_capture(Window *w, bool capture)
     SDL_SetWindowKeyboardGrab(w->sdl, capture ? SDL_TRUE : SDL_FALSE);
     if (!capture) {
         send_buttons(w, 0);
+    } else if (w->full_screen && w->host_key != SDL_SCANCODE_UNKNOWN) {
+        window_notice(w, "press %s to release the mouse", window_host_key(w));
     }
     window_title(w);
 }

@@ -63,14 +63,14 @@ struct Window {
     SDL_Rect at;                        /* where the picture stands, in output pixels */
     ScalingMode scaling;
     bool scanlines;
-    bool full_screen, redraw, ended;
+    bool full_screen, redraw, ended, suspended;
     bool settling;             /* drawn again and again, see SETTLE_MS */
     SDL_Rect before;           /* the window before full screen, where no window manager keeps it */
     int set_width, set_height; /* the size we gave the window; another one is the user's choice */
     Uint32 resized_at;         /* SDL ticks when the window last got a new size or came to light */
     Uint32 event_type;
-    pthread_t waiter;  /* waits for the machine's end */
-    pthread_t watcher; /* waits for pictures */
+    pthread_t waiter;         /* waits for the machine's end */
+    pthread_t watcher;        /* waits for pictures */
     atomic_bool picture_told; /* WINDOW_PICTURE is on its way */
     atomic_bool watch_ended;
 
@@ -132,6 +132,8 @@ void window_snapshots_refresh(Window *w);
 void window_snapshots_act(Window *w, MenuAction action);
 void window_snapshots_saved(Window *w); /* after WINDOW_SNAPSHOT_SAVED */
 void window_snapshots_free(Window *w);
+/* Says so if the machine was suspended and is not gone on with. */
+void window_snapshots_hint(Window *w);
 
 /* window.c */
 /* From any thread: an event for the window's. */
@@ -144,6 +146,7 @@ void window_notice(Window *w, const char *format, ...) __attribute__((format(pri
 void window_title(Window *w);
 /* finding: only the search field */
 void window_menu_open(Window *w, bool finding);
+bool window_menu_ready(Window *w); /* false: nothing of ImGui can be drawn here */
 void window_menu_refresh(Window *w);
 void window_menu_act(Window *w, MenuAction action);
 

@@ -86,6 +86,21 @@ void window_snapshots_refresh(Window *w)
     take_thumb(w);
 }
 
+void window_snapshots_hint(Window *w)
+{
+    bool here = false;
+    if (!w->options->ui.window_suspend || w->options->ui.resume) {
+        return;
+    }
+    window_snapshots_refresh(w);
+    for (unsigned i = 0; i < w->model.snapshots; i++) {
+        here = here || strcmp(w->model.snapshot[i].name, WINDOW_SUSPENDED) == 0;
+    }
+    if (here) {
+        window_notice(w, "started anew; -resume " WINDOW_SUSPENDED " goes on where it was closed");
+    }
+}
+
 static void *save(void *self)
 {
     Window *w = self;

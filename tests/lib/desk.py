@@ -13,6 +13,7 @@ from .vm import Vm, program
 
 RED, BLUE, BLACK, GREEN, WHITE = (255, 0, 0), (0, 0, 255), (0, 0, 0), (0, 255, 0), (255, 255, 255)
 ROOM = (1024, 768)
+MENU_TITLE, MENU_BODY = (41, 74, 122), (15, 15, 15)  # colours of the menu
 HOST_KEY = 105  # the key code of right Ctrl: by name, xdotool presses left Ctrl too
 
 
@@ -125,6 +126,25 @@ class Shown(Vm):
         self.x('keydown', HOST_KEY)
         self.x('key', key)
         self.x('keyup', HOST_KEY)
+
+    def click(self, x, y, button=1):
+        """At this place of the window."""
+        self.x('mousemove', '--window', self.window, x, y)
+        self.x('click', button)
+
+    def open_menu(self):
+        """Returns when it is to be seen; until then it takes no clicks."""
+        self.host('m')
+        self.until(self.has_menu, 'the menu')
+
+    def close_menu(self):
+        self.host('m')
+        self.until(lambda: not self.has_menu(), 'a window without the menu')
+
+    def has_menu(self):
+        """In a window that is too small for a menu of twice the size."""
+        x, y = self.place()
+        return self.desk().pixel(x + self.geometry()[0] // 2, y + 18) == MENU_TITLE
 
     def desk(self):
         """What is to be seen on the whole display."""

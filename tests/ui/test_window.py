@@ -7,7 +7,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..'))
 from tests.lib import picture, tap  # noqa: E402
-from tests.lib.desk import BLACK, BLUE, HOST_KEY, RED, ROOM, Desk, Shown  # noqa: E402
+from tests.lib.desk import BLACK, BLUE, HOST_KEY, MENU_BODY, MENU_TITLE, RED, ROOM, Desk, Shown  # noqa: E402
 from tests.lib.vm import program  # noqa: E402
 
 def opens_with_the_picture_and_a_title():
@@ -156,11 +156,8 @@ def menu_opens_acts_and_closes():
         vm.until(lambda: vm.geometry() == (640, 400), 'the size of the picture')
         x, y = vm.place()
         vm.until_pixels({(x + 60, y + 60): RED})
-        vm.host('m')
-        vm.until(lambda: vm.desk().pixel(x + 60, y + 60) != RED, 'the menu')
-        vm.x('mousemove', x + 38, y + 44)  # Pause
-        time.sleep(0.3)
-        vm.x('click', 1)
+        vm.open_menu()
+        vm.click(38, 44)  # Pause
         vm.event('STOP')
         vm.x('key', 'b')
         vm.x('key', 'Escape')
@@ -173,20 +170,49 @@ def menu_opens_acts_and_closes():
 def menu_changes_the_engine():
     with Shown('-fda', '') as vm:
         vm.until(lambda: vm.geometry() == (640, 400), 'the size of the picture')
-        x, y = vm.place()
         assert vm.qmp('x-query-accel')['name'] == 'interpreter'
-        vm.host('m')
-        vm.until(lambda: vm.desk().pixel(x + 60, y + 60) != RED, 'the menu')
-        vm.x('mousemove', x + 192, y + 116)  # translator
-        time.sleep(0.3)
-        vm.x('click', 1)
+        vm.open_menu()
+        vm.click(192, 116)  # translator
         vm.until(lambda: vm.qmp('x-query-accel')['name'] == 'translator', 'the engine')
         vm.until(lambda: 'engine: translator' in vm.title(), 'the notice')
-        vm.x('mousemove', x + 293, y + 116)  # kvm, which the fake has not
-        time.sleep(0.3)
-        vm.x('click', 1)
+        vm.click(293, 116)  # kvm, which the fake has not
         vm.until(lambda: 'no such engine' in vm.title(), 'the reason')
         assert vm.qmp('x-query-accel')['name'] == 'translator'
+
+
+def menu_changes_the_speed():
+    with Shown('-fda', '') as vm:
+        vm.until(lambda: vm.geometry() == (640, 400), 'the size of the picture')
+        x, y = vm.place()
+        vm.open_menu()
+        vm.click(440, 116)  # the list of speeds
+        vm.until(lambda: vm.desk().pixel(x + 388, y + 265) not in (MENU_BODY, RED, BLUE), 'the list')
+        vm.click(420, 165)  # the third
+        vm.until(lambda: '[286-12]' in vm.title(), 'the speed')
+        assert vm.qmp('x-query-speed')['speed'] == '286-12'
+
+
+def menu_is_twice_as_large_where_there_is_room():
+    with Shown('-fda', '') as vm:
+        vm.until(lambda: vm.geometry() == (640, 400), 'the size of the picture')
+        vm.x('windowmove', '--sync', vm.window, 0, 0)
+        vm.x('windowsize', '--sync', vm.window, 1300, 820)  # wider than the display
+        vm.host('m')
+        vm.until_pixels({(650, 40): MENU_TITLE, (800, 88): MENU_BODY})
+        vm.click(86, 88)  # Pause
+        vm.event('STOP')
+
+
+def notices_are_in_the_picture_where_there_is_no_title():
+    with Shown('-display', 'sdl,scaling=smooth') as vm:
+        vm.host('Return')
+        vm.until(lambda: vm.geometry() == ROOM, 'full screen')
+
+        def noticed():
+            vm.host('s')  # again and again: it is to be seen for four seconds, and a look may take as long
+            return vm.desk().pixel(520, 738) == (20, 20, 20)
+        vm.until(noticed, 'what the screenshot is called')
+        vm.until_pixels({(520, 738): BLUE})
 
 
 def title_shows_the_speed():
@@ -243,7 +269,8 @@ try:
     tap.run(opens_with_the_picture_and_a_title, keys_reach_the_machine, held_keys_are_released_when_the_focus_goes,
             mouse_is_grabbed_by_a_click_and_let_go_by_the_host_key, absolute_pointer_needs_no_grab,
             resizing_scales_crisply_or_in_the_shape_of_the_tube, scan_lines_darken_every_other_line, full_screen_fills_the_display,
-            host_keys_command_the_machine, screenshot_has_the_guests_pixels, menu_opens_acts_and_closes, menu_changes_the_engine, title_shows_the_speed,
+            host_keys_command_the_machine, screenshot_has_the_guests_pixels, menu_opens_acts_and_closes, menu_changes_the_engine, menu_changes_the_speed,
+            menu_is_twice_as_large_where_there_is_room, notices_are_in_the_picture_where_there_is_no_title, title_shows_the_speed,
             closing_the_window_ends_the_program, a_window_may_be_told_to_stay, idle_window_costs_next_to_nothing, no_display_is_said_in_one_line)
 finally:
     Desk.close()
