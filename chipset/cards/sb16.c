@@ -1,9 +1,9 @@
 /* Sound Blaster 1.0, 2.0, Pro and 16: ports, reset, state.
  *
  * Source: Creative, Sound Blaster Series Hardware Programming Guide. sb16_dsp.c has the commands,
- * sb16_dma.c transfers and sound, sb16_mixer.c the mixer. Wired by the cards' table with an FM
- * synthesizer (opl3) and an MPU-401 beside it. Not modelled: recording (it hears silence), the CSP,
- * the CD-ROM interface.
+ * sb16_dma.c transfers and sound, sb16_midi.c the MIDI port, sb16_mixer.c the mixer. Wired by the
+ * cards' table with an FM synthesizer (opl3) and an MPU-401 beside it. Not modelled: recording (it
+ * hears silence), the CSP, the CD-ROM interface, the 1.0's second synthesizer (C/MS).
  */
 #include "chipset/cards/sb16.h"
 
@@ -32,6 +32,7 @@ static uint8_t read_data(Sb16 *s)
         s->g.last_read = s->g.queue[s->g.queue_at];
         s->g.queue_at = (uint8_t)((s->g.queue_at + 1) % SB_QUEUE);
         s->g.queue_size--;
+        sb16_midi_taken(s);
     }
     return s->g.last_read;
 }
@@ -157,6 +158,9 @@ static void sb16_reset(Device *d, ResetKind kind)
     choose_lines(s);
     sb16_mixer_reset(s);
     sb16_dsp_reset(s);
+    s->g.ram[0x0e] = 0xff; /* what is known of it in a DSP 4.05 */
+    s->g.ram[0x0f] = 0x07;
+    s->g.ram[0x37] = 0x38;
     s->g.queue_size = 0;
     s->g.played_ns = INT64_MIN / 4;
     if (mpu) {
@@ -236,6 +240,18 @@ static void sb16_state(Device *d, StateIo *io)
     state_bytes(io, "mixer", s->g.mixer, sizeof(s->g.mixer));
     transfer_state(s, io);
     state_timer(io, "timer", &s->timer);
+    if (state_since(io, 2)) {
+        state_u8(io, "midi_mode", &s->g.midi_mode);
+        state_i64(io, "midi_start_ns", &s->g.midi_start_ns);
+        state_bytes(io, "ram", s->g.ram, sizeof(s->g.ram));
+    } else {
+        s->g.midi_mode = s->g.midi_uart ? 0x35 : 0;
+    }
+    state_check(io, s->g.midi_mode == 0 || (s->g.midi_mode & 0xf8) == 0x30, "MIDI mode is unknown");
+    state_check(io,
+                s->g.midi_start_ns >= 0 &&
+                    s->g.midi_start_ns <= clock_now(&s->dev.board->clock) + CLOCK_NS_PER_S,
+                "MIDI of the future");
     state_check(io, s->g.have + s->g.wanted <= SB_ARGUMENTS, "too many arguments");
     state_check(io, s->g.queue_at < SB_QUEUE && s->g.queue_size <= SB_QUEUE, "queue is too long");
 }
@@ -257,7 +273,7 @@ static void sb16_destroy(Device *d)
 
 static const DeviceType sb16_type = {
     .name = "sb16",
-    .version = 1,
+    .version = 2,
     .reset = sb16_reset,
     .state = sb16_state,
     .restored = sb16_restored,
@@ -284,5 +300,6 @@ Sb16 *sb16_new(Board *b, const Sb16Config *config, const char *id)
               "Sound Blaster");
     bus_claim(b->ports, config->base + (unsigned)PORT_READ, 6, &dsp_ops, s, "Sound Blaster");
     device_add(b, &s->dev, &sb16_type, id);
+    sb16_midi_attach(s);
     return s;
 }

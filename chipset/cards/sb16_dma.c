@@ -17,7 +17,7 @@ LOG_TAG("sb16");
 enum {
     PIECE_BYTES = 1024,
     PIECES_HZ = 1000,
-    STARVED_NS = 1000000,     /* a channel that is not open is asked again so much later */
+    STARVED_NS = 1000000,       /* a channel that is not open is asked again so much later */
     MAX_BEHIND_NS = 1000000000, /* the clock was set: no use in catching up */
     DIRECT_NS = 5000000,
     DIRECT_END = SB_DIRECT_HZ / 10, /* frames after the last command: it is over */
@@ -74,6 +74,18 @@ DmaLine *sb16_channel(Sb16 *s, bool wide)
         high = choice & 0x20 ? 5 : choice & 0x40 ? 6 : choice & 0x80 ? 7 : 0;
     }
     return &s->config.dma[wide && high >= 4 ? high : low];
+}
+
+void sb16_choose_channels(Sb16 *s, uint8_t choice)
+{
+    bool asks = s->g.active && !s->g.paused && !s->g.silence;
+    if (asks) {
+        dma_request(sb16_channel(s, s->g.wide), false);
+    }
+    s->g.mixer[0x81] = choice;
+    if (asks) {
+        dma_request(sb16_channel(s, s->g.wide), true);
+    }
 }
 
 /* --- codings --- */

@@ -44,6 +44,7 @@ static unsigned arguments(const Sb16 *s, uint8_t command)
     case 0x80: /* silence */
         return 2;
     case 0x04:
+    case 0x08:
     case 0x0f:
     case 0xf9:
         return is16 ? 1 : 0;
@@ -51,6 +52,7 @@ static unsigned arguments(const Sb16 *s, uint8_t command)
     case 0x0e:
     case 0x41: /* output rate */
     case 0x42: /* input rate */
+    case 0xfa:
         return is16 ? 2 : 0;
     default:
         return is16 && command >= 0xb0 && command <= 0xcf ? 3 : 0;
@@ -91,6 +93,15 @@ static void apply_constant(Sb16 *s)
 {
     if (s->g.constant_hz) {
         set_rate(s, s->g.constant_hz / (s->g.stereo ? 2 : 1));
+    }
+}
+
+void sb16_dsp_stereo(Sb16 *s)
+{
+    bool pcm_out = s->g.active && s->g.coding == SB_PCM && !s->g.to_memory && !s->g.silence;
+    if (pcm_out && s->config.model == SB_PRO && s->g.stereo != pro_stereo(s)) {
+        s->g.stereo = pro_stereo(s);
+        apply_constant(s);
     }
 }
 
@@ -163,14 +174,6 @@ static void reply_copyright(Sb16 *s)
     static const char text[] = "COPYRIGHT (C) CREATIVE TECHNOLOGY LTD, 1992.";
     for (size_t i = 0; i < sizeof(text); i++) {
         sb16_dsp_reply(s, (uint8_t)text[i]);
-    }
-}
-
-static void midi_out(Sb16 *s, uint8_t value)
-{
-    if (s->config.midi.ops) {
-        clock_be_exact(&s->dev.board->clock);
-        s->config.midi.ops->write(s->config.midi.backend, &value, 1);
     }
 }
 
@@ -314,8 +317,15 @@ static void query_command(Sb16 *s)
             sb16_raise(s, SB_IRQ_16);
         }
         break;
-    case 0xf8: /* undocumented; installers of the time ask it */
     case 0xf9:
+        sb16_dsp_reply(s, s->config.model == SB_16 ? s->g.ram[s->g.argument[0]] : 0);
+        break;
+    case 0xfa:
+        if (s->config.model == SB_16) {
+            s->g.ram[s->g.argument[0]] = s->g.argument[1];
+        }
+        break;
+    case 0xf8: /* undocumented; installers of the time ask it */
     case 0xfb:
     case 0xfc:
         sb16_dsp_reply(s, 0);
@@ -340,6 +350,10 @@ static void execute(Sb16 *s)
         start_16(s);
         return;
     }
+    if (command >= 0x30 && command <= 0x37) {
+        sb16_midi_command(s, command);
+        return;
+    }
     switch (command) {
     case 0x10:
         sb16_direct(s, s->g.argument[0]);
@@ -347,17 +361,8 @@ static void execute(Sb16 *s)
     case 0x20:
         sb16_dsp_reply(s, 0x80);
         break;
-    case 0x30: /* MIDI in: nobody plays */
-    case 0x31:
-        break;
-    case 0x34:
-    case 0x35:
-    case 0x36:
-    case 0x37:
-        s->g.midi_uart = s->config.model >= SB_2;
-        break;
     case 0x38:
-        midi_out(s, s->g.argument[0]);
+        sb16_midi_out(s, s->g.argument[0]);
         break;
     case 0x40:
         s->g.constant_hz = 1000000u / (256u - s->g.argument[0]);
@@ -377,14 +382,22 @@ static void execute(Sb16 *s)
     case 0x48:
         s->g.block = word_argument(s);
         break;
-    case 0x04: /* CSP: none */
-    case 0x05:
+    case 0x04: /* before the 16, which has its CSP here: the DSP's state */
+        if (s->config.model < SB_16) {
+            static const uint8_t states[SB_16] = {0xff, 0x88, 0x7b};
+            sb16_dsp_reply(s, states[s->config.model]);
+        }
+        break;
+    case 0x05: /* CSP: none */
     case 0x0e:
     case 0xa0: /* mono or stereo recording */
     case 0xa8:
         break;
+    case 0x08:
     case 0x0f:
-        sb16_dsp_reply(s, 0xff);
+        if (s->config.model == SB_16) {
+            sb16_dsp_reply(s, 0xff);
+        }
         break;
     default:
         if (command >= 0xd0 && command <= 0xda) {
@@ -399,7 +412,7 @@ void sb16_dsp_write(Sb16 *s, uint8_t value)
 {
     s->g.busy = true;
     if (s->g.midi_uart) {
-        midi_out(s, value);
+        sb16_midi_out(s, value);
         return;
     }
     if (s->g.high_speed) {
@@ -423,7 +436,7 @@ void sb16_dsp_reset(Sb16 *s)
 {
     bool only_mode = s->g.high_speed || s->g.midi_uart;
     sb16_stop(s);
-    s->g.midi_uart = false;
+    sb16_midi_reset(s);
     s->g.wanted = 0;
     s->g.queue_size = 0;
     s->g.busy = false;

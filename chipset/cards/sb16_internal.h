@@ -28,6 +28,9 @@ struct Sb16 {
         uint8_t last_read;
         bool busy; /* the next status read shows it */
         bool midi_uart;
+        uint8_t midi_mode; /* command 30h..37h in force, or 0 */
+        int64_t midi_start_ns;
+        uint8_t ram[256]; /* of the DSP's processor: commands F9h, FAh */
         bool speaker;
         uint8_t test;
         uint8_t id_value, id_count; /* command E2h */
@@ -65,6 +68,15 @@ struct Sb16 {
 void sb16_dsp_reset(Sb16 *s);
 void sb16_dsp_write(Sb16 *s, uint8_t value);
 void sb16_dsp_reply(Sb16 *s, uint8_t value);
+/* The Pro's mixer switches between mono and stereo while it plays, too. */
+void sb16_dsp_stereo(Sb16 *s);
+/* sb16_midi.c */
+void sb16_midi_attach(Sb16 *s);
+void sb16_midi_command(Sb16 *s, uint8_t command);
+void sb16_midi_reset(Sb16 *s);
+void sb16_midi_out(Sb16 *s, uint8_t value);
+/* The guest has read a byte of the DSP's queue. */
+void sb16_midi_taken(Sb16 *s);
 /* sb16_dma.c */
 void sb16_raise(Sb16 *s, uint8_t bits);
 void sb16_acknowledge(Sb16 *s, uint8_t bits);
@@ -78,6 +90,8 @@ void sb16_catch_up(Sb16 *s);
 void sb16_fire(void *self, int64_t due);
 void sb16_dma_ready(void *self);
 DmaLine *sb16_channel(Sb16 *s, bool wide);
+/* Mixer register 81h: a request that is up moves along. */
+void sb16_choose_channels(Sb16 *s, uint8_t choice);
 /* sb16_mixer.c */
 void sb16_mixer_reset(Sb16 *s);
 void sb16_mixer_write(Sb16 *s, uint8_t value);

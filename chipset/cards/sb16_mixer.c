@@ -150,7 +150,7 @@ static void write16(Sb16 *s, unsigned index, uint8_t value)
         sb16_raise(s, pending);
     } else if (index == MIX_DMA) {
         sb16_catch_up(s);
-        s->g.mixer[index] = value & 0xeb;
+        sb16_choose_channels(s, value & 0xeb);
     } else if (index != MIX_IRQ_STATUS) {
         s->g.mixer[index] = value;
     }
@@ -172,6 +172,7 @@ void sb16_mixer_write(Sb16 *s, uint8_t value)
     } else {
         /* the lowest bit of each nibble is not there and reads 1 */
         s->g.mixer[index] = pro_alias(index) ? value | 0x11 : value;
+        sb16_dsp_stereo(s);
     }
     sb16_mixer_apply(s);
 }

@@ -22,6 +22,8 @@ typedef struct Fixture {
     uint32_t fm[2], cd[2];
     uint8_t midi[64];
     size_t midi_size;
+    CharSink keyboard;
+    unsigned readies;
 } Fixture;
 
 static void fm_volume(void *fm, uint32_t left, uint32_t right)
@@ -39,7 +41,17 @@ static void midi_write(void *backend, const uint8_t *data, size_t size)
     }
 }
 
-static const CharOps midi_ops = {.write = midi_write};
+static void midi_attach(void *backend, const CharSink *sink)
+{
+    ((Fixture *)backend)->keyboard = *sink;
+}
+
+static void midi_ready(void *backend)
+{
+    ((Fixture *)backend)->readies++;
+}
+
+static const CharOps midi_ops = {.write = midi_write, .attach = midi_attach, .ready = midi_ready};
 
 static void fixture(Fixture *f, SbModel model)
 {
@@ -679,6 +691,144 @@ static void midi_goes_to_the_cable(void **state)
     done(&f);
 }
 
+static void played(Fixture *f, const char *bytes, size_t size)
+{
+    size_t room = f->keyboard.room(f->keyboard.self);
+    f->keyboard.receive(f->keyboard.self, (const uint8_t *)bytes, size < room ? size : room);
+}
+
+static void midi_comes_in_by_polling_and_by_interrupt(void **state)
+{
+    (void)state;
+    Fixture f;
+    fixture(&f, SB_16);
+    played(&f, "\x90", 1); /* nobody asked */
+    assert_int_equal(dsp_read(&f), -1);
+    DSP(&f, "\x30");
+    played(&f, "\x90\x3c", 2);
+    assert_int_equal(dsp_read(&f), 0x90);
+    assert_int_equal(dsp_read(&f), 0x3c);
+    assert_int_equal(f.irq[1].rises, 0);
+    DSP(&f, "\x31");
+    played(&f, "\x40\x41", 2);
+    for (unsigned i = 0; i < 2; i++) { /* one interrupt for each */
+        assert_true(f.irq[1].level);
+        assert_int_equal(dsp_read(&f), 0x40 + i);
+    }
+    assert_false(f.irq[1].level);
+    DSP(&f, "\x31"); /* once more ends it */
+    played(&f, "\x42", 1);
+    assert_false(f.irq[1].level);
+    assert_int_equal(dsp_read(&f), -1);
+    done(&f);
+}
+
+static void midi_in_uart_mode_is_stamped(void **state)
+{
+    (void)state;
+    Fixture f, other;
+    fixture(&f, SB_16);
+    fixture(&other, SB_16);
+    DSP(&f, "\x37");
+    clock_step(&f.b->clock, 0x12345 * MS);
+    played(&f, "\x90\x3c", 2);
+    assert_true(f.irq[1].level);
+    chip_state_round_trip(f.b, other.b);
+    static const uint8_t told[8] = {0x45, 0x23, 0x01, 0x90, 0x45, 0x23, 0x01, 0x3c};
+    for (unsigned i = 0; i < 8; i++) {
+        assert_int_equal(dsp_read(&f), told[i]);
+        assert_int_equal(dsp_read(&other), told[i]);
+        assert_int_equal(f.irq[1].rises, i < 3 ? 1 : 2);
+    }
+    assert_int_equal(f.keyboard.room(f.keyboard.self), 16);
+    unsigned readies = f.readies;
+    played(&f, "\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f\x10\x11", 17);
+    assert_int_equal(f.keyboard.room(f.keyboard.self), 0);
+    for (unsigned i = 0; i < 4; i++) {
+        dsp_read(&f);
+    }
+    assert_int_equal(f.readies, readies + 1);
+    DSP(&f, "\x90\x40"); /* out, as ever in this mode */
+    assert_memory_equal(f.midi, "\x90\x40", 2);
+    chip_out(f.b, 0x226, 1);
+    chip_out(f.b, 0x226, 0);
+    played(&f, "\x90", 1);
+    assert_int_equal(dsp_read(&f), -1);
+    done(&other);
+    done(&f);
+    fixture(&f, SB_1); /* no UART and no stamps yet, but plain input */
+    DSP(&f, "\x37\x31");
+    played(&f, "\x90", 1);
+    assert_int_equal(dsp_read(&f), 0x90);
+    assert_int_equal(f.midi_size, 0);
+    done(&f);
+}
+
+static void undocumented_commands_take_and_give_their_bytes(void **state)
+{
+    (void)state;
+    Fixture f;
+    fixture(&f, SB_16);
+    DSP(&f, "\xf9\x0e\xf9\x37\xf9\x20"); /* memory of the DSP's processor */
+    assert_int_equal(dsp_read(&f), 0xff);
+    assert_int_equal(dsp_read(&f), 0x38);
+    assert_int_equal(dsp_read(&f), 0x00);
+    DSP(&f, "\xfa\x20\xe1\xf9\x20");
+    assert_int_equal(dsp_read(&f), 0xe1);
+    DSP(&f, "\x08\xe1"); /* CSP: E1h is no command here */
+    assert_int_equal(dsp_read(&f), 0xff);
+    assert_int_equal(dsp_read(&f), -1);
+    done(&f);
+    fixture(&f, SB_PRO);
+    DSP(&f, "\x04");
+    assert_int_equal(dsp_read(&f), 0x7b);
+    done(&f);
+    fixture(&f, SB_2);
+    DSP(&f, "\x04");
+    assert_int_equal(dsp_read(&f), 0x88);
+    done(&f);
+}
+
+static void a_channel_chosen_under_way_has_the_request(void **state)
+{
+    (void)state;
+    Fixture f;
+    fixture(&f, SB_16);
+    sine8(f.ram + 0x10000, 800, 10);
+    DSP(&f, "\x40\x83\x14\x1f\x03");
+    assert_int_equal(chip_in(f.b, 0x08) & 0xf0, 0x20);
+    mixer(&f, 0x81, 0x08);
+    assert_int_equal(chip_in(f.b, 0x08) & 0xf0, 0x80);
+    program(f.b, 3, SINGLE, 0x10000, 800);
+    clock_step(&f.b->clock, 105 * MS);
+    assert_int_equal(f.ear.frames, 800);
+    assert_int_equal(chip_in(f.b, 0x08) & 0xf0, 0x00);
+    done(&f);
+}
+
+static void the_pro_changes_to_stereo_under_way(void **state)
+{
+    (void)state;
+    Fixture f;
+    fixture(&f, SB_PRO);
+    for (unsigned i = 0; i < 30000; i++) {
+        f.ram[0x10000 + i] = i & 1 ? 128 : 228;
+    }
+    program(f.b, 1, AUTO, 0x10000, 30000);
+    DSP(&f, "\xd1\x40\xd3\x48\xff\x0f\x1c"); /* 22222 Hz */
+    clock_step(&f.b->clock, 100 * MS);
+    assert_int_equal(f.ear.hz, 22222);
+    assert_in_range(f.ear.frames, 2190, 2223);
+    mixer(&f, 0x0e, 0x02);
+    size_t frames = f.ear.frames;
+    clock_step(&f.b->clock, 100 * MS);
+    assert_int_equal(f.ear.hz, 11111);
+    assert_in_range(f.ear.frames - frames, 1095, 1112);
+    assert_true(ear_rms(&f.ear, 0, frames, 1000) > 1000);
+    assert_true(ear_rms(&f.ear, 1, frames, 1000) < 1);
+    done(&f);
+}
+
 static void state_goes_on_in_the_middle_of_a_transfer(void **state)
 {
     (void)state;
@@ -787,6 +937,11 @@ int main(void)
         cmocka_unit_test(mixers),
         cmocka_unit_test(lines_can_be_chosen),
         cmocka_unit_test(midi_goes_to_the_cable),
+        cmocka_unit_test(midi_comes_in_by_polling_and_by_interrupt),
+        cmocka_unit_test(midi_in_uart_mode_is_stamped),
+        cmocka_unit_test(undocumented_commands_take_and_give_their_bytes),
+        cmocka_unit_test(a_channel_chosen_under_way_has_the_request),
+        cmocka_unit_test(the_pro_changes_to_stereo_under_way),
         cmocka_unit_test(state_goes_on_in_the_middle_of_a_transfer),
         cmocka_unit_test(random_traffic_breaks_nothing),
     };
