@@ -19,7 +19,7 @@ enum {
     BATCH = 512,
     BATCH_NS = 5000000,
     MAX_BEHIND = OPL3_HZ, /* samples; the clock was set, or the machine stood still */
-    TICK_SAMPLES = 4,         /* timer 1 counts in 80.5 us, timer 2 in four times that */
+    TICK_SAMPLES = 4,     /* timer 1 counts in 80.5 us, timer 2 in four times that */
     STATUS_IRQ = 0x80,
     STATUS_TIMER1 = 0x40,
     STATUS_TIMER2 = 0x20,
@@ -302,7 +302,9 @@ Opl3 *opl3_new(Board *b, const Opl3Config *config, const char *id)
         bus_claim(b->ports, config->base, config->opl2 ? 2 : 4, &opl3_ops, o, "FM synthesizer");
     }
     if (config->blaster_base) {
-        bus_claim(b->ports, config->blaster_base, 4, &opl3_ops, o, "FM synthesizer");
+        if (!config->opl2) { /* by which programs tell the Pro; before it the C/MS stood here */
+            bus_claim(b->ports, config->blaster_base, 4, &opl3_ops, o, "FM synthesizer");
+        }
         bus_claim(b->ports, config->blaster_base + 8u, 2, &opl3_ops, o, "FM synthesizer");
     }
     device_add(b, &o->dev, &opl3_type, id);

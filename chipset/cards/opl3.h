@@ -1,8 +1,8 @@
 /* FM synthesizers: YMF262 (OPL3), and YM3812 (OPL2) as on the AdLib card (Yamaha YMF262
  * application manual; YM3812 data sheet).
  *
- * The chip answers at 388h and, on a Sound Blaster, at the first four and at the ninth and tenth
- * port of the card.
+ * The chip answers at 388h and, on a Sound Blaster, at the ninth and tenth port of the card; the
+ * YMF262 at the first four too.
  */
 #ifndef CHIPSET_CARDS_OPL3_H
 #define CHIPSET_CARDS_OPL3_H

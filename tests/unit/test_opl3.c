@@ -490,6 +490,26 @@ static void programs_find_it_by_its_timers(void **state)
     }
 }
 
+static void it_answers_where_its_card_has_it(void **state)
+{
+    (void)state;
+    for (unsigned opl2 = 0; opl2 < 2; opl2++) {
+        Fixture f;
+        fixture(&f, opl2);
+        uint8_t rest = opl2 ? 0x06 : 0x00;
+        assert_int_equal(chip_in(f.b, 0x388), rest);
+        assert_int_equal(chip_in(f.b, 0x228), rest);
+        assert_int_equal(chip_in(f.b, 0x220), opl2 ? 0xff : 0x00);
+        chip_out(f.b, 0x228, 0x02);
+        chip_out(f.b, 0x229, 0xff);
+        chip_out(f.b, 0x228, 0x04);
+        chip_out(f.b, 0x229, 0x21);
+        clock_step(&f.b->clock, 81000);
+        assert_int_equal(chip_in(f.b, 0x388), rest | 0xc0);
+        done(&f);
+    }
+}
+
 static void state_goes_on_in_the_middle_of_a_note(void **state)
 {
     (void)state;
@@ -554,6 +574,7 @@ int main(void)
         cmocka_unit_test(new_mode_has_sides),
         cmocka_unit_test(drums_sound),
         cmocka_unit_test(programs_find_it_by_its_timers),
+        cmocka_unit_test(it_answers_where_its_card_has_it),
         cmocka_unit_test(state_goes_on_in_the_middle_of_a_note),
         cmocka_unit_test(random_registers_break_nothing),
     };
