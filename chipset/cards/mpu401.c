@@ -1,25 +1,23 @@
-/* MPU-401 MIDI interface.
+/* MPU-401 MIDI interface: ports, UART mode, and what its cable carried.
  *
- * Source: Roland, MPU-401 Technical Reference Manual; MIDI 1.0 Detailed Specification. UART mode is
- * whole; of the intelligent mode there are the commands that programs use to find the interface and
- * to send at once (every command is acknowledged), but neither tracks, tempo nor metronome. What
- * went over the cable is remembered as far as it still matters (programs, controllers, held notes),
- * so that a synthesizer can be set up again when a state is loaded. Wired by the cards' table: its
- * cable to a synthesizer of the host, its interrupt to the Sound Blaster's.
+ * Source: Roland, MPU-401 Technical Reference Manual; MIDI 1.0 Detailed Specification.
+ * mpu401_sequencer.c has the intelligent mode. What went over the cable is remembered as far as it
+ * still matters (programs, controllers, held notes), so that a synthesizer can be set up again when
+ * a state is loaded. Wired by the cards' table: its cable to a synthesizer of the host, its
+ * interrupt to the Sound Blaster's.
+ *
+ * QUIRK: the Sound Blaster 16's own interface has UART mode only; games made for the intelligent
+ * one (Sierra's and Origin's with their MT-32 drivers) play on this one all the same.
  */
-#include "chipset/cards/mpu401.h"
-
 #include <stdlib.h>
 #include <string.h>
 
+#include "chipset/cards/mpu401_internal.h"
 #include "machine/core/log.h"
 
 LOG_TAG("mpu401");
 
 enum {
-    QUEUE = 64,
-    CHANNELS = 16,
-    KEYS = 128,
     UNKNOWN = 0xff,
     STATUS_NO_DATA = 0x80,
     STATUS_REST = 0x3f,
@@ -31,31 +29,29 @@ enum {
     ALL_NOTES_OFF = 123,
 };
 
-struct Mpu401 {
-    Device dev;
-    Mpu401Config config;
-    struct {
-        bool uart;
-        uint8_t queue[QUEUE], at, size; /* to be read by the guest */
-        /* what the cable carried */
-        uint8_t status, data[2], have;   /* running status, 0: none */
-        uint8_t note[CHANNELS][KEYS];    /* velocity of held notes */
-        uint8_t control[CHANNELS][KEYS]; /* UNKNOWN: never sent */
-        uint8_t program[CHANNELS];
-        uint16_t bend[CHANNELS]; /* 0x2000: none */
-    } g;
-};
-
 static void drive(Mpu401 *m)
 {
     line_set(&m->config.irq, m->g.size > 0);
 }
 
-static void give(Mpu401 *m, uint8_t value)
+void mpu401_give(Mpu401 *m, uint8_t value)
 {
-    if (m->g.size < QUEUE) {
-        m->g.queue[(m->g.at + m->g.size++) % QUEUE] = value;
+    if (m->g.size < MPU_QUEUE) {
+        m->g.queue[(m->g.at + m->g.size++) % MPU_QUEUE] = value;
     }
+    drive(m);
+}
+
+void mpu401_forget_asking(Mpu401 *m)
+{
+    uint8_t kept = 0;
+    for (uint8_t i = 0; i < m->g.size; i++) {
+        uint8_t value = m->g.queue[(m->g.at + i) % MPU_QUEUE];
+        if (!(value >= 0xf0 && value <= 0xf7) && value != 0xf9) {
+            m->g.queue[(m->g.at + kept++) % MPU_QUEUE] = value;
+        }
+    }
+    m->g.size = kept;
     drive(m);
 }
 
@@ -74,7 +70,7 @@ static void forget(Mpu401 *m)
     memset(m->g.note, 0, sizeof(m->g.note));
     memset(m->g.control, UNKNOWN, sizeof(m->g.control));
     memset(m->g.program, UNKNOWN, sizeof(m->g.program));
-    for (unsigned i = 0; i < CHANNELS; i++) {
+    for (unsigned i = 0; i < MPU_CHANNELS; i++) {
         m->g.bend[i] = 0x2000;
     }
     m->g.status = m->g.have = 0;
@@ -83,9 +79,9 @@ static void forget(Mpu401 *m)
 static void remember_control(Mpu401 *m, unsigned channel, unsigned which, uint8_t value)
 {
     if (which == ALL_SOUND_OFF || which >= ALL_NOTES_OFF) {
-        memset(m->g.note[channel], 0, KEYS);
+        memset(m->g.note[channel], 0, MPU_KEYS);
     } else if (which == RESET_CONTROLLERS) {
-        memset(m->g.control[channel], UNKNOWN, KEYS);
+        memset(m->g.control[channel], UNKNOWN, MPU_KEYS);
         m->g.bend[channel] = 0x2000;
     } else {
         m->g.control[channel][which] = value;
@@ -135,13 +131,24 @@ static void watch(Mpu401 *m, uint8_t byte)
     }
 }
 
-static void cable_write(void *backend, const uint8_t *data, size_t size)
+void mpu401_send(Mpu401 *m, const uint8_t *data, size_t size)
 {
-    Mpu401 *m = backend;
     for (size_t i = 0; i < size; i++) {
         watch(m, data[i]);
     }
     send(m, data, size);
+}
+
+void mpu401_notes_off(Mpu401 *m)
+{
+    for (unsigned i = 0; i < MPU_CHANNELS; i++) {
+        for (unsigned key = 0; key < MPU_KEYS; key++) {
+            if (m->g.note[i][key]) {
+                const uint8_t off[3] = {(uint8_t)(0x80 | i), (uint8_t)key, 64};
+                mpu401_send(m, off, 3);
+            }
+        }
+    }
 }
 
 static void send3(Mpu401 *m, unsigned a, unsigned b, unsigned c)
@@ -153,7 +160,7 @@ static void send3(Mpu401 *m, unsigned a, unsigned b, unsigned c)
 /* The synthesizer at the far end knows nothing of a loaded state. */
 static void set_up_again(Mpu401 *m)
 {
-    for (unsigned i = 0; i < CHANNELS; i++) {
+    for (unsigned i = 0; i < MPU_CHANNELS; i++) {
         send3(m, 0xb0 | i, ALL_SOUND_OFF, 0);
         send3(m, 0xb0 | i, RESET_CONTROLLERS, 0);
         for (unsigned c = 0; c < ALL_SOUND_OFF; c++) {
@@ -166,7 +173,7 @@ static void set_up_again(Mpu401 *m)
             send(m, bytes, 2);
         }
         send3(m, 0xe0 | i, m->g.bend[i] & 0x7f, m->g.bend[i] >> 7);
-        for (unsigned key = 0; key < KEYS; key++) {
+        for (unsigned key = 0; key < MPU_KEYS; key++) {
             if (m->g.note[i][key]) {
                 send3(m, 0x90 | i, key, m->g.note[i][key]);
             }
@@ -183,15 +190,23 @@ void mpu401_connect(Mpu401 *m, Line irq)
     m->config.irq = irq;
 }
 
+static void cable_write(void *backend, const uint8_t *data, size_t size)
+{
+    mpu401_send(backend, data, size);
+}
+
 static void cable_attach(void *backend, const CharSink *sink)
 {
-    (void)backend;
-    (void)sink;
+    Mpu401 *m = backend;
+    m->second = *sink;
 }
 
 static void cable_ready(void *backend)
 {
-    (void)backend;
+    Mpu401 *m = backend;
+    if (m->config.midi.ops) {
+        m->config.midi.ops->ready(m->config.midi.backend);
+    }
 }
 
 static const CharOps cable_ops = {
@@ -202,19 +217,31 @@ CharPort mpu401_cable(Mpu401 *m)
     return (CharPort){&cable_ops, m};
 }
 
-/* A keyboard of the host plays: only UART mode passes it on. */
+/* A keyboard of the host plays. What UART mode does not take is heard at the cable's other end. */
 static void midi_receive(void *self, const uint8_t *data, size_t size)
 {
     Mpu401 *m = self;
-    for (size_t i = 0; m->g.uart && i < size; i++) {
-        give(m, data[i]);
+    if (m->g.uart) {
+        for (size_t i = 0; i < size; i++) {
+            mpu401_give(m, data[i]);
+        }
+        return;
+    }
+    mpu401_sequencer_receive(m, data, size);
+    if (m->second.receive) {
+        m->second.receive(m->second.self, data, size);
     }
 }
 
 static size_t midi_room(void *self)
 {
     Mpu401 *m = self;
-    return QUEUE - m->g.size;
+    if (m->g.uart) {
+        return (size_t)(MPU_QUEUE - m->g.size);
+    }
+    size_t room = mpu401_sequencer_room(m);
+    size_t other = m->second.room ? m->second.room(m->second.self) : room;
+    return other < room ? other : room;
 }
 
 /* --- ports --- */
@@ -231,28 +258,14 @@ static void command(Mpu401 *m, uint8_t value)
         }
         return;
     }
-    if (value == COMMAND_RESET) {
-        m->g.size = 0;
-    }
-    give(m, ACKNOWLEDGE);
-    switch (value) {
-    case COMMAND_UART:
-        m->g.uart = true;
-        break;
-    case 0xab: /* record counter */
-        give(m, 0);
-        break;
-    case 0xac: /* version */
-        give(m, 0x15);
-        break;
-    case 0xad: /* revision */
-        give(m, 0x01);
-        break;
-    case 0xaf: /* tempo */
-        give(m, 100);
-        break;
-    default:
-        break;
+    if (value == COMMAND_RESET || value == COMMAND_UART) {
+        m->g.size = value == COMMAND_RESET ? 0 : m->g.size;
+        mpu401_sequencer_reset(m);
+        m->g.uart = value == COMMAND_UART;
+        mpu401_give(m, ACKNOWLEDGE);
+    } else {
+        mpu401_give(m, ACKNOWLEDGE);
+        mpu401_sequencer_command(m, value);
     }
 }
 
@@ -265,9 +278,12 @@ static uint64_t mpu401_read(void *self, uint32_t offset, unsigned bytes)
     }
     uint8_t value = m->g.queue[m->g.at];
     if (m->g.size) {
-        m->g.at = (uint8_t)((m->g.at + 1) % QUEUE);
+        m->g.at = (uint8_t)((m->g.at + 1) % MPU_QUEUE);
         m->g.size--;
         drive(m);
+        if (!m->g.uart) {
+            mpu401_sequencer_told(m, value);
+        }
         if (m->config.midi.ops) {
             m->config.midi.ops->ready(m->config.midi.backend);
         }
@@ -282,8 +298,10 @@ static void mpu401_write(void *self, uint32_t offset, uint64_t value, unsigned b
     (void)bytes;
     if (offset) {
         command(m, byte);
+    } else if (m->g.uart) {
+        mpu401_send(m, &byte, 1);
     } else {
-        cable_write(m, &byte, 1);
+        mpu401_sequencer_write(m, byte);
     }
 }
 
@@ -292,13 +310,14 @@ static void mpu401_reset(Device *d, ResetKind kind)
     Mpu401 *m = (Mpu401 *)d;
     m->g.uart = false;
     m->g.size = m->g.at = 0;
+    mpu401_sequencer_reset(m);
     if (kind == RESET_POWER) {
         forget(m);
     } else {
         /* notes of the program that was cut off would sound for ever */
-        for (unsigned i = 0; i < CHANNELS; i++) {
+        for (unsigned i = 0; i < MPU_CHANNELS; i++) {
             const uint8_t off[3] = {(uint8_t)(0xb0 | i), ALL_SOUND_OFF, 0};
-            cable_write(m, off, 3);
+            mpu401_send(m, off, 3);
         }
     }
     drive(m);
@@ -317,11 +336,16 @@ static void mpu401_state(Device *d, StateIo *io)
     state_bytes(io, "note", m->g.note, sizeof(m->g.note));
     state_bytes(io, "control", m->g.control, sizeof(m->g.control));
     state_bytes(io, "program", m->g.program, sizeof(m->g.program));
-    for (unsigned i = 0; i < CHANNELS; i++) {
+    for (unsigned i = 0; i < MPU_CHANNELS; i++) {
         state_u16(io, "bend", &m->g.bend[i]);
         state_check(io, m->g.bend[i] < 0x4000, "pitch bend is out of range");
     }
-    state_check(io, m->g.at < QUEUE && m->g.size <= QUEUE, "queue is too long");
+    if (state_since(io, 2)) {
+        mpu401_sequencer_state(m, io);
+    } else {
+        mpu401_sequencer_reset(m);
+    }
+    state_check(io, m->g.at < MPU_QUEUE && m->g.size <= MPU_QUEUE, "queue is too long");
     state_check(io, m->g.have < 2 && m->g.data[0] < 0x80 && m->g.data[1] < 0x80,
                 "a message is impossible");
     state_check(io, m->g.status == 0 || (m->g.status >= 0x80 && m->g.status < 0xf0),
@@ -337,7 +361,7 @@ static void mpu401_restored(Device *d)
 
 static const DeviceType mpu401_type = {
     .name = "mpu401",
-    .version = 1,
+    .version = 2,
     .reset = mpu401_reset,
     .state = mpu401_state,
     .restored = mpu401_restored,
@@ -357,5 +381,7 @@ Mpu401 *mpu401_new(Board *b, const Mpu401Config *config, const char *id)
     }
     bus_claim(b->ports, config->base, 2, &mpu401_ops, m, "MPU-401");
     device_add(b, &m->dev, &mpu401_type, id);
+    mpu401_sequencer_init(m);
+    mpu401_sequencer_reset(m);
     return m;
 }
