@@ -100,8 +100,7 @@ void com_port_agree(ComPort *c, bool on)
     c->inputs = had;
     set_inputs(c, USUAL);
     c->on = on;
-    /* DTR and RTS of a port are unknown until they are set, a break is not */
-    c->told = (uint8_t)(~c->lines & (COM_DTR | COM_RTS));
+    c->untold = COM_DTR | COM_RTS; /* who knows how they are there; a break is not */
 }
 
 /* --- the guest's port --- */
@@ -131,7 +130,7 @@ bool com_port_paced(const ComPort *c)
 
 static uint8_t differing(const ComPort *c)
 {
-    return (uint8_t)((c->lines ^ c->told) | c->toggled);
+    return (uint8_t)((c->lines ^ c->told) | c->toggled | c->untold);
 }
 
 /* A line that is as it was told but was not in between is told twice. */
@@ -140,7 +139,9 @@ static size_t next_control(ComPort *c, uint8_t *out)
     for (unsigned i = 0; i < CONTROLS; i++) {
         uint8_t line = controls[i].line;
         if (differing(c) & line) {
-            c->told ^= line;
+            c->told = (uint8_t)(c->untold & line ? (c->told & ~line) | (c->lines & line)
+                                                 : c->told ^ line);
+            c->untold &= (uint8_t)~line;
             c->toggled &= (uint8_t)~line;
             out[0] = SET_CONTROL;
             out[1] = (uint8_t)(controls[i].ask + (c->told & line ? 1 : 2));
@@ -204,6 +205,7 @@ static size_t next_modem_state(ComPort *c, uint8_t *out)
     c->said = 1;
     c->told = (uint8_t)((c->told & COM_BREAK) | (lines & (COM_DTR | COM_RTS)));
     c->toggled &= COM_BREAK;
+    c->untold = 0;
     out[0] = NOTIFY_MODEMSTATE + FROM_SERVER;
     out[1] = (levels | deltas) & c->modem;
     return c->modem & about ? 2 : 0;

@@ -37,6 +37,7 @@ typedef struct ComPort {
     /* of a connection */
     bool server, on;     /* on: both sides agreed to the option */
     uint8_t toggled;     /* COM_DTR..: changed since they were told, perhaps to and fro */
+    uint8_t untold;      /* COM_DTR..: not told at all yet */
     uint8_t told;        /* COM_DTR..: as the far end knows them */
     uint8_t said;        /* steps of the opening words */
     ComFrame told_frame; /* client: what was asked for */

@@ -9,6 +9,7 @@
 #   vga blitter vbe                display cards: registers, memory, blits and the picture
 #   qcow2 vmdk vdi vhd cue imd td0 raw
 #                                  image files, beginning with some made by our own code
+#   telnet                         telnet and its com port option: a peer's bytes in pieces
 #   fat snapshot state             hostile folders as a FAT disk; snapshot files; the state of a machine
 # With clang's libFuzzer where it is installed (Debian: libclang-rt-14-dev), else with the harness's own inputs. What is found
 # is left in out/fuzz.
@@ -50,6 +51,10 @@ elif [ "$kind" = device ]; then
     libs="-lz -lm"
     limits="-max_len=4096 -timeout=20 -rss_limit_mb=2048"
     flags="$flags -DFUZZ_DEVICE=\"$what\""
+elif [ "$kind" = telnet ]; then
+    sources="tests/fuzz/fuzz_telnet.c machine/host/telnet.c machine/host/com_port.c"
+    libs="-lz"
+    limits="-max_len=4096 -timeout=20 -rss_limit_mb=2048"
 elif [ "$kind" = video ]; then
     sources="tests/fuzz/fuzz_video.c tests/unit/vga_rig.c tests/unit/chip.c chipset/pci.c"
     sources="$sources $(ls display/*.c | grep -v screenshot | tr "\n" " ")"

@@ -267,6 +267,21 @@ static void a_client_hears_of_the_guests_lines(void **state)
     free(e);
 }
 
+/* The guest acts between the agreement and the first words. */
+static void lines_change_before_they_are_told(void **state)
+{
+    (void)state;
+    End *e = started(TELNET_CALLER);
+    hears(e, BYTES(IAC, DO, 44), "");
+    com_port_lines(&e->com, COM_RTS, COM_DTR);
+    com_port_lines(&e->com, 0, COM_RTS | COM_BREAK);
+    const uint8_t lines[] = {COM(5, 9), COM(5, 12), COM(5, 5), COM(5, 6)};
+    uint8_t got[TELNET_WIRE];
+    drain(e, got);
+    assert_memory_equal(got, lines, sizeof(lines));
+    free(e);
+}
+
 /* Without the option there is nothing but what there was. */
 static void who_refuses_is_left_alone(void **state)
 {
@@ -437,6 +452,7 @@ int main(void)
         cmocka_unit_test(a_client_sets_our_port),
         cmocka_unit_test(a_client_drives_the_guests_lines),
         cmocka_unit_test(a_client_hears_of_the_guests_lines),
+        cmocka_unit_test(lines_change_before_they_are_told),
         cmocka_unit_test(who_refuses_is_left_alone),
         cmocka_unit_test(two_of_us_are_a_null_modem),
         cmocka_unit_test(a_command_has_an_end),
