@@ -8,6 +8,9 @@ enum {
     MODEM_LINE = 128,   /* characters of a command */
     MODEM_QUEUE = 4096, /* bytes on their way to the serial port */
     MODEM_REGISTERS = 64,
+    MODEM_PROFILES = 2, /* kept by &W */
+    MODEM_NUMBERS = 4,  /* kept by &Z */
+    MODEM_NUMBER = 63,  /* characters of one */
 };
 
 /* S registers with a meaning here. */
@@ -18,8 +21,9 @@ enum {
     S_RETURN = 3,
     S_LINE_FEED = 4,
     S_BACKSPACE = 5,
-    S_WAIT = 7,  /* seconds until the carrier must be there */
-    S_GUARD = 12 /* 50ths of a second */
+    S_WAIT = 7,   /* seconds until the carrier must be there */
+    S_GUARD = 12, /* 50ths of a second; 0: no silence is needed */
+    S_DTR = 25,   /* hundredths of a second that DTR must be low to count */
 };
 
 typedef enum ModemResult {
@@ -40,23 +44,34 @@ typedef enum ModemCall {
     CALL_STATES
 } ModemCall;
 
+/* What &W keeps and ATZ brings back. */
+typedef struct ModemProfile {
+    uint8_t s[MODEM_REGISTERS];
+    bool echo, quiet, verbose;
+    uint8_t codes;                                       /* X: 0 says CONNECT alone */
+    uint8_t carrier_mode, dtr_mode, flow_mode, dsr_mode; /* &C &D &K &S */
+} ModemProfile;
+
 struct Modem {
     Device dev;
     ModemConfig config;
     CharSink port; /* the serial port */
     bool plugged;
-    Timer ring, wait, guard;
+    Timer ring, wait, guard, dtr;
     struct {
         unsigned call; /* ModemCall */
         bool data;     /* what the guest sends goes over the line; else it is commands */
         bool dtr, rts, ri, cts;
-        uint8_t s[MODEM_REGISTERS];
-        bool echo, quiet, verbose;
-        uint8_t codes;                                       /* X: 0 says CONNECT alone */
-        uint8_t carrier_mode, dtr_mode, flow_mode, dsr_mode; /* &C &D &K &S */
+        ModemProfile now, kept[MODEM_PROFILES];
+        uint8_t power_up; /* &Y: which of the kept is for the next start */
+        uint8_t pointer;  /* the register of AT? and AT= */
+        char dialled[MODEM_LINE + 1];
+        char numbers[MODEM_NUMBERS][MODEM_NUMBER + 1];
+        bool guest_stopped, stopped; /* XOFF came from the guest; went there */
+        bool holds_data;             /* there is some in the queue, not results alone */
         uint32_t baud;
         uint8_t prefix; /* of "AT": 0 none, 1 'A' */
-        bool in_line;
+        bool in_line, too_long;
         char line[MODEM_LINE + 1], last[MODEM_LINE + 1];
         uint8_t length;
         uint8_t escapes;      /* escape characters in a row */
@@ -67,8 +82,9 @@ struct Modem {
 };
 
 /* modem.c */
-void modem_say(Modem *m, const char *text);
+void modem_inform(Modem *m, const char *text);
 void modem_result(Modem *m, ModemResult code);
+/* number: what stands behind ATD. */
 void modem_dial(Modem *m, const char *number);
 void modem_answer(Modem *m);
 void modem_go_online(Modem *m);
@@ -76,7 +92,9 @@ void modem_go_online(Modem *m);
 void modem_hang_up(Modem *m);
 void modem_drive(Modem *m);
 /* modem_command.c */
-void modem_defaults(Modem *m);
+/* Makes a kept profile the present one. */
+void modem_recall(Modem *m, unsigned which);
+void modem_defaults(ModemProfile *p);
 void modem_run(Modem *m, const char *line);
 
 #endif

@@ -1,6 +1,7 @@
 /* Hayes modem behind a serial port: commands, results, calls out and in, lines, escape, state. */
 #include "chipset/cards/modem.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,7 +12,7 @@
 typedef struct Fixture {
     Board *b;
     CharPort plug;
-    char heard[2048];
+    char heard[8192];
     size_t size, room;
     unsigned lines;
     /* the line */
@@ -165,6 +166,12 @@ static void a_call_goes_out_and_is_hung_up(void **state)
     f.sink.receive(f.sink.self, (const uint8_t *)"world", 5);
     heard(&f, "world");
     f.plug.ops->set_lines(f.plug.backend, false, true, false);
+    clock_step(&f.b->clock, 40 * MS);
+    f.plug.ops->set_lines(f.plug.backend, true, true, false);
+    clock_step(&f.b->clock, 100 * MS);
+    heard(&f, ""); /* S25: shorter than 50 ms does not count */
+    f.plug.ops->set_lines(f.plug.backend, false, true, false);
+    clock_step(&f.b->clock, 60 * MS);
     heard(&f, "\r\nNO CARRIER\r\n");
     assert_int_equal(f.hang_ups, 1);
     assert_int_equal(f.lines, CHAR_CTS | CHAR_DSR);
@@ -251,6 +258,11 @@ static void failures_have_their_names(void **state)
         send(&f, "ATD5551234\r");
         f.size = 0;
         f.heard[0] = '\0';
+        send(&f, "\n"); /* of CR LF: no key */
+        clock_step(&f.b->clock, 100 * MS);
+        send(&f, "x");
+        heard(&f, "");
+        clock_step(&f.b->clock, 30 * MS);
         send(&f, "x"); /* a key gives it up */
         heard(&f, "\r\nNO CARRIER\r\n");
         board_free(f.b);
@@ -330,9 +342,278 @@ static void settings_of_lines(void **state)
     f.size = 0;
     f.heard[0] = '\0';
     f.plug.ops->set_lines(f.plug.backend, false, true, false);
+    clock_step(&f.b->clock, 60 * MS);
     heard(&f, "\r\nOK\r\n"); /* to commands, still connected */
     assert_int_equal(f.lines & CHAR_DCD, CHAR_DCD);
     board_free(f.b);
+}
+
+static void forget(Fixture *f)
+{
+    f->size = 0;
+    f->heard[0] = '\0';
+}
+
+/* What a command says with echo off. */
+static void says(Fixture *f, const char *command, const char *answer)
+{
+    char line[300];
+    forget(f);
+    snprintf(line, sizeof(line), "%s\r", command);
+    send(f, line);
+    heard(f, answer);
+}
+
+#define OK "\r\nOK\r\n"
+#define ERROR "\r\nERROR\r\n"
+
+static void profiles_are_kept(void **state)
+{
+    (void)state;
+    Fixture f;
+    fixture(&f);
+    says(&f, "ATE0S0=3X2&D1&W1", "ATE0S0=3X2&D1&W1\r" OK);
+    says(&f, "ATS0=4&W", OK);
+    says(&f, "AT&FE0S0?S25?", "\r\n000\r\n\r\n005\r\n" OK);
+    says(&f, "ATZ", OK);
+    says(&f, "ATS0?", "\r\n004\r\n" OK);
+    says(&f, "ATZ1", OK);
+    says(&f, "ATS0?", "\r\n003\r\n" OK);
+    says(&f, "ATZ2", ERROR);
+    says(&f, "AT&W2", ERROR);
+    says(&f, "AT&Y1&F", OK);
+    board_reset(f.b, RESET_POWER);
+    says(&f, "ATS0?", "\r\n003\r\n" OK); /* the one of &Y */
+    forget(&f);
+    send(&f, "AT&V\r");
+    assert_non_null(strstr(f.heard, "ACTIVE PROFILE:\r\n\r\nE0 Q0 V1 X2 &C1 &D1 &K3 &S0\r\n"));
+    assert_non_null(strstr(f.heard, "STORED PROFILE 1:\r\n\r\nE0 Q0 V1 X2 &C1 &D1 &K3 &S0\r\n"));
+    assert_non_null(strstr(f.heard, "S0:004 S1:000 S2:043"));
+    Fixture g;
+    fixture(&g);
+    chip_state_round_trip(f.b, g.b);
+    says(&g, "ATZ", OK);
+    says(&g, "ATS0?", "\r\n004\r\n" OK);
+    board_free(f.b);
+    board_free(g.b);
+}
+
+static void settings_out_of_range_change_nothing(void **state)
+{
+    (void)state;
+    static const char *const wrong[] = {"ATE2",   "ATV2",    "ATQ9",     "ATX5", "AT&C2",
+                                        "AT&D4",  "AT&K7",   "AT&S2",    "ATH2", "ATS12=256",
+                                        "ATS64?", "ATS64=1", "ATS12=999"};
+    Fixture f;
+    fixture(&f);
+    send(&f, "ATE0\r");
+    for (unsigned i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        says(&f, wrong[i], ERROR);
+    }
+    forget(&f);
+    send(&f, "ATS12?&V\r");
+    assert_non_null(strstr(f.heard, "050"));
+    assert_non_null(strstr(f.heard, "E0 Q0 V1 X4 &C1 &D2 &K3 &S0"));
+    board_free(f.b);
+}
+
+static void registers_have_a_pointer(void **state)
+{
+    (void)state;
+    Fixture f;
+    fixture(&f);
+    send(&f, "ATE0\r");
+    says(&f, "ATS7", OK);
+    says(&f, "AT=44", OK);
+    says(&f, "AT?", "\r\n044\r\n" OK);
+    says(&f, "AT S 8 = 7 S7? S8 ?", "\r\n044\r\n\r\n007\r\n" OK);
+    says(&f, "AT+MS=11,1;+FCLASS=0;S0?", "\r\n000\r\n" OK); /* nothing of it is a register */
+    says(&f, "AT&Q5\\N3%C1*B1-J1S0?", "\r\n000\r\n" OK);
+    board_free(f.b);
+}
+
+static void a_line_has_an_end(void **state)
+{
+    (void)state;
+    Fixture f;
+    char line[200] = "AT";
+    fixture(&f);
+    send(&f, "ATE0\r");
+    for (size_t i = 2; i < 130; i++) {
+        line[i] = 'L';
+    }
+    says(&f, line, OK);
+    line[130] = '1'; /* cut off, it would be another command */
+    says(&f, line, ERROR);
+    says(&f, "AT", OK);
+    forget(&f);
+    send(&f, "A/");
+    heard(&f, OK);
+    board_free(f.b);
+}
+
+static void silence_and_numbers(void **state)
+{
+    (void)state;
+    Fixture f;
+    fixture(&f);
+    send(&f, "ATE0\r");
+    says(&f, "ATQ1I1", "\r\n000\r\n"); /* results are silent, what was asked for is not */
+    says(&f, "ATS7?", "\r\n050\r\n");
+    says(&f, "ATQ0V0S7?", "050\r\n0\r");
+    board_free(f.b);
+}
+
+static void numbers_and_names(void **state)
+{
+    (void)state;
+    static const char *const rows[][2] = {
+        {"ATDT555-1234", "555-1234"},
+        {"ATDP9W,555 (12)34;", "95551234"},
+        {"ATD5551234", "5551234"},
+        {"ATDTwww.example.org:23", "WWW.EXAMPLE.ORG:23"},
+        {"ATDTwwv", "WWV"},
+        {"ATDpluto:2323", "PLUTO:2323"},
+        {"ATDTpluto:2323", "PLUTO:2323"},
+        {"ATDT[::1]:23", "[::1]:23"},
+        {"ATDL", "[::1]:23"},
+        {"ATDTL", "[::1]:23"},
+        {"AT&Z2=T999W1", NULL},
+        {"ATDS=2", "9991"},
+    };
+    Fixture f;
+    fixture(&f);
+    for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        memset(f.dialled, 0, sizeof(f.dialled));
+        send(&f, rows[i][0]);
+        send(&f, "\r");
+        if (rows[i][1]) {
+            assert_string_equal(f.dialled, rows[i][1]);
+        }
+        f.sink.ended(f.sink.self, PHONE_BUSY);
+        forget(&f);
+    }
+    board_free(f.b);
+}
+
+static void connect(Fixture *f, const char *settings)
+{
+    fixture(f);
+    send(f, settings);
+    send(f, "DThost\r");
+    f->sink.connected(f->sink.self);
+    forget(f);
+}
+
+static void the_guest_holds_data_back_by_rts(void **state)
+{
+    (void)state;
+    for (unsigned flow = 0; flow < 2; flow++) {
+        Fixture f;
+        connect(&f, flow ? "ATE0&K3" : "ATE0&K0");
+        f.plug.ops->set_lines(f.plug.backend, true, false, false);
+        f.sink.receive(f.sink.self, (const uint8_t *)"data", 4);
+        heard(&f, flow ? "" : "data");
+        f.plug.ops->set_lines(f.plug.backend, true, true, false);
+        heard(&f, flow ? "data" : "");
+        f.plug.ops->set_lines(f.plug.backend, true, false, false);
+        f.sink.ended(f.sink.self, PHONE_HUNG_UP);
+        heard(&f, "\r\nNO CARRIER\r\n"); /* results are not data */
+        f.plug.ops->set_lines(f.plug.backend, true, true, false);
+        send(&f, "ATDThost\r");
+        f.sink.connected(f.sink.self);
+        forget(&f);
+        f.plug.ops->set_lines(f.plug.backend, true, false, false);
+        f.sink.receive(f.sink.self, (const uint8_t *)"end", 3);
+        f.sink.ended(f.sink.self, PHONE_HUNG_UP);
+        heard(&f, flow ? "" : "end\r\nNO CARRIER\r\n");
+        f.plug.ops->set_lines(f.plug.backend, true, true, false);
+        heard(&f, flow ? "end\r\nNO CARRIER\r\n" : "");
+        board_free(f.b);
+    }
+}
+
+static void xon_and_xoff_hold_data_back(void **state)
+{
+    (void)state;
+    static const uint8_t through[3] = {0x13, 'x', 0x11};
+    for (unsigned mode = 3; mode <= 6; mode++) {
+        Fixture f;
+        char settings[16];
+        snprintf(settings, sizeof(settings), "ATE0&K%u", mode);
+        connect(&f, settings);
+        send(&f, "\x13x");
+        f.sink.receive(f.sink.self, (const uint8_t *)"data", 4);
+        heard(&f, mode == 3 ? "data" : "");
+        send(&f, "\x11");
+        heard(&f, mode == 3 ? "" : "data");
+        bool passes = mode == 3 || mode == 5;
+        assert_int_equal(f.said_size, passes ? 3 : 1);
+        assert_memory_equal(f.said, passes ? through : through + 1, f.said_size);
+        f.line_room = 10;
+        send(&f, "y");
+        heard(&f, mode == 3 ? "" : "\x13");
+        assert_int_equal(f.lines & CHAR_CTS, mode == 3 || mode == 6 ? 0 : CHAR_CTS);
+        f.line_room = 1000;
+        f.sink.drained(f.sink.self);
+        heard(&f, mode == 3 ? "" : "\x11");
+        f.line_room = 10;
+        send(&f, "y");
+        forget(&f);
+        f.sink.ended(f.sink.self, PHONE_HUNG_UP);
+        heard(&f, mode == 3 ? "\r\nNO CARRIER\r\n" : "\x11\r\nNO CARRIER\r\n");
+        board_free(f.b);
+    }
+}
+
+/* Data that the guest does not take leave room for what the modem itself has to say. */
+static void results_find_room(void **state)
+{
+    (void)state;
+    static uint8_t data[8192];
+    Fixture f;
+    connect(&f, "ATE0");
+    f.room = 0;
+    memset(data, 'd', sizeof(data));
+    size_t room = f.sink.room(f.sink.self);
+    f.sink.receive(f.sink.self, data, room);
+    assert_int_equal(f.sink.room(f.sink.self), 0);
+    f.sink.ended(f.sink.self, PHONE_HUNG_UP);
+    heard(&f, "");
+    f.room = 1000;
+    f.plug.ops->ready(f.plug.backend);
+    assert_memory_equal(f.heard, data, room);
+    assert_string_equal(f.heard + room, "\r\nNO CARRIER\r\n");
+    board_free(f.b);
+}
+
+static void no_guard_time_needs_no_silence(void **state)
+{
+    (void)state;
+    Fixture f;
+    connect(&f, "ATE0S12=0");
+    send(&f, "x+++");
+    clock_step(&f.b->clock, 1);
+    heard(&f, "\r\nOK\r\n");
+    says(&f, "ATO", "\r\nCONNECT 19200\r\n");
+    board_free(f.b);
+}
+
+static void answering_minds_dtr_as_it_is_told(void **state)
+{
+    (void)state;
+    for (unsigned mode = 0; mode < 4; mode++) {
+        Fixture f;
+        char settings[32];
+        fixture(&f);
+        snprintf(settings, sizeof(settings), "ATS0=1&D%u&W\r", mode);
+        send(&f, settings);
+        f.plug.ops->set_lines(f.plug.backend, false, true, false);
+        clock_step(&f.b->clock, 100 * MS);
+        f.sink.ringing(f.sink.self);
+        assert_int_equal(f.answers, mode < 2);
+        board_free(f.b);
+    }
 }
 
 static void state_keeps_settings_but_no_call(void **state)
@@ -352,14 +633,14 @@ static void state_keeps_settings_but_no_call(void **state)
     StateIo *loader = state_loader_new(bytes, size, &err);
     g.size = 0;
     board_state(g.b, loader);
-    assert_true(state_ok(loader));
+    assert_string_equal(state_error(loader), "");
     board_restored(g.b);
     state_free(loader);
     state_free(io);
     assert_int_equal(g.lines & CHAR_DCD, 0);
     heard(&g, "3\r"); /* NO CARRIER */
     send(&g, "ATS7?\r");
-    heard(&g, "033\r0\r");
+    heard(&g, "033\r\n0\r");
     board_free(f.b);
     board_free(g.b);
 }
@@ -410,6 +691,17 @@ int main(void)
         cmocka_unit_test(a_call_comes_in),
         cmocka_unit_test(a_slow_line_drops_cts),
         cmocka_unit_test(settings_of_lines),
+        cmocka_unit_test(profiles_are_kept),
+        cmocka_unit_test(settings_out_of_range_change_nothing),
+        cmocka_unit_test(registers_have_a_pointer),
+        cmocka_unit_test(a_line_has_an_end),
+        cmocka_unit_test(silence_and_numbers),
+        cmocka_unit_test(numbers_and_names),
+        cmocka_unit_test(the_guest_holds_data_back_by_rts),
+        cmocka_unit_test(xon_and_xoff_hold_data_back),
+        cmocka_unit_test(results_find_room),
+        cmocka_unit_test(no_guard_time_needs_no_silence),
+        cmocka_unit_test(answering_minds_dtr_as_it_is_told),
         cmocka_unit_test(state_keeps_settings_but_no_call),
         cmocka_unit_test(random_typing_is_survived),
     };
