@@ -4,7 +4,7 @@
  * (24 pins). The head moves in units of 1/2160 inch, which every pitch, density and line spacing
  * divides. Printing begins at the upper edge of the paper and a quarter of an inch from its left,
  * on 8 inches. Not modelled: characters that the program draws itself (they are skipped), colours,
- * other code pages than 437, and justification.
+ * other code pages than 437, justification, and ESC/P 2's raster graphics.
  */
 #include "machine/host/printer.h"
 
@@ -46,6 +46,7 @@ typedef enum Phase {
     PHASE_TABS,      /* tab stops up to a 0 */
     PHASE_DATA,      /* bytes of graphics */
     PHASE_SKIP,      /* bytes of no use */
+    PHASE_CHARACTER, /* the three bytes before a character of the program's own */
     PHASE_VERBATIM,  /* ESC ( ^: characters, no commands */
 } Phase;
 
@@ -73,7 +74,7 @@ struct Printer {
     uint32_t left_bytes; /* of data */
     uint8_t mode;        /* of graphics */
     uint8_t data[MOST_DATA];
-    unsigned size;
+    unsigned size, characters; /* of data; still to come after ESC & */
 };
 
 /* --- paper --- */
@@ -142,30 +143,6 @@ static void choose_pitch(Printer *p)
     p->style.width = (uint16_t)units;
 }
 
-/* What ESC R exchanges: # $ @ [ \ ] ^ ` { | } ~ in code page 437. */
-static const uint8_t exchanged[12] = {'#', '$', '@', '[', '\\', ']', '^', '`', '{', '|', '}', '~'};
-static const uint8_t countries[13][12] = {
-    {'#', '$', '@', '[', '\\', ']', '^', '`', '{', '|', '}', '~'},
-    {'#', '$', 0x85, 0xf8, 0x87, 0x15, '^', '`', 0x82, 0x97, 0x8a, '"'},
-    {'#', '$', 0x15, 0x8e, 0x99, 0x9a, '^', '`', 0x84, 0x94, 0x81, 0xe1},
-    {0x9c, '$', '@', '[', '\\', ']', '^', '`', '{', '|', '}', '~'},
-    {'#', '$', '@', 0x92, 'O', 0x8f, '^', '`', 0x91, 'o', 0x86, '~'},
-    {'#', '$', 0x90, 0x8e, 0x99, 0x8f, 0x9a, 0x82, 0x84, 0x94, 0x86, 0x81},
-    {'#', '$', '@', 0xf8, '\\', 0x82, '^', 0x97, 0x85, 0x95, 0x8a, 0x8d},
-    {0x9e, '$', '@', 0xad, 0xa5, 0xa8, '^', '`', '"', 0xa4, '}', '~'},
-    {'#', '$', '@', '[', 0x9d, ']', '^', '`', '{', '|', '}', '~'},
-    {'#', '$', 0x90, 0x92, 'O', 0x8f, 0x9a, 0x82, 0x91, 'o', 0x86, 0x81},
-    {'#', '$', 0x90, 0x92, 'O', 0x8f, 0x9a, 0x82, 0x91, 'o', 0x86, 0x81},
-    {'#', '$', 0xa0, 0xad, 0xa5, 0xa8, 0x82, '`', 0xa1, 0xa4, 0xa2, 0xa3},
-    {'#', '$', 0xa0, 0xad, 0xa5, 0xa8, 0x82, 0x81, 0xa1, 0xa4, 0xa2, 0xa3},
-};
-
-static uint8_t national(const Printer *p, uint8_t byte)
-{
-    const uint8_t *at = p->country ? memchr(exchanged, byte, sizeof(exchanged)) : NULL;
-    return at ? countries[p->country][at - exchanged] : byte;
-}
-
 static void print(Printer *p, uint8_t byte)
 {
     PrinterStyle style = p->style;
@@ -174,7 +151,7 @@ static void print(Printer *p, uint8_t byte)
     if (p->x + advance > p->right && p->x > p->left) {
         line_feed(p);
     }
-    byte = national(p, byte);
+    byte = ink_national(p->country, byte);
     if (byte != ' ' || style.underline || p->ink.count) {
         ink_character(&p->ink, p->x, p->y, byte, &style);
     }
@@ -365,7 +342,7 @@ static bool style_command(Printer *p, uint8_t command, uint8_t n)
         set_pitch(p, command == 'c' ? word(p->argument) : p->argument[0] >= 5 ? p->argument[0] : 0);
         return true;
     case 'R':
-        p->country = n < 13 ? n : 0;
+        p->country = n < INK_COUNTRIES ? n : 0;
         return true;
     default:
         return false;
@@ -584,7 +561,7 @@ static void extended_arguments(Printer *p)
 
 static int arguments_of(uint8_t command)
 {
-    static const char one[] = "!-3AJjNlQSWw+ xkRtpaUrsi%IC/";
+    static const char one[] = "!-3AJjNlQSWw+ xkRtpaUrsi%IC/b";
     static const char two[] = "KLYZ$\\?cef";
     if (command == '*' || command == '^' || command == '(' || command == '&' || command == ':' ||
         command == 'X') {
@@ -602,14 +579,41 @@ static void skip(Printer *p, uint32_t bytes)
     p->phase = bytes ? PHASE_SKIP : PHASE_TEXT;
 }
 
+/* Own characters of 24 pins: the second of the three bytes before each tells its columns. */
+static void next_character(Printer *p)
+{
+    if (p->characters && p->phase == PHASE_TEXT) {
+        p->characters--;
+        p->have = 0;
+        p->phase = PHASE_CHARACTER;
+    }
+}
+
+static void character_byte(Printer *p, uint8_t byte)
+{
+    p->argument[p->have++] = byte;
+    if (p->have == 3) {
+        skip(p, p->argument[1] * (p->style.script ? 2u : 3u));
+        next_character(p);
+    }
+}
+
 static void run_command(Printer *p)
 {
     const uint8_t *a = p->argument;
     p->phase = PHASE_TEXT;
     if (p->command == '@') {
         initialize(p);
-    } else if (p->command == '&') { /* own characters: 12 bytes each, or three for each column */
-        skip(p, nine(p) ? 12u * (uint32_t)(a[2] >= a[1] ? a[2] - a[1] + 1 : 0) : 0);
+    } else if (p->command == '&') { /* own characters: 12 bytes each with 9 pins */
+        p->characters = a[2] >= a[1] ? a[2] - a[1] + 1u : 0;
+        if (nine(p)) {
+            skip(p, 12 * p->characters);
+            p->characters = 0;
+        }
+        next_character(p);
+    } else if (p->command == 'b') {
+        p->phase = PHASE_TABS;
+        p->vertical_tabs = a[0] ? p->vertical_tabs : 0;
     } else if (p->command == '(') {
         if (p->have == 3) {
             extended_arguments(p);
@@ -638,16 +642,17 @@ static void command_byte(Printer *p, uint8_t byte)
     }
 }
 
-/* Tab stops rise; the first that does not ends the list, as the 0 does. */
+/* Tab stops rise; the first that does not ends the list, as the 0 does. Of the channels of vertical
+ * ones (ESC b) there is the usual one alone. */
 static void tab_byte(Printer *p, uint8_t byte)
 {
     bool across = p->command == 'D';
     unsigned *count = across ? &p->tabs : &p->vertical_tabs;
     int32_t *stops = across ? p->tab : p->vertical_tab;
     int32_t at = byte * (across ? p->style.width : p->spacing);
-    if (byte == 0 || (*count && at <= stops[*count - 1])) {
+    if (byte == 0 || (*count && at <= stops[*count - 1] && p->command != 'b')) {
         p->phase = PHASE_TEXT;
-    } else if (*count < PRINTER_TABS) {
+    } else if (*count < PRINTER_TABS && (p->command != 'b' || p->argument[0] == 0)) {
         stops[(*count)++] = at;
     }
 }
@@ -664,6 +669,7 @@ static void data_byte(Printer *p, uint8_t byte)
             end_graphics(p);
         }
         p->phase = PHASE_TEXT;
+        next_character(p);
     }
 }
 
@@ -697,6 +703,9 @@ static void take(Printer *p, uint8_t byte)
         break;
     case PHASE_TABS:
         tab_byte(p, byte);
+        break;
+    case PHASE_CHARACTER:
+        character_byte(p, byte);
         break;
     default:
         data_byte(p, byte);

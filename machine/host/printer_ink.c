@@ -115,6 +115,32 @@ void ink_flush(PrinterInk *ink)
     ink->count = 0;
 }
 
+/* --- characters of other countries --- */
+
+/* What ESC R exchanges: # $ @ [ \ ] ^ ` { | } ~ in code page 437. */
+static const uint8_t exchanged[12] = {'#', '$', '@', '[', '\\', ']', '^', '`', '{', '|', '}', '~'};
+static const uint8_t countries[INK_COUNTRIES][12] = {
+    {'#', '$', '@', '[', '\\', ']', '^', '`', '{', '|', '}', '~'},
+    {'#', '$', 0x85, 0xf8, 0x87, 0x15, '^', '`', 0x82, 0x97, 0x8a, '"'},
+    {'#', '$', 0x15, 0x8e, 0x99, 0x9a, '^', '`', 0x84, 0x94, 0x81, 0xe1},
+    {0x9c, '$', '@', '[', '\\', ']', '^', '`', '{', '|', '}', '~'},
+    {'#', '$', '@', 0x92, 'O', 0x8f, '^', '`', 0x91, 'o', 0x86, '~'},
+    {'#', '$', 0x90, 0x8e, 0x99, 0x8f, 0x9a, 0x82, 0x84, 0x94, 0x86, 0x81},
+    {'#', '$', '@', 0xf8, '\\', 0x82, '^', 0x97, 0x85, 0x95, 0x8a, 0x8d},
+    {0x9e, '$', '@', 0xad, 0xa5, 0xa8, '^', '`', '"', 0xa4, '}', '~'},
+    {'#', '$', '@', '[', 0x9d, ']', '^', '`', '{', '|', '}', '~'},
+    {'#', '$', 0x90, 0x92, 'O', 0x8f, 0x9a, 0x82, 0x91, 'o', 0x86, 0x81},
+    {'#', '$', 0x90, 0x92, 'O', 0x8f, 0x9a, 0x82, 0x91, 'o', 0x86, 0x81},
+    {'#', '$', 0xa0, 0xad, 0xa5, 0xa8, 0x82, '`', 0xa1, 0xa4, 0xa2, 0xa3},
+    {'#', '$', 0xa0, 0xad, 0xa5, 0xa8, 0x82, 0x81, 0xa1, 0xa4, 0xa2, 0xa3},
+};
+
+uint8_t ink_national(unsigned country, uint8_t byte)
+{
+    const uint8_t *at = country ? memchr(exchanged, byte, sizeof(exchanged)) : NULL;
+    return at ? countries[country][at - exchanged] : byte;
+}
+
 /* --- characters that Courier lacks --- */
 
 typedef struct SymbolGlyph {

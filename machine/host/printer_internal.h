@@ -8,7 +8,8 @@
 enum {
     PRINTER_INCH = 2160, /* units: every pitch and density divides it */
     PRINTER_TABS = 32,
-    PRINTER_RUN = 256, /* characters drawn at once */
+    PRINTER_RUN = 256,  /* characters drawn at once */
+    INK_COUNTRIES = 13, /* of ESC R */
 };
 
 typedef struct PrinterStyle {
@@ -40,5 +41,7 @@ int32_t ink_advance(const PrinterStyle *style);
 void ink_graphics(PrinterInk *ink, int32_t x, int32_t y, const uint8_t *data, unsigned columns,
                   unsigned rows, int32_t column_units, int32_t row_units);
 void ink_flush(PrinterInk *ink);
+/* The character of code page 437 that a country, below INK_COUNTRIES, has in its place. */
+uint8_t ink_national(unsigned country, uint8_t byte);
 
 #endif

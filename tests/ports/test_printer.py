@@ -148,6 +148,19 @@ def graphics_of_24_pins():
     graphics(24)
 
 
+def commands_take_what_is_theirs():
+    """Characters of the program's own and tab channels: none of their bytes is printed."""
+    own = ESC + b'&\x00AC' + b''.join(b'\x01' + bytes([n]) + b'\x02' + b'QQQ' * n for n in (4, 0, 9))
+    data = own + b'after\r\n' + ESC + b'S1' + ESC + b'&\x00AA\x00\x05\x00' + b'Q' * 10 + ESC + b'T' + b'script\r\n' \
+        + ESC + b'b\x01\x05QRS\x00' + ESC + b'b\x00\x0a\x14\x00' + b'\x0bdeep\r\n'
+    found, _ = words(printed(data))
+    assert [w for w, *_ in found] == ['after', 'script', 'deep'], found
+    near(found[2][2] - found[0][2], 10 / 6)  # the top edges
+    own = ESC + b'&\x00AB' + (b'\x8b' + b'Q' * 11) * 2
+    found, _ = words(printed(own + b'after\r\n', ',pins=9'))
+    assert [w for w, *_ in found] == ['after'], found
+
+
 def pages_end_at_form_feeds_and_their_length():
     data = b'one\f' + b'two\f' + b''.join(b'line %d\r\n' % n for n in range(100)) + b'\f' \
         + ESC + b'C\x00\x06' + b'six\fsix\f'
@@ -178,6 +191,6 @@ def rubbish_is_survived():
 
 try:
     tap.run(pitches_and_lines, styles, code_page_437, graphics_of_9_pins, graphics_of_24_pins,
-            pages_end_at_form_feeds_and_their_length, a4_paper, rubbish_is_survived)
+            commands_take_what_is_theirs, pages_end_at_form_feeds_and_their_length, a4_paper, rubbish_is_survived)
 finally:
     shutil.rmtree(folder, ignore_errors=True)
