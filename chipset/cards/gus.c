@@ -309,7 +309,8 @@ static void write_latch(Gus *u, uint8_t value)
         u->g.mix = mix;
         u->g.irq_latch = value & 0x7f;
     } else {
-        gus_dma_write(u, 0);
+        gus_dma_write(u, 0); /* requests off the old channels */
+        gus_sample_write(u, 0);
         u->g.dma_latch = value & 0x7f;
     }
     gus_drive(u);
@@ -504,6 +505,13 @@ static void gus_state(Device *d, StateIo *io)
     state_timer(io, "dma", &u->dma);
     state_timer(io, "sampling", &u->sampling);
     state_timer(io, "midi", &u->midi);
+    if (state_since(io, 2)) {
+        state_bool(io, "dma_ended", &u->g.dma_ended);
+        state_bool(io, "sample_ended", &u->g.sample_ended);
+    } else {
+        u->g.dma_ended = u->g.irq & GUS_IRQ_DMA;
+        u->g.sample_ended = false;
+    }
     state_check(io, u->g.page < GUS_VOICES && u->g.select < 8 && u->g.active < GUS_VOICES,
                 "a selector is out of range");
     state_check(io, u->g.dma_at <= GUS_MEMORY_MASK && u->g.poke_at <= GUS_MEMORY_MASK,
@@ -528,7 +536,7 @@ static void gus_destroy(Device *d)
 
 static const DeviceType gus_type = {
     .name = "gus",
-    .version = 1,
+    .version = 2,
     .reset = gus_reset,
     .state = gus_state,
     .restored = gus_restored,

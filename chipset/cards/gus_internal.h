@@ -67,6 +67,7 @@ struct Gus {
         uint8_t timer_control, timer_count[2];            /* 45h..47h */
         uint8_t page, index;                              /* 3x2, 3x3 */
         uint8_t dma_control, sample_control, sample_rate; /* 41h, 49h, 48h */
+        bool dma_ended, sample_ended;                     /* bit 6 of them, read */
         uint16_t dma_start;                               /* 42h */
         uint32_t dma_at, poke_at;                         /* bytes of memory */
         uint8_t trim, reset, active;                      /* 4Bh, 4Ch, 0Eh */

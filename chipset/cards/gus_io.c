@@ -118,13 +118,22 @@ static int64_t dma_piece_ns(const Gus *u)
     return (int64_t)DMA_PIECE * CLOCK_NS_PER_S * divider / (DMA_UNITS_HZ * unit);
 }
 
+/* The ends of transfers and of sampling share a bit of the status; the control registers tell them
+ * apart. */
+static void ends_told(Gus *u)
+{
+    u->g.irq &= (uint8_t)~GUS_IRQ_DMA;
+    u->g.irq |= u->g.dma_ended || u->g.sample_ended ? GUS_IRQ_DMA : 0;
+    gus_drive(u);
+}
+
 static void dma_end(Gus *u)
 {
     request(u, 0, false);
     timer_disarm(&u->dma);
     u->g.dma_control &= (uint8_t)~DMA_ENABLE;
-    u->g.irq |= u->g.dma_control & DMA_IRQ ? GUS_IRQ_DMA : 0;
-    gus_drive(u);
+    u->g.dma_ended = u->g.dma_control & DMA_IRQ;
+    ends_told(u);
 }
 
 /* Two's complement from offset binary: the upper bit of each sample changes. */
@@ -188,8 +197,8 @@ void gus_dma_ready(void *self)
 void gus_dma_write(Gus *u, uint8_t value)
 {
     u->g.dma_control = value;
-    u->g.irq &= (uint8_t)~GUS_IRQ_DMA;
-    gus_drive(u);
+    u->g.dma_ended = false;
+    ends_told(u);
     if (!(value & DMA_ENABLE)) {
         request(u, 0, false);
         timer_disarm(&u->dma);
@@ -204,9 +213,9 @@ void gus_dma_write(Gus *u, uint8_t value)
 uint8_t gus_dma_read(Gus *u)
 {
     uint8_t value = u->g.dma_control & (uint8_t)~DMA_WIDE_DATA;
-    value |= u->g.irq & GUS_IRQ_DMA ? DMA_WIDE_DATA : 0;
-    u->g.irq &= (uint8_t)~GUS_IRQ_DMA;
-    gus_drive(u);
+    value |= u->g.dma_ended ? DMA_WIDE_DATA : 0;
+    u->g.dma_ended = false;
+    ends_told(u);
     return value;
 }
 
@@ -238,8 +247,8 @@ void gus_sample_fired(void *self, int64_t due)
     if (end) {
         u->g.sample_control &= (uint8_t)~DMA_ENABLE;
         request(u, 1, false);
-        u->g.irq |= u->g.sample_control & DMA_IRQ ? GUS_IRQ_DMA : 0;
-        gus_drive(u);
+        u->g.sample_ended = u->g.sample_control & DMA_IRQ;
+        ends_told(u);
     } else {
         timer_arm(&u->sampling, now + SAMPLE_PIECE_NS);
     }
@@ -248,6 +257,8 @@ void gus_sample_fired(void *self, int64_t due)
 void gus_sample_write(Gus *u, uint8_t value)
 {
     u->g.sample_control = value;
+    u->g.sample_ended = false;
+    ends_told(u);
     u->g.sample_ns = now_of(u);
     request(u, 1, value & DMA_ENABLE);
     if (value & DMA_ENABLE) {
@@ -260,9 +271,9 @@ void gus_sample_write(Gus *u, uint8_t value)
 uint8_t gus_sample_read(Gus *u)
 {
     uint8_t value = u->g.sample_control & (uint8_t)~DMA_WIDE_DATA;
-    value |= u->g.irq & GUS_IRQ_DMA ? DMA_WIDE_DATA : 0;
-    u->g.irq &= (uint8_t)~GUS_IRQ_DMA;
-    gus_drive(u);
+    value |= u->g.sample_ended ? DMA_WIDE_DATA : 0;
+    u->g.sample_ended = false;
+    ends_told(u);
     return value;
 }
 

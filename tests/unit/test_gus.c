@@ -258,7 +258,8 @@ static void positions_between_samples_are_interpolated(void **state)
     clock_step(&f.b->clock, 500 * MS);
     double level = ear_tone(&f.ear, 0, 44100 / 64.0, 4000, 8192);
     assert_true(level > 21000);
-    /* held samples would have an image of a 31st beside the wave's own sample rate, lines a 961st */
+    /* held samples would have an image of a 31st beside the wave's own sample rate, lines a 961st
+     */
     assert_true(ear_tone(&f.ear, 0, 44100 / 64.0 * 31, 4000, 8192) < level / 400);
     done(&f);
 }
@@ -600,6 +601,32 @@ static void sampling_hears_silence(void **state)
     done(&f);
 }
 
+static void the_ends_of_transfer_and_sampling_are_told_apart(void **state)
+{
+    (void)state;
+    Fixture f;
+    fixture(&f);
+    chip_out(f.b, BASE, 0x09); /* sampling on channel 3 */
+    chip_out(f.b, BASE + 0xb, 0x11);
+    program_dma(&f, 3, 0x20000, 441, 0x44);
+    reg8(&f, 0x48, 12);
+    reg8(&f, 0x49, 0x21);
+    clock_step(&f.b->clock, 12 * MS);
+    assert_int_equal(chip_in(f.b, BASE + 6), 0x80);
+    assert_int_equal(get8(&f, 0x41) & 0x40, 0x00); /* it was not a transfer */
+    assert_true(f.irq7.level);
+    program_dma(&f, 1, 0x30000, 100, 0x48);
+    reg8(&f, 0x41, 0x21);
+    clock_step(&f.b->clock, 1 * MS);
+    assert_int_equal(get8(&f, 0x49) & 0x40, 0x40);
+    assert_int_equal(chip_in(f.b, BASE + 6), 0x80);
+    assert_true(f.irq7.level);
+    assert_int_equal(get8(&f, 0x41) & 0x40, 0x40);
+    assert_int_equal(chip_in(f.b, BASE + 6), 0x00);
+    assert_false(f.irq7.level);
+    done(&f);
+}
+
 static void midi_is_an_acia(void **state)
 {
     (void)state;
@@ -720,6 +747,7 @@ int main(void)
         cmocka_unit_test(memory_goes_up_and_down_by_dma),
         cmocka_unit_test(dma_waits_for_its_channel),
         cmocka_unit_test(sampling_hears_silence),
+        cmocka_unit_test(the_ends_of_transfer_and_sampling_are_told_apart),
         cmocka_unit_test(midi_is_an_acia),
         cmocka_unit_test(state_goes_on_alike),
         cmocka_unit_test(random_traffic_is_survived),
