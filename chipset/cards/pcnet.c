@@ -78,6 +78,7 @@ static void take_rings(Pcnet *p, uint32_t receive, unsigned receive_log, uint32_
     p->g.receive_count = ring_length(receive_log);
     p->g.transmit_count = ring_length(transmit_log);
     p->g.receive_at = p->g.transmit_at = 0;
+    csr[6] = (uint16_t)(transmit_log << 12 | receive_log << 8);
     csr[76] = (uint16_t)-p->g.receive_count;
     csr[78] = (uint16_t)-p->g.transmit_count;
     csr[24] = (uint16_t)receive;
@@ -176,9 +177,12 @@ static void write_counter(uint16_t *at, uint16_t count, uint16_t value)
     *at = left && left <= count ? (uint16_t)(count - left) : 0;
 }
 
+/* The style says which width structures have, and whose bits CSRs: the LANCE's kin's or ILACC's. */
 static void write_style(Pcnet *p, uint16_t value)
 {
-    p->g.bcr[20] = (uint16_t)((value & 0xff) | (value & 0xff ? BCR20_SSIZE32 : 0x200));
+    uint8_t style = value & 0xff;
+    p->g.bcr[20] =
+        (uint16_t)(style | (style ? BCR20_SSIZE32 : 0) | (style != 1 ? BCR20_CSRPCNET : 0));
 }
 
 static bool is_setting(unsigned n)
@@ -418,8 +422,7 @@ static void state(Device *d, StateIo *io)
     state_timer(io, "poll", &p->poll);
     state_timer(io, "waited", &p->waited);
     state_check(io, p->g.receive_count && p->g.transmit_count, "a ring has no descriptors");
-    state_check(io,
-                p->g.receive_at < p->g.receive_count && p->g.transmit_at < p->g.transmit_count,
+    state_check(io, p->g.receive_at < p->g.receive_count && p->g.transmit_at < p->g.transmit_count,
                 "a ring's index is out of range");
 }
 

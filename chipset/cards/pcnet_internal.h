@@ -51,6 +51,7 @@ enum {
     CSR124_RPA = 0x0008, /* takes frames shorter than Ethernet's */
     BCR18_DWIO = 0x0080,
     BCR20_SSIZE32 = 0x0100,
+    BCR20_CSRPCNET = 0x0200,
 };
 
 struct Pcnet {
