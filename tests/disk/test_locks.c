@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -55,24 +56,29 @@ static void qemu_sees_our_locks(void **state)
 static void we_see_qemus_locks(void **state)
 {
     (void)state;
-    char path[128], command[512];
+    char path[128], told[128], command[512];
     if (!image_have_qemu()) {
         skip();
     }
     image_path(path, sizeof(path));
     image_command("qemu-img create -q -f raw %s 1M", path);
-    /* qemu-io holds the image until its input ends */
-    snprintf(command, sizeof(command), "exec qemu-io -f raw %s >/dev/null", path);
+    /* qemu-io holds the image until its input ends; when it has read from it, it has all its locks,
+     * and cannot find ours */
+    image_path(told, sizeof(told));
+    snprintf(command, sizeof(command), "exec qemu-io -f raw %s >%s", path, told);
     FILE *holder = popen(command, "w");
     assert_non_null(holder);
-    bool refused = false;
-    for (unsigned i = 0; i < 100 && !refused; i++) {
-        Err err = {""};
-        Block *b = block_open(path, NULL, &err);
-        refused = !b && strstr(err.text, "in use") != NULL;
-        block_close(b);
-        usleep(50000);
+    fputs("read 0 512\n", holder);
+    fflush(holder);
+    struct stat st = {0};
+    for (unsigned i = 0; i < 2000 && st.st_size == 0; i++) {
+        usleep(10000);
+        if (stat(told, &st) != 0) {
+            st.st_size = 0;
+        }
     }
+    Err refusal = {""};
+    bool refused = !block_open(path, NULL, &refusal) && strstr(refusal.text, "in use") != NULL;
     pclose(holder);
     assert_true(refused);
     Err err = {""};
@@ -80,6 +86,7 @@ static void we_see_qemus_locks(void **state)
     assert_non_null(b);
     block_close(b);
     unlink(path);
+    unlink(told);
 }
 
 int main(void)

@@ -296,6 +296,84 @@ static void resizing_keeps_and_clears(void **state)
     unlink(path);
 }
 
+/* Fails the call numbered `fail_at`, counting from 1; 0: none. */
+typedef struct Faults {
+    unsigned calls, fail_at;
+} Faults;
+
+static int check_fault(void *self, const char *call)
+{
+    Faults *faults = self;
+    (void)call;
+    return ++faults->calls == faults->fail_at ? EIO : 0;
+}
+
+enum { SHORT = 700 * 512, LONG = 3 << 20 };
+
+/* The disk is as it was, or longer and zeros there. */
+static void look_grown(const char *path, const uint8_t *disk, bool grown)
+{
+    Qcow2Check check;
+    Block *b = open_image(path, NULL);
+    uint64_t size = block_size(b);
+    uint8_t *got = malloc((size_t)size);
+    assert_true(size == LONG || (!grown && size == SHORT));
+    assert_int_equal(block_read(b, 0, got, (size_t)size), 0);
+    assert_memory_equal(got, disk, (size_t)size);
+    assert_int_equal(qcow2_check(b, false, &check), 0);
+    assert_int_equal(check.corruptions, 0);
+    block_close(b);
+    free(got);
+}
+
+/* Over one that is longer, and has other data where the disk is longer then. */
+static void growing_fails_whole(void **state)
+{
+    char path[128], base[160];
+    uint8_t *disk = calloc(1, LONG);
+    (void)state;
+    for (unsigned version = 2; version <= 3; version++) {
+        unsigned calls = UINT32_MAX;
+        for (unsigned fail_at = 0; fail_at <= calls; fail_at++) {
+            Err err = {""};
+            Faults faults = {0, 0};
+            DiskFaults hook = {check_fault, &faults};
+            image_path(path, sizeof(path));
+            snprintf(base, sizeof(base), "%s.base", path);
+            assert_true(qcow2_create(base, LONG - 65536, NULL, &err));
+            Block *b = open_image(base, NULL);
+            write_pattern(b, 0, LONG - 65536, 5);
+            block_close(b);
+            Qcow2Options options = {.version = version,
+                                    .cluster_bits = 14,
+                                    .backing = strrchr(base, '/') + 1,
+                                    .backing_format = "qcow2"};
+            assert_true(qcow2_create(path, SHORT, &options, &err));
+            b = open_image(path, &(BlockOptions){.faults = &hook});
+            write_pattern(b, SHORT - 4096, 4096, 6);
+            memset(disk, 0, LONG);
+            fill(disk, SHORT, 5);
+            fill(disk + SHORT - 4096, 4096, 6);
+            assert_int_equal(block_flush(b), 0);
+            faults = (Faults){0, fail_at};
+            int error = qcow2_resize(b, LONG);
+            calls = fail_at ? calls : faults.calls;
+            assert_true(!error || fail_at);
+            faults.fail_at = 0;
+            block_close(b);
+            look_grown(path, disk, !error);
+            b = open_image(path, NULL);
+            assert_int_equal(qcow2_resize(b, LONG), 0);
+            block_close(b);
+            look_grown(path, disk, true);
+            unlink(path);
+            unlink(base);
+        }
+        assert_true(calls > 5);
+    }
+    free(disk);
+}
+
 static void check_refused(const char *path, const BlockOptions *options, const char *part)
 {
     Err err = {""};
@@ -396,6 +474,7 @@ int main(void)
         cmocka_unit_test(snapshots_of_qemu_are_known),
         cmocka_unit_test(dirty_images_are_repaired_on_opening),
         cmocka_unit_test(resizing_keeps_and_clears),
+        cmocka_unit_test(growing_fails_whole),
         cmocka_unit_test(backing_files_stay_in_their_folder),
         cmocka_unit_test(lying_headers_do_no_harm),
     };
