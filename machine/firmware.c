@@ -109,10 +109,11 @@ RamBlock *firmware_card_rom(Ram *ram, const char *path, const char *card, uint16
     return block;
 }
 
-uint8_t *firmware_option_rom(const uint8_t *data, size_t size, size_t *rom_size, Err *err)
+uint8_t *firmware_option_rom(const char *what, const uint8_t *data, size_t size, size_t *rom_size,
+                             Err *err)
 {
     if (size < OPTION_ROM_UNIT || data[0] != 0x55 || data[1] != 0xaa) {
-        err_set(err, "option ROM: it does not begin with 55 AA");
+        err_set(err, "%s: this is no option ROM (it does not begin with 55 AA)", what);
         return NULL;
     }
     *rom_size = (size + OPTION_ROM_UNIT - 1) & ~(size_t)(OPTION_ROM_UNIT - 1);

@@ -13,7 +13,8 @@ RamBlock *firmware_vgabios(Ram *ram, const char *path, const char *card, Err *er
 RamBlock *firmware_card_rom(Ram *ram, const char *path, const char *card, uint16_t vendor,
                             uint16_t device, const char *name, Err *err);
 /* An option ROM of ours (rom_NAME_start..end) or of the user, with its checksum made right. malloc.
- */
-uint8_t *firmware_option_rom(const uint8_t *data, size_t size, size_t *rom_size, Err *err);
+ * `what` names it in err. */
+uint8_t *firmware_option_rom(const char *what, const uint8_t *data, size_t size, size_t *rom_size,
+                             Err *err);
 
 #endif

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "machine/image_internal.h"
@@ -97,6 +98,24 @@ static bool create(ImageArgs *a, NewImage *n, uint64_t *size)
     return image_new_end(a, n, temporary, path);
 }
 
+/* An image is what -f (or -O) says, not what its name's ending does; say so where they differ. */
+static void note_ending(const ImageArgs *a, const NewImage *n, char option, const char *path)
+{
+    static const char *const endings[][2] = {{".qcow2", "qcow2"}, {".vmdk", "vmdk"},
+                                             {".vdi", "vdi"},     {".vhd", "vhd"},
+                                             {".vpc", "vhd"},     {".imd", "imd"}};
+    size_t length = strlen(path);
+    for (unsigned i = 0;
+         !a->option[(unsigned char)option] && i < sizeof(endings) / sizeof(endings[0]); i++) {
+        size_t end = strlen(endings[i][0]);
+        if (length > end && strcasecmp(path + length - end, endings[i][0]) == 0) {
+            fprintf(stderr,
+                    "vitrine: note: '%s' is made %s; with -%c %s it is what its name says\n", path,
+                    n->format, option, endings[i][1]);
+        }
+    }
+}
+
 int image_create(ImageArgs *a)
 {
     NewImage n;
@@ -108,6 +127,9 @@ int image_create(ImageArgs *a)
     good = good && create(a, &n, &size);
     if (good && !a->option['q']) {
         printf("'%s': %s, %llu bytes\n", a->name[0], n.format, (unsigned long long)size);
+    }
+    if (good) {
+        note_ending(a, &n, 'f', a->name[0]);
     }
     image_new_free(&n);
     return good ? 0 : 1;
@@ -230,6 +252,9 @@ int image_convert(ImageArgs *a)
                (into ? convert_into(a, &n, from) : convert(a, &n, from));
     }
     block_close(from);
+    if (good && !into) {
+        note_ending(a, &n, 'O', a->name[a->names - 1]);
+    }
     image_new_free(&n);
     return good ? 0 : 1;
 }

@@ -351,6 +351,10 @@ static void do_info(Machine *m, void *argument)
     m->accel.ops->pull(&m->accel);
     call->known =
         info_view(call->what, pc_cpu(m->pc), m->board, machine_accel(m), call->line, call->self);
+    if (strcmp(call->what, "pic") == 0) {
+        pc_view_pic(m->pc, call->line, call->self);
+        call->known = true;
+    }
     if (strcmp(call->what, "engine") == 0 && m->accel.ops->describe) {
         m->accel.ops->describe(&m->accel, call->line, call->self);
     }

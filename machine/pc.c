@@ -493,6 +493,17 @@ void pc_power_button(Pc *pc)
     piix4_pm_power_button(pc->pm);
 }
 
+void pc_view_pic(const Pc *pc, void (*line)(void *self, const char *text), void *self)
+{
+    for (unsigned chip = 0; chip < 2; chip++) {
+        PicView v = pic_view(pc->pic, chip);
+        char text[80];
+        snprintf(text, sizeof(text), "pic%u: irr=%02x isr=%02x imr=%02x elcr=%02x base=%02x", chip,
+                 v.irr, v.isr, v.imr, v.elcr, v.base);
+        line(self, text);
+    }
+}
+
 bool pc_text(Pc *pc, char *text, size_t room)
 {
     if (!pc->vga) {

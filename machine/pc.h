@@ -34,6 +34,8 @@ Screen *pc_screen(Pc *pc);
 struct Mixer *pc_mixer(Pc *pc);
 /* Front panel and plugs; machine's thread. */
 void pc_power_button(Pc *pc);
+/* A line for each 8259. */
+void pc_view_pic(const Pc *pc, void (*line)(void *self, const char *text), void *self);
 bool pc_text(Pc *pc, char *text, size_t room);
 void pc_text_size(Pc *pc, unsigned *columns, unsigned *rows);
 unsigned pc_block_query(Pc *pc, BlockInfo *info, unsigned room);

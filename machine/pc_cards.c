@@ -25,6 +25,8 @@ enum { PCI_DEVICES = 32, FIRST_FREE_DEVICE = 3 };
 
 static const char *const nic_id[MACHINE_MAX_NICS] = {"net0", "net1", "net2", "net3"};
 
+#define NIC_MODELS "ne2k_pci, ne2k_isa or pcnet"
+
 typedef struct CardKind {
     const char *name;
     bool (*plug)(PcCards *cards, KeyValues *kv, Err *err);
@@ -189,6 +191,9 @@ static const CardKind *find_kind(const char *name)
 static bool unknown_card(const char *option, const char *name, Err *err)
 {
     char names[256] = "";
+    if (strcmp(option, "nic") == 0) {
+        return err_set(err, "-nic model=%s: there is no such network card; use " NIC_MODELS, name);
+    }
     for (size_t i = 0; i < sizeof(card_kinds) / sizeof(card_kinds[0]); i++) {
         if (i) {
             strncat(names, ", ", sizeof(names) - strlen(names) - 1);
@@ -203,12 +208,19 @@ static bool plug_card(PcCards *cards, const char *name, KeyValues *kv, Err *err)
 {
     static const char *const names_only[] = {"id", NULL};
     const CardKind *kind = find_kind(name);
-    if (!kind) {
+    bool nic = strcmp(kv->option, "nic") == 0;
+    if (!kind || (nic && strncmp(kind->settings, "netdev, ", 8) != 0)) {
         return unknown_card(kv->option, name, err);
     }
     value_ignore(kv, names_only);
     cards->sound |= kind->sound;
-    return kind->plug(cards, kv, err) && value_all_used(kv, kind->settings, err);
+    const char *known = kind->settings, *net = nic ? pc_net_settings(value_find(kv, "type")) : NULL;
+    char both[400];
+    if (net) { /* whose netdev= is the network's own name */
+        snprintf(both, sizeof(both), "%s; model, id, %s", net, known + strlen("netdev, "));
+        known = both;
+    }
+    return kind->plug(cards, kv, err) && value_all_used(kv, known, err);
 }
 
 static bool plug_device(PcCards *cards, const char *text, Err *err)

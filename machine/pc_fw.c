@@ -1,6 +1,7 @@
 /* What the board tells the firmware through fw_cfg. */
 #include "machine/pc_fw.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,10 +19,11 @@ extern const uint8_t rom_linuxboot_start[], rom_linuxboot_end[];
 extern const uint8_t rom_multiboot_start[], rom_multiboot_end[];
 extern const uint8_t rom_vbepal_start[], rom_vbepal_end[];
 
-static bool add_rom(FwCfg *f, const char *name, const uint8_t *data, size_t size, Err *err)
+static bool add_rom(FwCfg *f, const char *name, const char *what, const uint8_t *data, size_t size,
+                    Err *err)
 {
     size_t rom_size;
-    uint8_t *rom = firmware_option_rom(data, size, &rom_size, err);
+    uint8_t *rom = firmware_option_rom(what, data, size, &rom_size, err);
     bool ok = rom && fw_cfg_add_file(f, name, rom, rom_size, err);
     free(rom);
     return ok;
@@ -74,11 +76,11 @@ static bool add_kernel(FwCfg *f, const MachineConfig *c, PcSeed *seed, const cha
         fw_cfg_add_u32(f, FW_CFG_KERNEL_ENTRY, k.entry, err);
     if (ok && k.multiboot) {
         *rom = "genroms/multiboot.bin";
-        ok = add_rom(f, *rom, rom_multiboot_start,
+        ok = add_rom(f, *rom, *rom, rom_multiboot_start,
                      (size_t)(rom_multiboot_end - rom_multiboot_start), err);
     } else if (ok) {
         *rom = "genroms/linuxboot.bin";
-        ok = add_rom(f, *rom, rom_linuxboot_start,
+        ok = add_rom(f, *rom, *rom, rom_linuxboot_start,
                      (size_t)(rom_linuxboot_end - rom_linuxboot_start), err);
     }
     kernel_free(&k);
@@ -89,7 +91,7 @@ static bool add_kernel(FwCfg *f, const MachineConfig *c, PcSeed *seed, const cha
 static bool add_vbe_rom(FwCfg *f, const MachineConfig *c, Err *err)
 {
     bool ours = !c->vgabios && c->vga && strcmp(c->vga, "none") != 0;
-    return !ours || add_rom(f, "genroms/vbepal.bin", rom_vbepal_start,
+    return !ours || add_rom(f, "genroms/vbepal.bin", "vbepal", rom_vbepal_start,
                             (size_t)(rom_vbepal_end - rom_vbepal_start), err);
 }
 
@@ -104,7 +106,9 @@ static bool add_user_roms(FwCfg *f, const MachineConfig *c, Err *err)
         const char *slash = strrchr(c->option_rom[i], '/');
         char name[FW_CFG_NAME_MAX + 1];
         snprintf(name, sizeof(name), "genroms/%.40s", slash ? slash + 1 : c->option_rom[i]);
-        bool ok = data && add_rom(f, name, data, size, err);
+        char what[PATH_MAX + 16];
+        snprintf(what, sizeof(what), "-option-rom %s", c->option_rom[i]);
+        bool ok = data && add_rom(f, name, what, data, size, err);
         free(data);
         if (!ok) {
             return false;

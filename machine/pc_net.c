@@ -150,24 +150,47 @@ static bool open_tap(NetHost *host, KeyValues *kv, const char *id, const char *o
     return net_host_tap(host, id, option, &spec, err);
 }
 
-bool pc_net_open(NetHost *host, KeyValues *kv, const char *id, const char *option, Err *err)
+static const struct {
+    const char *name;
+    bool (*open)(NetHost *host, KeyValues *kv, const char *id, const char *option, Err *err);
+    const char *settings;
+} net_kinds[] = {
+    {"user", open_user,
+     "net, host, dhcpstart, dns, dnssearch, hostname, domainname, restrict, ipv4, ipv6, hostfwd, "
+     "guestfwd, tftp, tftp-server-name, bootfile"},
+    {"socket", open_socket, "listen, connect, mcast, udp, localaddr"},
+    {"dgram", open_dgram,
+     "local.type, local.host, local.port, local.path, remote.type, remote.host, remote.port, "
+     "remote.path"},
+    {"stream", open_stream, "server, addr.type, addr.host, addr.port, addr.path"},
+    {"tap", open_tap, "ifname, fd, script, downscript"},
+};
+
+static int net_kind(const char *type)
 {
-    static const struct {
-        const char *name;
-        bool (*open)(NetHost *host, KeyValues *kv, const char *id, const char *option, Err *err);
-    } kinds[] = {{"user", open_user},
-                 {"socket", open_socket},
-                 {"dgram", open_dgram},
-                 {"stream", open_stream},
-                 {"tap", open_tap}};
-    const char *type = value_find(kv, "type");
-    for (unsigned i = 0; type && i < sizeof(kinds) / sizeof(kinds[0]); i++) {
-        if (strcmp(kinds[i].name, type) == 0) {
-            return kinds[i].open(host, kv, id, option, err);
+    for (unsigned i = 0; type && i < sizeof(net_kinds) / sizeof(net_kinds[0]); i++) {
+        if (strcmp(net_kinds[i].name, type) == 0) {
+            return (int)i;
         }
     }
-    return err_set(err, "%s: there is no such network; there are user, socket, dgram, stream, tap",
-                   option);
+    return -1;
+}
+
+const char *pc_net_settings(const char *type)
+{
+    int kind = net_kind(type);
+    return kind < 0 ? NULL : net_kinds[kind].settings;
+}
+
+bool pc_net_open(NetHost *host, KeyValues *kv, const char *id, const char *option, Err *err)
+{
+    int kind = net_kind(value_find(kv, "type"));
+    if (kind >= 0) {
+        return net_kinds[kind].open(host, kv, id, option, err);
+    }
+    return err_set(err,
+                   "%s: there is no such network; there are user, socket, dgram, stream, tap%s",
+                   option, strncmp(option, "-nic", 4) == 0 ? " and none" : "");
 }
 
 bool pc_net_netdev(NetHost *host, const char *text, Err *err)
@@ -181,7 +204,7 @@ bool pc_net_netdev(NetHost *host, const char *text, Err *err)
         ok = err_set(err, "%s: it needs an id=", option);
     }
     ok = ok && pc_net_open(host, &kv, id, option, err) &&
-         value_all_used(&kv, "those of QEMU's user, socket, dgram, stream or tap", err);
+         value_all_used(&kv, pc_net_settings(value_find(&kv, "type")), err);
     value_free(&kv);
     return ok;
 }

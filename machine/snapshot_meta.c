@@ -211,7 +211,8 @@ bool snapshot_source_open(SnapshotSource *s, const SnapshotMeta *now, const char
             return false;
         }
     } else if (!is_path && access(path, F_OK) < 0) {
-        return err_set(err, "there is no snapshot '%s'", name);
+        return err_set(err, "there is no snapshot '%s'%s, nor a file '%s'", name,
+                       home ? " in the disk" : "", path);
     } else {
         return snapshot_source_open_file(s, path, name, err);
     }

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "machine/core/log.h"
@@ -44,9 +45,23 @@ static bool write_pid(const char *path, Err *err)
     return true;
 }
 
+/* Found out now, not when the moment to be kept has gone. */
+static bool check_folder(const char *path, Err *err)
+{
+    struct stat st;
+    if (path && (stat(path, &st) != 0 || !S_ISDIR(st.st_mode))) {
+        return err_set(err, "-screenshots: there is no folder '%s'; make it, or name another",
+                       path);
+    }
+    return true;
+}
+
 static bool session_open(Session *s, Err *err)
 {
     const UiConfig *ui = &s->options.ui;
+    if (!check_folder(ui->screenshot_dir, err)) {
+        return false;
+    }
     if (ui->log_file && !log_to_file(ui->log_file, err)) {
         return false;
     }

@@ -19,10 +19,9 @@ void options_init(Options *o)
 void options_free(Options *o)
 {
     machine_config_free(&o->machine);
-    char *const single[] = {o->ui.host_key, o->ui.screenshot_dir, o->ui.log,
-                            o->ui.log_file, o->ui.pid_file,       o->ui.resume,
-                            o->ui.layout,   o->ui.record,         o->image,
-                            o->net_nic,     o->net_backend};
+    char *const single[] = {o->ui.host_key, o->ui.screenshot_dir, o->ui.log,     o->ui.log_file,
+                            o->ui.pid_file, o->ui.resume,         o->ui.layout,  o->ui.record,
+                            o->image,       o->net_nic,           o->net_backend};
     for (unsigned i = 0; i < sizeof(single) / sizeof(single[0]); i++) {
         free(single[i]);
     }
@@ -189,6 +188,16 @@ static bool parse_option(Options *o, int argc, char *const *argv, int *i, Err *e
     return def->take(o, def, value ? value : "", err);
 }
 
+/* What only a kernel takes would be lost without a word. */
+static bool kernel_there(const Options *o, Err *err)
+{
+    if (o->machine.kernel || (!o->machine.initrd && !o->machine.append)) {
+        return true;
+    }
+    return err_set(err, "-%s: only a kernel takes it; name one with -kernel FILE",
+                   o->machine.initrd ? "initrd" : "append");
+}
+
 bool options_parse(Options *o, int argc, char *const *argv, Err *err)
 {
     bool only_images = false;
@@ -207,13 +216,16 @@ bool options_parse(Options *o, int argc, char *const *argv, Err *err)
         }
     }
     if (o->net_nic || o->net_backend) {
-        option_note(o, "-net: a card and a back end make a pair: -net nic -net user");
+        option_note(o,
+                    "-net %s alone joins no card to a network; write -nic user, or -net nic "
+                    "and -net user",
+                    o->net_backend ? o->net_backend : "nic");
     }
     if (!o->machine.audiodev) {
         option_store(&o->machine.audiodev, o->ui.display == DISPLAY_WINDOW ? "sdl" : "none");
     }
     o->machine.unattended = o->ui.display == DISPLAY_NONE;
-    return options_finish_drives(o, err) && options_finish_chars(o, err);
+    return options_finish_drives(o, err) && options_finish_chars(o, err) && kernel_there(o, err);
 }
 
 static void help_option(FILE *to, const OptionDef *def)

@@ -94,9 +94,10 @@ static void command_info(Hmp *h)
                                                     : "kvm support: disabled");
     } else if (!what[0] || !machine_info(m, what, say_line, h)) {
         snprintf(line, sizeof(line),
-                 "info: there is no '%.60s'; try status, version, name, block, snapshots,", what);
+                 "info: %s%.60s%s; try status, version, name, block, snapshots,",
+                 what[0] ? "there is no '" : "of what", what, what[0] ? "'" : "?");
         say(h, line);
-        say(h, "kvm, registers, pic, mem, mtree, timers, engine");
+        say(h, "kvm, registers, pic, mem, mtree, timers, devices, engine");
     }
 }
 
@@ -265,7 +266,8 @@ static const struct {
     {"savevm", "[NAME]: keep the machine as it now is", command_savevm},
     {"loadvm", "NAME: go back to how it was", command_loadvm},
     {"delvm", "NAME: forget a snapshot", command_delvm},
-    {"info", "status|version|name|block|snapshots|kvm|registers|pic|mem|mtree|timers|engine",
+    {"info",
+     "status|version|name|block|snapshots|kvm|registers|pic|mem|mtree|timers|devices|engine",
      command_info},
     {"stop", "pause the machine", command_stop},
     {"cont", "go on", command_cont},

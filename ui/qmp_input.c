@@ -195,7 +195,7 @@ static bool send_axis(Qmp *q, const json_t *data, bool relative, Gathered *g, Qm
     bool x = axis && strcmp(axis, "x") == 0;
     if (!axis || (!x && strcmp(axis, "y") != 0) || !json_is_integer(value) ||
         (relative ? v < -32767 || v > 32767 : v < 0 || v > 0x7fff)) {
-        qmp_fail(e, "GenericError", "a %s event has an 'axis' x or y, and a 'value' in range",
+        qmp_fail(e, "GenericError", "an event %s has an 'axis' x or y, and a 'value' in range",
                  relative ? "rel" : "abs");
         return false;
     }

@@ -80,6 +80,14 @@ static bool take_locks(const DiskFile *f, const char *path, Err *err)
                              path);
 }
 
+/* A new file's folder is missing. */
+static bool no_folder(const char *path, Err *err)
+{
+    const char *slash = strrchr(path, '/');
+    return err_set(err, "'%.*s': there is no such folder; make it, or name another",
+                   slash && slash > path ? (int)(slash - path) : 1, slash ? path : ".");
+}
+
 static bool open_failed(const char *path, bool write, int error, Err *err)
 {
     switch (error) {
@@ -140,7 +148,8 @@ static bool open_path(DiskFile *f, const char *path, const DiskFileOptions *opti
         error = f->fd < 0 ? errno : 0;
     }
     if (error) {
-        return open_failed(path, f->writable, error, err);
+        return error == ENOENT && (flags & O_CREAT) ? no_folder(path, err)
+                                                    : open_failed(path, f->writable, error, err);
     }
     if (!check_kind(f, path, err) || (options->lock && !take_locks(f, path, err))) {
         disk_file_close(f);

@@ -183,8 +183,9 @@ static int tcp_open(const char *option, const SocketSpec *spec, Err *err)
     }
     freeaddrinfo(found);
     if (fd < 0) {
-        err_set(err, "-%s: %s '%s:%s': %s", option, spec->server ? "listening on" : "connecting to",
-                host, spec->port, strerror(errno));
+        err_set(err, "-%s: %s '%s:%s': %s; %s", option,
+                spec->server ? "listening on" : "connecting to", host, spec->port, strerror(errno),
+                spec->server ? "choose a port that is free" : "start what listens there first");
     }
     return fd;
 }

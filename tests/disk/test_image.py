@@ -563,6 +563,21 @@ def amend_refuses_by_the_options_name_and_the_remedy():
 
 
 @in_folder
+def a_name_that_says_another_format_is_noted():
+    for words, note in ((('create', 'n.qcow2', '1M'), "'n.qcow2' is made raw; with -f qcow2"),
+                        (('convert', 'n.qcow2', 'n.VMDK'), "'n.VMDK' is made raw; with -O vmdk"),
+                        (('create', '-f', 'raw', 'm.vdi', '1M'), None), (('create', '-f', 'vhd', 'm.vpc', '1M'), None)):
+        said = run_image(*words).stderr
+        assert (note in said and said.startswith('vitrine: note: ')) if note else not said, (words, said)
+
+
+@in_folder
+def a_missing_folder_is_named():
+    said = image('create', 'nowhere/a.img', '1M', status=1)
+    assert said == "vitrine: 'nowhere': there is no such folder; make it, or name another\n", said
+
+
+@in_folder
 def wrong_words_are_one_line():
     for words in (['dance'], ['create'], ['create', 'a', '12x'], ['create', '-f', 'qed', 'a', '1M'], ['create', '-f', 'vdi', '-o', 'subformat=x', 'a', '1M'],
                   ['create', '-f', 'vmdk', '-o', 'adapter_type=x', 'a', '1M'], ['create', '-f', 'vhd', 'a', '3T'], ['create', '-z', 'a', '1M'],
@@ -570,7 +585,7 @@ def wrong_words_are_one_line():
                   ['info', 'nowhere.img'], ['info', '--output', 'xml', 'a'], ['resize', 'a'], ['snapshot', '-l', '-d', 'x', 'a'],
                   ['rebase', 'a'], ['create', '-b', 'x', 'a', '1M']):
         image(*words, status=1)
-    assert os.listdir('.') == []
+    assert os.listdir('.') == [], os.listdir('.')
 
 
 tap.run(create_makes_what_qemu_img_takes, nothing_is_overwritten_unless_told, convert_loses_nothing_and_keeps_holes,
@@ -581,4 +596,4 @@ tap.run(create_makes_what_qemu_img_takes, nothing_is_overwritten_unless_told, co
         content_ids_without_their_leading_zeros_are_renewed,
         measure_dd_join_and_chain_speak_as_qemu_img,
         check_finds_what_lies_in_one_place, a_snapshot_inside_is_converted, amended_images_are_those_of_qemu_img, amended_vmdk_images_are_read_by_qemu_img,
-        amend_refuses_by_the_options_name_and_the_remedy, wrong_words_are_one_line)
+        amend_refuses_by_the_options_name_and_the_remedy, a_name_that_says_another_format_is_noted, a_missing_folder_is_named, wrong_words_are_one_line)

@@ -156,7 +156,7 @@ def a_wrong_file_is_refused_and_the_machine_goes_on():
         refused(vm, 'snapshot-load', 'no snapshot', tag=path)
         refused(vm, 'snapshot-delete', 'no snapshot', tag=path)
         assert os.path.exists(path)
-        refused(vm, 'snapshot-save', 'folder.vsnap', tag=os.path.join(FOLDER, 'no', 'folder.vsnap'))
+        refused(vm, 'snapshot-save', "/no': there is no such folder", tag=os.path.join(FOLDER, 'no', 'folder.vsnap'))
         vm.type('echo fine\n')
         vm.wait_text('\nfine', 20)
         whole = os.path.join(FOLDER, 'whole.vsnap')

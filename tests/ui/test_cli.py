@@ -50,7 +50,12 @@ def bad_input_is_one_line_and_status_1():
                  (['-bios', text], text), (['-serial', 'file:/nonexistent/x'], '/nonexistent/x'), (['-log', 'loud'], 'loud'),
                  (['-qmp', 'unix:/nonexistent/q,server,nowait'], '/nonexistent/q'), (['-drive', 'file=a,if=scsi'], 'if=scsi'),
                  (['-device', 'flux-capacitor'], '-device flux-capacitor'), (['-device', 'isa-debug-exit,volume=11'], 'volume'),
-                 (['-nic', 'pigeon'], '-nic pigeon'), (['-nic', 'user,model=flux'], '-nic flux'), (['-netdev', 'pigeon,id=n'], '-netdev pigeon'),
+                 (['-nic', 'pigeon'], '-nic pigeon'), (['-nic', 'user,model=flux'], 'use ne2k_pci, ne2k_isa or pcnet'),
+                 (['-nic', 'user,model=sb16'], '-nic model=sb16: there is no such network card'), (['-nic', 'pigeon'], 'tap and none'),
+                 (['-nic', 'user,flux=1'], "'flux'; use net, host, "), (['-netdev', 'user,id=n,flux=1'], "'flux'; use net, host, "),
+                 (['-initrd', text], '-kernel'), (['-append', 'quiet'], '-kernel'), (['-option-rom', text], '-option-rom ' + text),
+                 (['-screenshots', '/nonexistent'], '/nonexistent'), (['-resume', 'yesterday'], 'vitrine.yesterday.vsnap'),
+                 (['-serial', 'tcp:localhost:1'], 'start what listens there first'), (['-netdev', 'pigeon,id=n'], '-netdev pigeon'),
                  (['-netdev', 'user'], 'id='), (['-netdev', 'user,id=n,hostfwd=x'], 'hostfwd=x'), (['-device', 'ne2k_pci,netdev=q'], "'q'"),
                  (['-netdev', 'user,id=n,tftp=/nonexistent'], '/nonexistent'), (['-device', 'ne2k_pci,mac=1:2'], 'mac=1:2'),
                  (['-object', 'rng-random,id=r'], '-object rng-random'), (['-netdev', 'socket,id=n'], 'listen='),
@@ -61,6 +66,14 @@ def bad_input_is_one_line_and_status_1():
             lines = err.strip().split('\n')
             assert status == 1, (words, status, err)
             assert not out and len(lines) == 1 and lines[0].startswith('vitrine: ') and part in lines[0], (words, out, err)
+
+
+def monitor_views_are_those_it_names():
+    with Vm('-m', 8, '-S') as vm:
+        for what in vm.hmp('info').split('try ')[1].replace('\r\n', ' ').split(','):
+            assert 'there is no' not in vm.hmp('info ' + what.strip()), what
+        lines = vm.hmp('info pic').split('\r\n')
+        assert re.match(r'pic0: irr=.. isr=.. imr=.. elcr=00 base=..$', lines[0]) and lines[1].startswith('pic1: '), lines
 
 
 def quit_over_qmp_is_status_0():
@@ -89,4 +102,4 @@ def pid_file_and_log_file():
 
 
 tap.run(help_and_version, help_names_every_option_of_the_manual_and_the_other_way_round, bad_input_is_one_line_and_status_1,
-        quit_over_qmp_is_status_0, signals_end_it_in_good_order, pid_file_and_log_file)
+        monitor_views_are_those_it_names, quit_over_qmp_is_status_0, signals_end_it_in_good_order, pid_file_and_log_file)

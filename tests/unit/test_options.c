@@ -90,7 +90,7 @@ static void memory_sizes(void **state)
 static void one_dash_or_two_and_equals(void **state)
 {
     (void)state;
-    Options o = parsed("--cpu=486 -vga=cirrus --append root=/dev/hda1 --snapshot");
+    Options o = parsed("--cpu=486 -vga=cirrus -kernel vmlinuz --append root=/dev/hda1 --snapshot");
     assert_string_equal(o.machine.cpu, "486");
     assert_string_equal(o.machine.vga, "cirrus");
     assert_string_equal(o.machine.append, "root=/dev/hda1");
