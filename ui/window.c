@@ -11,6 +11,7 @@
 
 #include "machine/host/host_time.h"
 #include "ui/window_internal.h"
+#include "ui/window_x11.h"
 
 enum {
     WATCH_MS = 1000,
@@ -18,6 +19,7 @@ enum {
     MENU_MS = 40,    /* between frames of the menu */
     SETTLE_MS = 400, /* an OpenGL driver may learn of the window's new size a frame late */
     NOTICE_MS = 4000,
+    LOST_SECONDS = 1, /* for a thread to end that may have found the display gone */
     FIRST_WIDTH = 720,
     FIRST_HEIGHT = 400
 };
@@ -40,6 +42,8 @@ Window *window_new(const Options *options, Err *err)
         err_set(err, "out of memory");
         return NULL;
     }
+    pthread_mutex_init(&w->post.lock, NULL);
+    pthread_cond_init(&w->post.news, NULL);
     w->options = options;
     w->scaling = options->ui.scaling;
     w->scanlines = options->ui.scanlines;
@@ -47,6 +51,7 @@ Window *window_new(const Options *options, Err *err)
     SDL_SetHint(SDL_HINT_NO_SIGNAL_HANDLERS, "1");
     SDL_SetHint(SDL_HINT_VIDEO_ALLOW_SCREENSAVER, "1");
     SDL_SetHint(SDL_HINT_MOUSE_FOCUS_CLICKTHROUGH, "1");
+    SDL_SetHint(SDL_HINT_QUIT_ON_LAST_WINDOW_CLOSE, "0");
     if (SDL_InitSubSystem(SDL_INIT_VIDEO) != 0) {
         err_set(err, "no display: %s; start it on a desktop, or without a window: -display none",
                 SDL_GetError());
@@ -68,11 +73,49 @@ Window *window_new(const Options *options, Err *err)
 
 void window_push(Window *w, int code)
 {
-    SDL_Event e;
-    memset(&e, 0, sizeof(e));
-    e.type = w->event_type;
-    e.user.code = code;
-    SDL_PushEvent(&e);
+    pthread_mutex_lock(&w->post.lock);
+    w->post.codes |= 1U << code;
+    pthread_mutex_unlock(&w->post.lock);
+    pthread_cond_signal(&w->post.news);
+}
+
+static void *post(void *self)
+{
+    Window *w = self;
+    for (;;) {
+        pthread_mutex_lock(&w->post.lock);
+        while (!w->post.codes && !w->post.over) {
+            pthread_cond_wait(&w->post.news, &w->post.lock);
+        }
+        unsigned codes = w->post.codes;
+        w->post.codes = 0;
+        pthread_mutex_unlock(&w->post.lock);
+        if (!codes) {
+            return NULL;
+        }
+        for (int code = 0; code < WINDOW_CODES; code++) {
+            SDL_Event e = {.user = {.type = w->event_type, .code = code}};
+            if (codes >> code & 1) {
+                SDL_PushEvent(&e);
+            }
+        }
+    }
+}
+
+static void end_post(Window *w)
+{
+    struct timespec until;
+    pthread_mutex_lock(&w->post.lock);
+    w->post.over = true;
+    pthread_mutex_unlock(&w->post.lock);
+    pthread_cond_signal(&w->post.news);
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += LOST_SECONDS;
+    if (!w->lost) {
+        pthread_join(w->post.thread, NULL);
+    } else {
+        pthread_timedjoin_np(w->post.thread, NULL, &until);
+    }
 }
 
 /* Machine's thread. */
@@ -209,6 +252,8 @@ static void take_event(Window *w, SDL_Event *e)
         take_window_event(w, &e->window);
     } else if (e->type == w->event_type) {
         take_user_event(w, e->user.code);
+    } else if (e->type == SDL_QUIT) { /* not by the window's button: the desktop is gone */
+        w->lost = true;
     } else if (e->type == SDL_DROPFILE) {
         window_drop(w, e->drop.file);
         SDL_free(e->drop.file);
@@ -269,34 +314,67 @@ static void run_once(Window *w)
     }
 }
 
+/* A machine whose display is gone is saved if it can be, for nobody has closed it. */
+static bool keep_machine(Window *w, Err *err)
+{
+    Err why = {""};
+    window_snapshots_free(w);
+    if (w->ended || machine_state(w->machine) == RUN_STATE_SHUTDOWN) {
+        return true;
+    }
+    bool saved = machine_snapshot_save(w->machine, WINDOW_SUSPENDED, NULL, &why);
+    machine_quit(w->machine, 1);
+    return saved
+               ? err_set(err,
+                         "the display is gone; the machine is saved, and -resume " WINDOW_SUSPENDED
+                         " goes on from here")
+               : err_set(err, "the display is gone; the machine was not saved: %s", why.text);
+}
+
+/* True until the display is gone. */
+static bool run_events(Window *w)
+{
+    jmp_buf when_lost;
+    if (setjmp(when_lost) != 0) {
+        return false;
+    }
+    window_x11_guard(&when_lost);
+    while (!w->ended && !w->lost) {
+        run_once(w);
+    }
+    window_x11_guard(NULL);
+    return !w->lost;
+}
+
 bool window_run(Window *w, Err *err)
 {
     if (!open_window(w, err)) {
         return false;
     }
-    if (pthread_create(&w->waiter, NULL, wait_for_end, w) != 0) {
-        return err_set(err, "no thread for the window");
-    }
-    if (pthread_create(&w->watcher, NULL, watch_pictures, w) != 0) {
+    if (pthread_create(&w->post.thread, NULL, post, w) != 0 ||
+        pthread_create(&w->waiter, NULL, wait_for_end, w) != 0 ||
+        pthread_create(&w->watcher, NULL, watch_pictures, w) != 0) {
         return err_set(err, "no thread for the window");
     }
     w->pads = pads_open(w->machine);
     w->redraw = true;
-    while (!w->ended) {
-        run_once(w);
+    w->lost = !run_events(w);
+    bool kept = !w->lost || keep_machine(w, err);
+    if (!w->lost) {
+        pads_close(w->pads);
     }
-    pads_close(w->pads);
     w->pads = NULL;
     pthread_join(w->waiter, NULL);
     atomic_store(&w->watch_ended, true);
     screen_wake(machine_screen(w->machine));
     pthread_join(w->watcher, NULL);
-    return true;
+    end_post(w);
+    return kept;
 }
 
 void window_free(Window *w)
 {
-    if (!w) {
+    if (!w || w->lost) { /* a thread may still sleep with it in its hands */
         return;
     }
     window_snapshots_free(w);
@@ -310,5 +388,7 @@ void window_free(Window *w)
     }
     SDL_QuitSubSystem(SDL_INIT_VIDEO);
     typist_free(w->typist);
+    pthread_mutex_destroy(&w->post.lock);
+    pthread_cond_destroy(&w->post.news);
     free(w);
 }

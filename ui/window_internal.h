@@ -30,14 +30,26 @@ typedef enum WindowCommand {
     WINDOW_QUIT
 } WindowCommand;
 
-/* Codes of the SDL user events that other threads push. */
+/* Codes of the SDL user events that other threads push; each may stand for several that came close
+ * together. */
 enum {
     WINDOW_STATE_CHANGED,
     WINDOW_MACHINE_ENDED,
     WINDOW_IO_ERROR,
     WINDOW_SNAPSHOT_SAVED,
-    WINDOW_PICTURE
+    WINDOW_PICTURE,
+    WINDOW_CODES
 };
+
+/* What other threads push, and the one thread that hands it to SDL: SDL wakes the window's thread
+ * by way of the X server, and who finds the server gone is lost with it. */
+typedef struct WindowPost {
+    pthread_mutex_t lock;
+    pthread_cond_t news;
+    unsigned codes; /* a bit for each; under lock, as over */
+    bool over;
+    pthread_t thread;
+} WindowPost;
 
 /* The selected text. */
 typedef struct WindowClip {
@@ -64,6 +76,8 @@ struct Window {
     ScalingMode scaling;
     bool scanlines;
     bool full_screen, redraw, ended, suspended;
+    bool lost; /* the display is gone: nothing of SDL's video may be called any more */
+    WindowPost post;
     bool settling;             /* drawn again and again, see SETTLE_MS */
     SDL_Rect before;           /* the window before full screen, where no window manager keeps it */
     int set_width, set_height; /* the size we gave the window; another one is the user's choice */

@@ -89,7 +89,7 @@ void window_snapshots_refresh(Window *w)
 void window_snapshots_hint(Window *w)
 {
     bool here = false;
-    if (!w->options->ui.window_suspend || w->options->ui.resume) {
+    if (w->options->ui.resume) {
         return;
     }
     window_snapshots_refresh(w);

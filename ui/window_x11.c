@@ -1,4 +1,5 @@
-/* Asks an X server whether a window manager runs, without which nobody makes windows full-screen.
+/* What the window has to do with an X server itself: whether a window manager runs, without which
+ * nobody makes windows full-screen; and what happens when the server is gone.
  *
  * SDL has loaded libX11 itself; it is borrowed here, not linked.
  */
@@ -6,8 +7,23 @@
 
 #include <dlfcn.h>
 #include <SDL_syswm.h>
+#include <unistd.h>
 
 #ifdef SDL_VIDEO_DRIVER_X11
+static _Thread_local jmp_buf *way_out;
+
+/* Xlib ends the program when this returns. */
+static int server_gone(Display *display)
+{
+    (void)display;
+    if (way_out) {
+        longjmp(*way_out, 1);
+    }
+    for (;;) { /* what is to be done is done by the thread with the way out */
+        pause();
+    }
+}
+
 static bool manager_runs(Display *display)
 {
     bool runs = true;
@@ -38,6 +54,24 @@ static bool manager_runs(Display *display)
     return runs;
 }
 #endif
+
+void window_x11_guard(jmp_buf *out)
+{
+#ifdef SDL_VIDEO_DRIVER_X11
+    void *lib = dlopen("libX11.so.6", RTLD_LAZY | RTLD_NOLOAD);
+    if (lib) {
+        __typeof__(&XSetIOErrorHandler) handle =
+            (__typeof__(&XSetIOErrorHandler))dlsym(lib, "XSetIOErrorHandler");
+        way_out = out;
+        if (handle) {
+            handle(out ? server_gone : NULL);
+        }
+        dlclose(lib);
+    }
+#else
+    (void)out;
+#endif
+}
 
 bool window_manager_runs(SDL_Window *window)
 {

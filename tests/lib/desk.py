@@ -68,6 +68,7 @@ class Desk:
         if cls.process:
             cls.process.terminate()
             cls.process.wait()
+            cls.process = cls.display = None
 
 
 class Shown(Vm):

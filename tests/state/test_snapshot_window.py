@@ -65,7 +65,7 @@ def a_closed_window_suspends_and_resumes():
         vm.ask_to_close()
         vm.ends_well()
         assert 'vitrine: suspended; -resume suspended goes on from here' in vm.log(), vm.log()
-    with dos('-display', 'sdl,window-close=suspend', '-name', 'new') as vm:
+    with dos('-name', 'new') as vm:
         vm.until(lambda: vm.title().startswith('new - Vitrine - started anew; -resume suspended'), 'the hint')
         vm.qmp('quit')
     with dos('-resume', 'suspended') as vm:
@@ -74,8 +74,22 @@ def a_closed_window_suspends_and_resumes():
         vm.wait_text('\nand on', 20)
 
 
+def a_machine_is_saved_when_the_display_goes():
+    with dos('-name', 'left') as vm:
+        vm.wait_text('A:\\>', 60)
+        vm.type('echo left alone\n')
+        vm.wait_text('\nleft alone', 20)
+        Desk.close()
+        assert vm.process.wait(60) == 1, vm.process.returncode
+        assert 'the display is gone; the machine is saved, and -resume suspended goes on from here' in vm.log(), vm.log()
+    with dos('-resume', 'suspended') as vm:
+        vm.wait_text('\nleft alone', 20)
+        vm.type('echo and on\n')
+        vm.wait_text('\nand on', 20)
+
+
 try:
-    tap.run(the_menu_saves_loads_and_deletes, a_closed_window_suspends_and_resumes)
+    tap.run(the_menu_saves_loads_and_deletes, a_closed_window_suspends_and_resumes, a_machine_is_saved_when_the_display_goes)
 finally:
     Desk.close()
     shutil.rmtree(FOLDER, ignore_errors=True)
