@@ -180,6 +180,9 @@ unsigned machine_block_query(Machine *m, BlockInfo *info, unsigned room);
 bool machine_change_medium(Machine *m, const char *id, const char *file, const char *format,
                            bool read_only, Err *err);
 bool machine_eject(Machine *m, const char *id, bool force, Err *err);
+/* Keeps what the guest has written over an image opened with snapshot=on: the image gets it. "all":
+ * of all drives. The guest waits meanwhile. */
+bool machine_commit(Machine *m, const char *id, Err *err);
 
 /* Snapshots: memory, devices and disks at one instant, in a qcow2 disk or in a file beside the
  * first image; machine/snapshot.h tells more. Saving goes on beside the running guest, and the call

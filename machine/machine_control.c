@@ -217,6 +217,19 @@ bool machine_eject(Machine *m, const char *id, bool force, Err *err)
     return call.done;
 }
 
+static void do_commit(Machine *m, void *argument)
+{
+    MediaCall *call = argument;
+    call->done = media_free(m, call->err) && pc_commit(m->pc, call->id, call->err);
+}
+
+bool machine_commit(Machine *m, const char *id, Err *err)
+{
+    MediaCall call = {.id = id, .err = err};
+    machine_call(m, do_commit, &call);
+    return call.done;
+}
+
 typedef struct AccelCall {
     const char *name;
     Err *err;

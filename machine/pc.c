@@ -536,6 +536,11 @@ bool pc_eject(Pc *pc, const char *id, bool force, Err *err)
     return drives_eject(&pc->drives, id, force, err);
 }
 
+bool pc_commit(Pc *pc, const char *id, Err *err)
+{
+    return drives_commit(&pc->drives, id, err);
+}
+
 BlockQueue *pc_disks(Pc *pc)
 {
     return pc->drives.queue;

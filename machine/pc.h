@@ -42,6 +42,7 @@ unsigned pc_block_query(Pc *pc, BlockInfo *info, unsigned room);
 bool pc_change_medium(Pc *pc, const char *id, const char *file, const char *format, bool read_only,
                       Err *err);
 bool pc_eject(Pc *pc, const char *id, bool force, Err *err);
+bool pc_commit(Pc *pc, const char *id, Err *err);
 /* For snapshots: the disks' queue, and the medium in a bay (NULL: none). */
 BlockQueue *pc_disks(Pc *pc);
 Block *pc_medium(Pc *pc, unsigned bay, BlockInfo *info);

@@ -265,3 +265,22 @@ bool drives_eject(Drives *d, const char *id, bool force, Err *err)
                    "try again",
                    id);
 }
+
+bool drives_commit(Drives *d, const char *id, Err *err)
+{
+    bool all = strcmp(id, "all") == 0, found = false, good = true;
+    block_queue_quiesce(d->queue);
+    for (unsigned i = 0; i < MACHINE_MAX_DRIVES && good; i++) {
+        BlockInfo info;
+        if (!d->bay[i].present || (!all && strcmp(d->bay[i].id, id) != 0)) {
+            continue;
+        }
+        Block *medium = drives_medium(d, i, &info);
+        found = true;
+        if (!all && (!medium || !info.snapshot)) {
+            return err_set(err, "Device '%s' has no throw-away overlay; it is written at once", id);
+        }
+        good = !medium || !info.snapshot || block_commit(medium, err);
+    }
+    return good && (all || found || err_set(err, "Device '%s' not found", id));
+}

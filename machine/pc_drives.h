@@ -49,5 +49,7 @@ unsigned drives_query(const Drives *d, BlockInfo *info, unsigned room);
 bool drives_change(Drives *d, const char *id, const char *file, const char *format, bool read_only,
                    Err *err);
 bool drives_eject(Drives *d, const char *id, bool force, Err *err);
+/* Writes what throw-away overlays hold into their images; id: of one drive, or "all". */
+bool drives_commit(Drives *d, const char *id, Err *err);
 
 #endif

@@ -154,7 +154,7 @@ static Block *open_folder(const char *path, const BlockOptions *options, Err *er
         log_info("'%s': a folder as a disk of %llu bytes%s", path, (unsigned long long)b->size,
                  options->read_only ? ", read-only" : ", writes are thrown away");
     }
-    return b && !options->read_only ? block_overlay_new(b, options->faults, err) : b;
+    return b && !options->read_only ? block_overlay_new(b, options, err) : b;
 }
 
 Block *block_open(const char *path, const BlockOptions *options, Err *err)
@@ -186,8 +186,7 @@ Block *block_open(const char *path, const BlockOptions *options, Err *err)
              options->snapshot ? ", writes are thrown away"
              : b->read_only    ? ", read-only"
                                : "");
-    return options->snapshot && !options->read_only ? block_overlay_new(b, options->faults, err)
-                                                    : b;
+    return options->snapshot && !options->read_only ? block_overlay_new(b, options, err) : b;
 }
 
 void block_close(Block *b)

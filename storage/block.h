@@ -61,6 +61,10 @@ int block_discard(Block *b, uint64_t offset, uint64_t length);
 /* A new size in bytes, whole sectors; what is new reads as zeros. ENOTSUP where the format cannot.
  */
 int block_resize(Block *b, uint64_t size);
+/* Writes what a throw-away overlay holds into its image, which is opened anew for that, and empties
+ * it. Nobody may use the Block meanwhile. False with the reason when the image cannot be written,
+ * or is in use elsewhere; the overlay keeps all it holds then. */
+bool block_commit(Block *b, Err *err);
 /* The image under this one, or NULL. */
 Block *block_backing(const Block *b);
 

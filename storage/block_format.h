@@ -60,6 +60,6 @@ extern const BlockFormat block_raw, block_qcow2, block_vhd, block_vdi, block_vmd
 Block *block_wrap(const BlockFormat *format, const char *path, uint64_t size, bool read_only,
                   void *data, Block *base);
 /* A throw-away overlay; owns base afterwards, also when it fails. */
-Block *block_overlay_new(Block *base, const DiskFaults *faults, Err *err);
+Block *block_overlay_new(Block *base, const BlockOptions *options, Err *err);
 
 #endif

@@ -156,6 +156,16 @@ static void command_eject(Hmp *h)
     }
 }
 
+static void command_commit(Hmp *h)
+{
+    Err err = {""};
+    if (h->words < 2) {
+        say(h, "commit: name a device, or all");
+    } else if (!machine_commit(h->q->machine, h->word[1], &err)) {
+        say_failure(h, &err);
+    }
+}
+
 static int16_t small(const char *text)
 {
     long value = strtol(text, NULL, 10);
@@ -284,6 +294,7 @@ static const struct {
     {"screendump", "FILE [-f png|ppm]", command_screendump},
     {"change", "DEVICE FILE [FORMAT]", command_change},
     {"eject", "[-f] DEVICE", command_eject},
+    {"commit", "DEVICE|all: keep what was written with -snapshot or snapshot=on", command_commit},
     {"help", "this list", command_help},
 };
 enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };

@@ -410,6 +410,12 @@ bool machine_eject(Machine *m, const char *id, bool force, Err *err)
     return true;
 }
 
+bool machine_commit(Machine *m, const char *id, Err *err)
+{
+    return strcmp(id, "all") == 0 || find_drive(m, id) ||
+           err_set(err, "there is no drive '%s'", id);
+}
+
 static bool fake_snapshot(const Machine *m, const char *name, Err *err)
 {
     (void)m;
