@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Linux's own drivers of the sound cards: aplay and speaker-test play tones; the wav is judged by pitch, length and gaps."""
+"""Linux's own drivers of the sound cards: aplay and speaker-test play tones; the wav is judged by pitch, length and gaps. And
+of their MIDI ports: amidi sends to a socket of the host and hears what comes from there."""
 import array
 import functools
 import io
 import math
 import os
+import socket
 import sys
 import tempfile
 import wave
@@ -115,7 +117,42 @@ def ultrasound(engine):
     plays(engine, ['-device', 'gus,iobase=0x240,irq=7,dma=3'], 'snd-gusclassic', 'port=0x240 irq=7 dma1=3 dma2=3', ['PCM'], device='plughw:0,0')
 
 
+def midi(engine, card, module, parameters):
+    """Notes both ways; what comes in is more than the interface holds at once."""
+    path = os.path.join(tempfile.mkdtemp(dir=folder.name), 'midi')
+    out = bytes.fromhex('c0 10 90 45 64 80 45 40')
+    into = b''.join(bytes([0x90, key, 100, 0x80, key, 64]) for key in range(30, 70))
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen(1)
+        options = ['-nodefaults', '-device', f'{card},midi=unix:{path}', '-audiodev', 'none,id=quiet']
+        with linux.direct(engine, ramdisk(), *options, *COUNTED.get(engine, [])) as vm:
+            client, _ = listener.accept()
+            client.settimeout(30)
+            shell = vm.shell()
+            shell.run(f'insmod /modules/{module}.ko {parameters}')
+            shell.run('ln -s /proc/asound /tmp/asound; [ -e /dev/snd/midiC0D0 ]')
+            shell.run(f"amidi -p hw:0,0 -S '{out.hex(' ')}'")
+            sent = b''
+            while out not in sent:
+                sent += client.recv(4096)
+            shell.run('amidi -p hw:0,0 -d -t 3 >/tmp/in 2>&1 & sleep 1')
+            client.sendall(into)
+            heard = shell.run('wait; cat /tmp/in', 60)
+            client.close()
+            vm.quit()
+    assert bytes.fromhex(heard.replace('\r', '')) == into, heard
+
+
+def mpu401(engine):
+    midi(engine, 'mpu401,irq=5', 'snd-mpu401', 'index=0 pnp=0 port=0x330 irq=5')
+
+
+def sb_midi(engine):
+    midi(engine, 'sb16,version=0x302', 'snd-sb8', 'port=0x220 irq=5 dma8=1')
+
+
 try:
-    guest.cases(sb16, sound_blaster_pro, es1370, ac97, ultrasound)
+    guest.cases(sb16, sound_blaster_pro, es1370, ac97, ultrasound, mpu401, sb_midi)
 finally:
     folder.cleanup()
