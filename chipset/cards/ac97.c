@@ -153,16 +153,10 @@ static double level(uint16_t value, unsigned side, int unity)
     return value & 0x8000 ? 0 : pow(10, (unity - steps) * 1.5 / 20);
 }
 
-static int32_t volume(const Ac97 *a, unsigned side)
+static uint32_t volume(const Ac97 *a, unsigned side)
 {
-    return (int32_t)(level(mixer(a, MIX_MASTER), side, 0) * level(mixer(a, MIX_PCM), side, 8) *
-                     65536);
-}
-
-static int16_t scaled(int32_t value, int32_t by)
-{
-    int64_t v = (int64_t)value * by >> 16;
-    return (int16_t)(v > 32767 ? 32767 : v < -32768 ? -32768 : v);
+    return (uint32_t)(level(mixer(a, MIX_MASTER), side, 0) * level(mixer(a, MIX_PCM), side, 8) *
+                      AUDIO_FULL_VOLUME);
 }
 
 /* --- buffers --- */
@@ -212,9 +206,9 @@ static void push(Channel *c, const uint8_t *data, uint32_t frames)
 {
     int16_t pairs[PIECE_BYTES / 2];
     Ac97 *a = c->card;
-    int32_t by[2] = {volume(a, 0), volume(a, 1)};
+    uint32_t by[2] = {volume(a, 0), volume(a, 1)};
     for (uint32_t i = 0; i < frames * 2; i++) {
-        pairs[i] = scaled((int16_t)(data[i * 2] | data[i * 2 + 1] << 8), by[i & 1]);
+        pairs[i] = audio_scaled((int16_t)(data[i * 2] | data[i * 2 + 1] << 8), by[i & 1]);
     }
     if (a->config.audio.ops) {
         a->config.audio.ops->push(a->config.audio.mixer, a->voice,

@@ -36,7 +36,6 @@ enum {
     CONTROL_RATE1_SHIFT = 12,
     CONTROL_DIVIDER_SHIFT = 16,
     CONTROL_DIVIDER = 0x1fff,
-    CONTROL_RESET = 0x00000001,
     STATUS_INTERRUPT = (int)0x80000000u,
     PAGE_DAC = 0x0c,
     PAGE_ADC = 0x0d,
@@ -145,17 +144,11 @@ static double level(uint8_t value, int unity)
     return value & 0x80 ? 0 : pow(10, (unity - (value & 0x1f)) * 2.0 / 20);
 }
 
-static int32_t volume(const Channel *c, unsigned side)
+static uint32_t volume(const Channel *c, unsigned side)
 {
     const uint8_t *codec = c->card->g.codec;
     double v = level(codec[side], 0) * level(codec[(c->index == DAC1 ? 4 : 2) + side], 6);
-    return (int32_t)(v * 65536);
-}
-
-static int16_t scaled(int32_t value, int32_t by)
-{
-    int64_t v = (int64_t)value * by >> 16;
-    return (int16_t)(v > 32767 ? 32767 : v < -32768 ? -32768 : v);
+    return (uint32_t)(v * AUDIO_FULL_VOLUME);
 }
 
 /* --- transfers --- */
@@ -200,13 +193,13 @@ static void push(Channel *c, const uint8_t *data, uint32_t samples, uint32_t hz)
 {
     int16_t pairs[PIECE_BYTES * 2];
     const AudioPort *audio = &c->card->config.audio;
-    int32_t left = volume(c, 0), right = volume(c, 1);
+    uint32_t left = volume(c, 0), right = volume(c, 1);
     for (uint32_t i = 0; i < samples; i++) {
         const uint8_t *at = data + i * sample_bytes(c), *other = at + (stereo(c) ? wide(c) + 1 : 0);
         int32_t a = wide(c) ? (int16_t)(at[0] | at[1] << 8) : (at[0] - 0x80) * 256;
         int32_t b = wide(c) ? (int16_t)(other[0] | other[1] << 8) : (other[0] - 0x80) * 256;
-        pairs[i * 2] = scaled(a, left);
-        pairs[i * 2 + 1] = scaled(b, right);
+        pairs[i * 2] = audio_scaled(a, left);
+        pairs[i * 2 + 1] = audio_scaled(b, right);
     }
     if (audio->ops) {
         audio->ops->push(audio->mixer, c->voice, c->g.origin_ns + clock_ticks_to_ns(c->g.done, hz),
@@ -282,7 +275,7 @@ static void write_controls(Es1370 *e, uint32_t control, uint32_t serial)
         hz[i] = rate(&e->channel[i]);
     }
     uint32_t started = control & ~e->g.control;
-    e->g.control = control & ~(uint32_t)CONTROL_RESET;
+    e->g.control = control;
     e->g.serial = serial;
     for (unsigned i = 0; i < CHANNELS; i++) {
         Channel *c = &e->channel[i];

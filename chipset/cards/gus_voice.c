@@ -202,11 +202,6 @@ static void push(Gus *u)
     u->pending_frames = 0;
 }
 
-static int16_t clipped(int64_t value)
-{
-    return (int16_t)(value > 32767 ? 32767 : value < -32768 ? -32768 : value);
-}
-
 static void frame(Gus *u)
 {
     int64_t mixed[2];
@@ -215,7 +210,7 @@ static void frame(Gus *u)
     for (unsigned side = 0; side < 2; side++) {
         int64_t in = heard ? mixed[side] * 256 : 0; /* 16 bits behind the point */
         u->g.offset[side] += (in - u->g.offset[side]) / (1 << CAPACITOR_SHIFT);
-        u->pending[u->pending_frames * 2 + side] = clipped((in - u->g.offset[side]) / 65536);
+        u->pending[u->pending_frames * 2 + side] = audio_clip((in - u->g.offset[side]) / 65536);
     }
     for (uint32_t i = 0; i < voices(u); i++) {
         move_position(&u->g.voice[i]);

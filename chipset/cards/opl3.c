@@ -59,12 +59,6 @@ static int64_t now_of(const Opl3 *o)
 
 /* --- sound --- */
 
-static int16_t scaled(int32_t value, uint32_t volume)
-{
-    int64_t v = (int64_t)value * volume / OPL3_UNITY;
-    return (int16_t)(v > 32767 ? 32767 : v < -32768 ? -32768 : v);
-}
-
 /* Makes all samples up to now. */
 static void catch_up(Opl3 *o)
 {
@@ -84,8 +78,8 @@ static void catch_up(Opl3 *o)
         for (size_t i = 0; i < part; i++) {
             int32_t left, right;
             opl3_synth_sample(&o->synth, &left, &right);
-            out[i * 2] = scaled(left, o->g.volume[0]);
-            out[i * 2 + 1] = scaled(right, o->g.volume[1]);
+            out[i * 2] = audio_scaled(left, o->g.volume[0]);
+            out[i * 2 + 1] = audio_scaled(right, o->g.volume[1]);
         }
         if (o->config.audio.ops) {
             o->config.audio.ops->push(o->config.audio.mixer, o->voice,

@@ -12,7 +12,7 @@
 #include "machine/core/line.h"
 
 #define OPL3_HZ 49716u /* 14.31818 MHz / 288 */
-#define OPL3_UNITY 0x10000u
+#define OPL3_UNITY AUDIO_FULL_VOLUME
 
 typedef struct Opl3 Opl3;
 

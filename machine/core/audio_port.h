@@ -26,4 +26,16 @@ typedef struct AudioPort {
     void *mixer;
 } AudioPort;
 
+#define AUDIO_FULL_VOLUME 0x10000 /* a volume that leaves samples as they are */
+
+static inline int16_t audio_clip(int64_t value)
+{
+    return (int16_t)(value > INT16_MAX ? INT16_MAX : value < INT16_MIN ? INT16_MIN : value);
+}
+
+static inline int16_t audio_scaled(int32_t value, uint32_t volume)
+{
+    return audio_clip((int64_t)value * volume / AUDIO_FULL_VOLUME);
+}
+
 #endif
