@@ -101,6 +101,26 @@ static bool classify(const char *path, const uint8_t *head, size_t n, uint64_t s
     return true;
 }
 
+/* What was packed for its journey: the command that unpacks it. NULL: it is not packed. */
+static const char *unpacker(const uint8_t *head, size_t n)
+{
+    static const struct {
+        unsigned length;
+        const char *bytes, *command;
+    } packers[] = {
+        {2, "\037\213", "gunzip -k"}, {6, "\3757zXZ", "unxz -k"},
+        {3, "BZh", "bunzip2 -k"},     {4, "\050\265\057\375", "unzstd"},
+        {4, "PK\003\004", "unzip"},   {6, "7z\274\257\047\034", "7z x"},
+        {4, "Rar!", "unrar x"},
+    };
+    for (unsigned i = 0; i < sizeof(packers) / sizeof(packers[0]); i++) {
+        if (n >= packers[i].length && memcmp(head, packers[i].bytes, packers[i].length) == 0) {
+            return packers[i].command;
+        }
+    }
+    return NULL;
+}
+
 bool image_kind(const char *path, ImageKind *kind, Err *err)
 {
     struct stat st;
@@ -113,7 +133,9 @@ bool image_kind(const char *path, ImageKind *kind, Err *err)
                        strerror(errno));
     }
     if (S_ISDIR(st.st_mode)) {
-        return err_set(err, "image '%s' is a folder; name an image file", path);
+        return err_set(
+            err, "image '%s' is a folder; name an image file, or fat:%s for a disk of its files",
+            path, path);
     }
     if (S_ISREG(st.st_mode) && st.st_size == 0) {
         return err_set(err, "image '%s' is empty; name an image that boots", path);
@@ -127,9 +149,13 @@ bool image_kind(const char *path, ImageKind *kind, Err *err)
     bool readable = head && !ferror(file);
     fclose(file);
     bool known = readable && classify(path, head, n, (uint64_t)st.st_size, kind);
+    const char *unpack = readable ? unpacker(head, n) : NULL;
     free(head);
     if (!readable) {
         return err_set(err, "image '%s' cannot be read", path);
+    }
+    if (!known && unpack) {
+        return err_set(err, "image '%s' is packed; unpack it first: %s '%s'", path, unpack, path);
     }
     return known ||
            err_set(err,

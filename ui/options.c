@@ -221,11 +221,14 @@ bool options_parse(Options *o, int argc, char *const *argv, Err *err)
                     "and -net user",
                     o->net_backend ? o->net_backend : "nic");
     }
-    if (!o->machine.audiodev) {
+    if (!options_finish_drives(o, err) || !options_finish_chars(o, err) || !kernel_there(o, err)) {
+        return false;
+    }
+    if (!o->machine.audiodev) { /* -nographic has taken the window away by now */
         option_store(&o->machine.audiodev, o->ui.display == DISPLAY_WINDOW ? "sdl" : "none");
     }
     o->machine.unattended = o->ui.display == DISPLAY_NONE;
-    return options_finish_drives(o, err) && options_finish_chars(o, err) && kernel_there(o, err);
+    return true;
 }
 
 static void help_option(FILE *to, const OptionDef *def)

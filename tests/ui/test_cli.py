@@ -45,7 +45,8 @@ def bad_input_is_one_line_and_status_1():
         empty, odd = made('empty.img', b''), made('odd.img', b'x' * 777)
         text = made('kernel.txt', b'this is no kernel\n' * 100)
         cases = [(['-m', '9999999'], '-m'), (['-frob'], '-frob'), ([empty], empty), ([odd], odd), (['/nonexistent.img'], '/nonexistent.img'),
-                 ([folder], folder), (['-fda', '/nonexistent.img'], '/nonexistent.img'), (['-hda', empty], empty),
+                 ([folder], 'fat:' + folder), (['fat:/nonexistent'], '/nonexistent'),
+                 ([made('a.gz', b'\x1f\x8b\x08' + b'x' * 3000)], 'gunzip'), ([made('a.img.xz', b'\xfd7zXZ\0' + b'x' * 3000)], 'unxz'), (['-fda', '/nonexistent.img'], '/nonexistent.img'), (['-hda', empty], empty),
                  (['-kernel', text], text), (['-kernel', '/nonexistent'], '/nonexistent'), (['-bios', '/nonexistent'], '/nonexistent'),
                  (['-bios', text], text), (['-serial', 'file:/nonexistent/x'], '/nonexistent/x'), (['-log', 'loud'], 'loud'),
                  (['-qmp', 'unix:/nonexistent/q,server,nowait'], '/nonexistent/q'), (['-drive', 'file=a,if=scsi'], 'if=scsi'),

@@ -229,6 +229,7 @@ static void ports(void **state)
     options_free(&o);
 
     o = parsed("-nographic");
+    assert_string_equal(o.machine.audiodev, "none");
     assert_string_equal(o.machine.serial[0], "mon:stdio");
     assert_int_equal(o.ui.display, DISPLAY_NONE);
     options_free(&o);
