@@ -9,7 +9,7 @@
 extern "C" {
 #endif
 
-enum { MENU_MAX_DRIVES = 8, MENU_MAX_SNAPSHOTS = 64, MENU_PATH = 1024 };
+enum { MENU_MAX_DRIVES = 8, MENU_MAX_FILES = 2000, MENU_MAX_SNAPSHOTS = 64, MENU_PATH = 1024 };
 
 typedef enum MenuAction {
     MENU_NONE,
@@ -31,6 +31,9 @@ typedef enum MenuAction {
     MENU_SPEED,           /* speed_chosen */
     MENU_INSERT,          /* drive, path, read_only */
     MENU_EJECT,           /* drive */
+    MENU_CHOOSE,          /* drive: begins to choose a file for it */
+    MENU_CHOOSE_END,      /* without one */
+    MENU_FILE_CHOSEN,     /* file_chosen: a file for the drive, or a folder to go to */
     MENU_SNAPSHOT_SAVE,   /* snapshot_name; empty: a new one */
     MENU_SNAPSHOT_CHOSEN, /* snapshot_chosen */
     MENU_SNAPSHOT_LOAD,
@@ -50,6 +53,12 @@ typedef struct MenuDrive {
 typedef struct MenuSnapshot {
     char name[64], when[32];
 } MenuSnapshot;
+
+/* What lies in a folder; the first is the folder above. */
+typedef struct MenuFile {
+    char *name;
+    bool folder;
+} MenuFile;
 
 /* What the menu shows, and what the user has chosen. */
 typedef struct MenuModel {
@@ -71,7 +80,11 @@ typedef struct MenuModel {
     bool load_asked, delete_asked; /* once; the second time it is done */
     char snapshot_name[64];        /* what the user has typed */
     SDL_Texture *thumb;            /* of the one that is chosen; NULL: none */
-    unsigned chosen;               /* of MENU_INSERT and MENU_EJECT */
+    unsigned chosen;               /* the drive that something is done to */
+    bool choosing;                 /* a file for that drive: nothing else is to be seen */
+    char folder[MENU_PATH];        /* whose files are shown */
+    MenuFile *file;
+    unsigned files, file_chosen;
 } MenuModel;
 
 typedef struct Menu Menu;

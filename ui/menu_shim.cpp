@@ -207,10 +207,14 @@ static MenuAction draw_drive(MenuDrive *drive)
     MenuAction action = MENU_NONE;
     ImGui::Separator();
     ImGui::Text("%s: %s", drive->label, drive->file[0] ? drive->file : "(empty)");
-    ImGui::SetNextItemWidth(-200);
+    ImGui::SetNextItemWidth(-265);
     bool entered =
         ImGui::InputTextWithHint("##path", "image file, or drop one on the window", drive->path,
                                  sizeof(drive->path), ImGuiInputTextFlags_EnterReturnsTrue);
+    ImGui::SameLine();
+    if (ImGui::Button("Choose")) {
+        action = MENU_CHOOSE;
+    }
     ImGui::SameLine();
     if ((ImGui::Button("Insert") || entered) && drive->path[0]) {
         action = MENU_INSERT;
@@ -386,8 +390,37 @@ static void draw_keys(const MenuModel *model)
     }
 }
 
+static MenuAction draw_files(MenuModel *model)
+{
+    MenuAction action = MENU_NONE;
+    const float room = ImGui::GetIO().DisplaySize.y - 150;
+    ImGui::Text("For %s:", model->drive[model->chosen].label);
+    ImGui::TextWrapped("%s", model->folder);
+    ImGui::BeginChild(model->folder, ImVec2(0, room < 60 ? 60 : room > 300 ? 300 : room), true);
+    for (unsigned i = 0; i < model->files; i++) {
+        const MenuFile *file = &model->file[i];
+        char text[300];
+        snprintf(text, sizeof(text), "%.280s%s##%u", file->name, file->folder ? "/" : "", i);
+        if (ImGui::Selectable(text)) {
+            model->file_chosen = i;
+            action = MENU_FILE_CHOSEN;
+        }
+    }
+    ImGui::EndChild();
+    if (ImGui::Button("Cancel")) {
+        action = MENU_CHOOSE_END;
+    }
+    if (model->notice[0]) {
+        ImGui::TextWrapped("%s", model->notice);
+    }
+    return action;
+}
+
 static MenuAction draw_menu(MenuModel *model)
 {
+    if (model->choosing) {
+        return draw_files(model);
+    }
     MenuAction action = draw_machine(model);
     for (unsigned i = 0; i < model->drives; i++) {
         ImGui::PushID((int)i);
@@ -442,7 +475,7 @@ MenuAction menu_draw(Menu *menu, MenuModel *model, bool opened)
     ImGui::SetNextWindowSize(ImVec2(width, 0), ImGuiCond_Always);
     if (opened) {
         ImGui::SetNextWindowFocus();
-        model->load_asked = model->delete_asked = false;
+        model->load_asked = model->delete_asked = model->choosing = false;
     }
     const ImGuiWindowFlags flags =
         ImGuiWindowFlags_NoMove | ImGuiWindowFlags_NoResize | ImGuiWindowFlags_NoCollapse;

@@ -378,6 +378,7 @@ void window_free(Window *w)
         return;
     }
     window_snapshots_free(w);
+    window_files_free(w);
     if (w->renderer) {
         menu_free(w->menu);
         window_draw_free(w);

@@ -317,7 +317,7 @@ void window_menu_refresh(Window *w)
     model->speeds = machine_speed_help();
 }
 
-static void insert(Window *w, const char *id, const char *path, bool read_only)
+void window_insert(Window *w, const char *id, const char *path, bool read_only)
 {
     Err err = {{0}};
     if (machine_change_medium(w->machine, id, path, NULL, read_only, &err)) {
@@ -356,6 +356,8 @@ void window_menu_act(Window *w, MenuAction action)
     }
     if (action >= MENU_SNAPSHOT_SAVE && action <= MENU_SNAPSHOT_DELETE) {
         window_snapshots_act(w, action);
+    } else if (action >= MENU_CHOOSE && action <= MENU_FILE_CHOSEN) {
+        window_files_act(w, action);
     } else if (action == MENU_ENGINE) {
         if (machine_set_accel(w->machine, w->model.engine_chosen, &err)) {
             window_notice(w, "engine: %s", machine_accel(w->machine));
@@ -369,7 +371,7 @@ void window_menu_act(Window *w, MenuAction action)
             window_notice(w, "%s", err.text);
         }
     } else if (action == MENU_INSERT) {
-        insert(w, drive->id, drive->path, drive->read_only);
+        window_insert(w, drive->id, drive->path, drive->read_only);
     } else if (action == MENU_EJECT) {
         if (!machine_eject(w->machine, drive->id, false, &err)) {
             window_notice(w, "%s", err.text);
@@ -393,7 +395,7 @@ void window_drop(Window *w, const char *path)
     for (unsigned i = 0; i < count && i < MENU_MAX_DRIVES; i++) {
         bool fits = is_cd(w, blocks[i].id) ? kind == IMAGE_CDROM : kind == IMAGE_FLOPPY;
         if (blocks[i].removable && fits) {
-            insert(w, blocks[i].id, path, false);
+            window_insert(w, blocks[i].id, path, false);
             window_menu_refresh(w);
             return;
         }

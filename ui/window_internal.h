@@ -140,6 +140,10 @@ void window_paste(Window *w);
 void window_find(Window *w);
 void window_find_act(Window *w, MenuAction action);
 
+/* window_files.c */
+void window_files_act(Window *w, MenuAction action);
+void window_files_free(Window *w);
+
 /* window_snapshots.c */
 /* Reads their list anew: when the menu opens, and after each change. */
 void window_snapshots_refresh(Window *w);
@@ -156,6 +160,7 @@ void window_push(Window *w, int code);
 /* window_command.c */
 void window_command(Window *w, WindowCommand command);
 void window_drop(Window *w, const char *path);
+void window_insert(Window *w, const char *id, const char *path, bool read_only);
 void window_notice(Window *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void window_title(Window *w);
 /* finding: only the search field */

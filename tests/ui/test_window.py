@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..'))
@@ -167,6 +168,30 @@ def menu_opens_acts_and_closes():
         assert 'key 05' not in vm.screen() and 'key 29' not in vm.screen(), 'keys went to the guest behind the menu'
 
 
+def menu_puts_in_a_file_that_is_chosen():
+    with tempfile.TemporaryDirectory() as folder:
+        os.mkdir(os.path.join(folder, 'sub'))
+        inner = os.path.join(folder, 'sub', 'b.img')
+        for path in (os.path.join(folder, 'a.img'), inner):
+            with open(path, 'wb') as floppy:
+                floppy.truncate(1474560)
+        with Shown('-fda', os.path.join(folder, 'a.img')) as vm:
+            vm.until(lambda: vm.geometry() == (640, 400), 'the size of the picture')
+            x, y = vm.place()
+
+            def rows():
+                """Which of the first four rows of the list have a name."""
+                seen = vm.desk()
+                return [any(max(seen.pixel(x + at, y + row)) > 200 for at in range(20, 60)) for row in (88, 101, 118, 135)]
+            vm.open_menu()
+            vm.click(395, 89)  # Choose
+            vm.until(lambda: rows() == [True, True, True, False], 'the folder above, sub and a.img')
+            vm.click(60, 101)
+            vm.until(lambda: rows() == [True, True, False, False], 'the folder above and b.img')
+            vm.click(60, 101)
+            vm.until(lambda: vm.qmp('query-block')[0]['inserted']['file'] == os.path.realpath(inner), 'the other floppy')
+
+
 def menu_changes_the_engine():
     with Shown('-fda', '') as vm:
         vm.until(lambda: vm.geometry() == (640, 400), 'the size of the picture')
@@ -269,7 +294,8 @@ try:
     tap.run(opens_with_the_picture_and_a_title, keys_reach_the_machine, held_keys_are_released_when_the_focus_goes,
             mouse_is_grabbed_by_a_click_and_let_go_by_the_host_key, absolute_pointer_needs_no_grab,
             resizing_scales_crisply_or_in_the_shape_of_the_tube, scan_lines_darken_every_other_line, full_screen_fills_the_display,
-            host_keys_command_the_machine, screenshot_has_the_guests_pixels, menu_opens_acts_and_closes, menu_changes_the_engine, menu_changes_the_speed,
+            host_keys_command_the_machine, screenshot_has_the_guests_pixels, menu_opens_acts_and_closes,
+            menu_puts_in_a_file_that_is_chosen, menu_changes_the_engine, menu_changes_the_speed,
             menu_is_twice_as_large_where_there_is_room, notices_are_in_the_picture_where_there_is_no_title, title_shows_the_speed,
             closing_the_window_ends_the_program, a_window_may_be_told_to_stay, idle_window_costs_next_to_nothing, no_display_is_said_in_one_line)
 finally:
