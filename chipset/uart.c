@@ -74,7 +74,7 @@ struct Uart {
     Device dev;
     UartConfig config;
     uint8_t remote;  /* MSR_CTS.. as the far end drives them */
-    bool host_waits; /* room was 0: the back end wants to hear of more */
+    bool host_waits; /* room was 0, or it was not quiet: the back end wants to hear of it */
     struct {
         uint8_t ier, lcr, mcr, msr, scratch;
         uint16_t divisor;
@@ -519,8 +519,15 @@ static size_t sink_room(void *self)
 {
     Uart *u = self;
     size_t room = WIRE_ROOM - u->g.on_wire;
-    u->host_waits = room == 0;
+    u->host_waits |= room == 0;
     return room;
+}
+
+static bool sink_quiet(void *self)
+{
+    Uart *u = self;
+    u->host_waits |= u->g.on_wire > 0;
+    return u->g.on_wire == 0;
 }
 
 static void sink_connected(void *self, bool up)
@@ -641,6 +648,7 @@ Uart *uart_new(Board *b, const UartConfig *config, const char *id)
                                                                    .connected = sink_connected,
                                                                    .lines = sink_lines,
                                                                    .brk = sink_break,
+                                                                   .quiet = sink_quiet,
                                                                    .self = u});
     }
     return u;

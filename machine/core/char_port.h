@@ -24,6 +24,9 @@ typedef struct CharSink {
      * be NULL. */
     void (*lines)(void *self, unsigned lines);
     void (*brk)(void *self); /* a break, ahead of the bytes that wait on the line; may be NULL */
+    /* Is nothing of what was received still on the line? When it says no, `ready` comes with each
+     * byte that leaves it. For what must not overtake bytes; may be NULL: it never is. */
+    bool (*quiet)(void *self);
     void *self;
 } CharSink;
 
@@ -32,7 +35,8 @@ typedef struct CharOps {
     void (*write)(void *backend, const uint8_t *data, size_t size);
     /* The device's side; called once, when the device is made. */
     void (*attach)(void *backend, const CharSink *sink);
-    /* The device has room again after room() said 0. */
+    /* The device has room again after room() said 0, or fewer bytes on its line after quiet() said
+     * no. */
     void (*ready)(void *backend);
     /* Line settings and modem lines, for host ports and modems; each may be NULL. */
     void (*parameters)(void *backend, unsigned baud, unsigned data_bits, char parity,

@@ -16,22 +16,7 @@
 
 LOG_TAG("char");
 
-enum { MESSAGE_INPUT, MESSAGE_UP, MESSAGE_DOWN, MESSAGE_ROOM };
-enum {
-    WRITE_CHUNK = 4096,
-    TERMINAL_CHUNK = 256,
-    FLUSH_MS = 1000,
-    SETTLE_MS = 1000, /* a far end that says nothing of a com port has none */
-};
-enum { USUAL = CHAR_CTS | CHAR_DSR | CHAR_DCD };
-
-typedef struct Message {
-    uint8_t kind;
-    bool broke;              /* ahead of the data */
-    bool paced;              /* as CharBackend has it */
-    uint8_t inputs, flicker; /* CHAR_CTS..; flicker: those that changed to and fro */
-    uint8_t data[CHAR_IN_ROOM];
-} Message;
+enum { WRITE_CHUNK = 4096, TERMINAL_CHUNK = 256, FLUSH_MS = 1000, HURRY_MS = 500 };
 
 static void wake(CharHost *host)
 {
@@ -40,13 +25,87 @@ static void wake(CharHost *host)
 
 /* ---- machine's thread ---- */
 
-static void pump(CharBackend *b)
+/* What the guest sees: the far end's lines, while there is one, and CTS low when output waits.
+ * fresh: that there is one is the news. */
+static void drive(CharBackend *b, unsigned inputs, bool fresh)
 {
-    if (!b->attached || b->pumping ||
-        (b->in_count && b->paced && !(b->guest.lines & COM_RTS))) { /* written by this thread */
+    pthread_mutex_lock(&b->host->lock);
+    bool held = b->held;
+    pthread_mutex_unlock(&b->host->lock);
+    if (!b->shown || !b->attached) {
         return;
     }
-    b->pumping = true;
+    if (b->sink.connected && (!b->sink.lines || (fresh && inputs == CHAR_USUAL && !held))) {
+        b->sink.connected(b->sink.self, true);
+    } else if (b->sink.lines) {
+        b->sink.lines(b->sink.self, inputs & ~(held ? (unsigned)CHAR_CTS : 0));
+    }
+}
+
+/* Lines of the mask; flicker: those that were otherwise for a moment. */
+static void change_inputs(CharBackend *b, uint8_t mask, uint8_t inputs, uint8_t flicker)
+{
+    uint8_t now = (uint8_t)((b->inputs & ~mask) | (inputs & mask));
+    flicker &= mask;
+    if (flicker) {
+        drive(b, now ^ flicker, false);
+    }
+    if (flicker || now != b->inputs) {
+        b->inputs = now;
+        drive(b, now, false);
+    }
+}
+
+static void show_end(CharBackend *b)
+{
+    b->shown = false;
+    if (b->attached && b->sink.connected) {
+        b->sink.connected(b->sink.self, false);
+    }
+}
+
+static void say_waits(CharBackend *b, bool waits)
+{
+    b->has_due = waits;
+    pthread_mutex_lock(&b->host->lock);
+    b->waits = waits;
+    pthread_mutex_unlock(&b->host->lock);
+    wake(b->host);
+}
+
+static void apply_due(CharBackend *b)
+{
+    CharMark due = b->due;
+    b->due = (CharMark){0};
+    say_waits(b, false);
+    if (due.broke && b->attached && b->sink.brk) {
+        b->sink.brk(b->sink.self);
+    }
+    if (due.down) {
+        show_end(b);
+    } else {
+        change_inputs(b, (uint8_t)~CHAR_CTS, due.inputs, due.flicker);
+    }
+}
+
+static bool is_quiet(const CharBackend *b)
+{
+    return !b->attached || !b->sink.quiet || b->sink.quiet(b->sink.self);
+}
+
+/* The guest takes bytes. */
+static void note_progress(CharBackend *b)
+{
+    if (b->hurries) {
+        b->hurries = 0;
+        pthread_mutex_lock(&b->host->lock);
+        b->stuck = false;
+        pthread_mutex_unlock(&b->host->lock);
+    }
+}
+
+static void give_bytes(CharBackend *b)
+{
     while (b->in_count) {
         size_t room = b->sink.room ? b->sink.room(b->sink.self) : b->in_count;
         size_t n = room < b->in_count ? room : b->in_count;
@@ -56,10 +115,31 @@ static void pump(CharBackend *b)
         const uint8_t *from = b->in + b->in_at;
         b->in_at += n;
         b->in_count -= n;
+        note_progress(b);
         b->sink.receive(b->sink.self, from, n);
     }
+}
+
+/* In their order: lines that are due, when the line is quiet; the bytes; and that the far end has
+ * gone, when it is quiet again. */
+static void pump(CharBackend *b)
+{
+    bool paced = b->in_count && b->paced && !(b->guest.lines & COM_RTS); /* this thread writes it */
+    if (!b->attached || b->pumping || paced) {
+        return;
+    }
+    b->pumping = true;
+    if (b->has_due && !b->due.down && is_quiet(b)) {
+        apply_due(b);
+    }
+    if (!b->has_due || b->due.down) {
+        give_bytes(b);
+    }
+    if (b->has_due && b->due.down && !b->in_count && is_quiet(b)) {
+        apply_due(b);
+    }
     b->pumping = false;
-    if (b->holding && b->in_count == 0) {
+    if (b->holding && b->in_count == 0 && !b->has_due) {
         b->holding = false;
         pthread_mutex_lock(&b->host->lock);
         b->in_flight = false;
@@ -68,35 +148,11 @@ static void pump(CharBackend *b)
     }
 }
 
-/* What the guest sees: the far end's lines, while there is one, and CTS low when output waits.
- * fresh: that there is one is the news. */
-static void drive(CharBackend *b, unsigned inputs, bool fresh)
+static void take_message(CharBackend *b, const CharMessage *m, size_t size)
 {
-    pthread_mutex_lock(&b->host->lock);
-    bool carrier = b->carrier, held = b->held;
-    pthread_mutex_unlock(&b->host->lock);
-    if (!carrier || !b->attached) {
-        return;
-    }
-    if (b->sink.connected && (!b->sink.lines || (fresh && inputs == USUAL && !held))) {
-        b->sink.connected(b->sink.self, true);
-    } else if (b->sink.lines) {
-        b->sink.lines(b->sink.self, inputs & ~(held ? (unsigned)CHAR_CTS : 0));
-    }
-}
-
-static void take_message(CharBackend *b, const Message *m, size_t size)
-{
-    if (m->broke && b->attached && b->sink.brk) {
-        b->sink.brk(b->sink.self);
-    }
-    b->paced = m->paced;
-    if (m->flicker) {
-        drive(b, m->inputs ^ m->flicker, false);
-    }
-    if (m->flicker || m->inputs != b->inputs) {
-        b->inputs = m->inputs;
-        drive(b, b->inputs, false);
+    if (m->marked) {
+        b->due = (CharMark){.broke = m->broke, .inputs = m->inputs, .flicker = m->flicker};
+        say_waits(b, true);
     }
     memcpy(b->in, m->data, size);
     b->in_at = 0;
@@ -105,30 +161,69 @@ static void take_message(CharBackend *b, const Message *m, size_t size)
     pump(b);
 }
 
+static void take_prompt(CharBackend *b)
+{
+    pthread_mutex_lock(&b->host->lock);
+    uint8_t mask = b->prompt.mask, inputs = b->prompt.inputs, flicker = b->prompt.flicker;
+    b->paced = b->prompt.paced;
+    b->prompt.posted = false;
+    b->prompt.mask = b->prompt.flicker = 0;
+    pthread_mutex_unlock(&b->host->lock);
+    change_inputs(b, mask, inputs, flicker);
+    pump(b);
+}
+
+/* Twice, as the machine may have stood still and not the guest. */
+static void hurry(CharBackend *b)
+{
+    b->hurries++;
+    pthread_mutex_lock(&b->host->lock);
+    b->hurrying = false;
+    b->stuck = b->hurries > 1;
+    pthread_mutex_unlock(&b->host->lock);
+    if (b->hurries > 1 && b->has_due) {
+        apply_due(b);
+        pump(b);
+    }
+    wake(b->host);
+}
+
 static void deliver(void *self, const void *data, size_t size)
 {
     CharBackend *b = self;
-    Message m;
-    if (size < offsetof(Message, data) || size > sizeof(m)) {
+    CharMessage m;
+    if (size < offsetof(CharMessage, data) || size > sizeof(m)) {
         return;
     }
     memcpy(&m, data, size);
     switch (m.kind) {
     case MESSAGE_INPUT:
-        take_message(b, &m, size - offsetof(Message, data));
+        take_message(b, &m, size - offsetof(CharMessage, data));
         break;
     case MESSAGE_UP:
+        if (b->has_due) {
+            apply_due(b);
+        }
+        b->shown = true;
         b->inputs = m.inputs;
-        b->paced = m.paced;
         drive(b, b->inputs, true);
+        break;
+    case MESSAGE_DOWN:
+        if (b->has_due) {
+            apply_due(b);
+        }
+        b->due = (CharMark){.down = true};
+        say_waits(b, true);
+        pump(b);
         break;
     case MESSAGE_ROOM:
         drive(b, b->inputs, false);
         break;
+    case MESSAGE_NOW:
+        take_prompt(b);
+        break;
     default:
-        if (b->attached && b->sink.connected) {
-            b->sink.connected(b->sink.self, false);
-        }
+        hurry(b);
         break;
     }
 }
@@ -179,7 +274,9 @@ static void port_attach(void *backend, const CharSink *sink)
 
 static void port_ready(void *backend)
 {
-    pump(backend);
+    CharBackend *b = backend;
+    note_progress(b);
+    pump(b);
 }
 
 /* The I/O thread is to look at the port again. lock is held; returns whether to wake it. */
@@ -243,7 +340,7 @@ static const CharOps port_ops = {
 
 /* ---- I/O thread ---- */
 
-static void post(CharBackend *b, const Message *m, size_t size)
+void char_post(CharBackend *b, const CharMessage *m, size_t size)
 {
     bool input = m->kind == MESSAGE_INPUT;
     if (input) {
@@ -251,7 +348,7 @@ static void post(CharBackend *b, const Message *m, size_t size)
         b->in_flight = true;
         pthread_mutex_unlock(&b->host->lock);
     }
-    if (!event_post(b->events, m, offsetof(Message, data) + size) && input) {
+    if (!event_post(b->events, m, offsetof(CharMessage, data) + size) && input) {
         pthread_mutex_lock(&b->host->lock);
         b->in_flight = false;
         pthread_mutex_unlock(&b->host->lock);
@@ -259,37 +356,41 @@ static void post(CharBackend *b, const Message *m, size_t size)
     }
 }
 
-/* The machine learns of a connection when it is known how the lines stand. */
-static void raise_carrier(CharBackend *b)
+static void post(CharBackend *b, uint8_t kind)
 {
-    Message m = {.kind = MESSAGE_UP, .inputs = USUAL};
-    if (b->telnet) {
-        m.inputs = b->com.inputs;
-        m.paced = com_port_paced(&b->com);
-        b->com.flickered = 0;
-    }
-    b->posted_inputs = m.inputs;
-    b->posted_pace = m.paced;
-    pthread_mutex_lock(&b->host->lock);
+    char_post(b, &(CharMessage){.kind = kind}, 0);
+}
+
+void char_raise_carrier(CharBackend *b, uint8_t inputs)
+{
     b->carrier = true;
-    pthread_mutex_unlock(&b->host->lock);
-    post(b, &m, 0);
+    char_post(b, &(CharMessage){.kind = MESSAGE_UP, .inputs = inputs}, 0);
+}
+
+void char_drop_carrier(CharBackend *b)
+{
+    b->carrier = false;
+    post(b, MESSAGE_DOWN);
 }
 
 static void set_up(CharBackend *b, bool up)
 {
     pthread_mutex_lock(&b->host->lock);
     b->up = up;
-    b->carrier = false;
     b->out_count = b->guest.ahead = 0;
     b->held = false;
-    char_start_telnet(b, up);
+    if (up) {
+        char_telnet_start(b, true);
+    }
     pthread_mutex_unlock(&b->host->lock);
-    b->settle_by = host_time_ns() + SETTLE_MS * INT64_C(1000000);
-    if (!up) {
-        post(b, &(Message){.kind = MESSAGE_DOWN}, 0);
-    } else if (!b->telnet) {
-        raise_carrier(b);
+    if (b->telnet) {
+        if (!up) {
+            char_telnet_end(b);
+        }
+    } else if (up) {
+        char_raise_carrier(b, CHAR_USUAL);
+    } else {
+        char_drop_carrier(b);
     }
 }
 
@@ -328,54 +429,20 @@ static size_t take_escapes(CharBackend *b, uint8_t *data, size_t size)
     return kept;
 }
 
-static void tell_of_room(CharBackend *b)
+void char_tell_of_room(CharBackend *b)
 {
     pthread_mutex_lock(&b->host->lock);
     bool room = b->held && b->out_count < CHAR_OUT_LOW;
     b->held = b->held && !room;
     pthread_mutex_unlock(&b->host->lock);
     if (room) {
-        post(b, &(Message){.kind = MESSAGE_ROOM}, 0);
+        post(b, MESSAGE_ROOM);
     }
-}
-
-/* What telnet makes of the input: data in its place, and the lines. Returns the size of the data;
- * *news: there is something beside them. */
-static size_t take_telnet(CharBackend *b, Message *m, size_t size, bool *news)
-{
-    uint8_t plain[CHAR_IN_ROOM + TELNET_HELD]; /* of which AUTO alone would need the last */
-    Telnet *t = b->telnet;
-    ComPort *com = &b->com;
-    size = telnet_decode(t, m->data, size, plain);
-    memcpy(m->data, plain, size);
-    m->broke = t->broke || com->broke;
-    t->broke = com->broke = false;
-    if (com->purge) {
-        pthread_mutex_lock(&b->host->lock);
-        b->out_count = b->guest.ahead = 0;
-        pthread_mutex_unlock(&b->host->lock);
-        com->purge = 0;
-        tell_of_room(b);
-    }
-    if (!b->carrier && (size || m->broke)) {
-        raise_carrier(b); /* whoever talks is there */
-    }
-    m->paced = com_port_paced(com);
-    m->inputs = com->inputs;
-    m->flicker = com->flickered & (uint8_t) ~(b->posted_inputs ^ com->inputs);
-    *news = b->carrier &&
-            (m->broke || m->flicker || m->inputs != b->posted_inputs || m->paced != b->posted_pace);
-    if (b->carrier) {
-        com->flickered = 0;
-        b->posted_inputs = m->inputs;
-        b->posted_pace = m->paced;
-    }
-    return size;
 }
 
 static void take_input(CharBackend *b)
 {
-    Message m = {.kind = MESSAGE_INPUT, .inputs = USUAL};
+    CharMessage m = {.kind = MESSAGE_INPUT};
     uint8_t *data = m.data;
     ssize_t n = read(b->read_fd, data, sizeof(m.data));
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
@@ -390,17 +457,15 @@ static void take_input(CharBackend *b)
         return;
     }
     size_t size = b->escape ? take_escapes(b, data, (size_t)n) : (size_t)n;
-    bool news = false;
     if (b->telnet) {
-        size = take_telnet(b, &m, size, &news);
-    }
-    if (size || news) {
-        post(b, &m, size);
+        char_telnet_take(b, data, size);
+    } else if (size) {
+        char_post(b, &m, size);
     }
 }
 
 /* From the ring, where the machine may drop the oldest meanwhile. */
-static size_t take_output(CharBackend *b, uint8_t *data, size_t most)
+size_t char_take_output(CharBackend *b, uint8_t *data, size_t most)
 {
     pthread_mutex_lock(&b->host->lock);
     size_t n = b->out_count < most ? b->out_count : most;
@@ -414,8 +479,23 @@ static size_t take_output(CharBackend *b, uint8_t *data, size_t most)
     return n;
 }
 
+/* The far end takes nothing more; what it said before may be there still. */
+static void stop_output(CharBackend *b)
+{
+    if (b->read_fd < 0) {
+        hang_up(b);
+        return;
+    }
+    b->write_fd = -1;
+    pthread_mutex_lock(&b->host->lock);
+    b->up = false;
+    b->out_count = b->guest.ahead = 0;
+    pthread_mutex_unlock(&b->host->lock);
+    char_tell_of_room(b);
+}
+
 /* Returns how many bytes were written, 0 when none can be now; -1: the other end has gone. */
-static ssize_t write_out(CharBackend *b, const uint8_t *data, size_t size)
+ssize_t char_write_out(CharBackend *b, const uint8_t *data, size_t size)
 {
     ssize_t done = write(b->write_fd, data, size);
     if (done >= 0 || errno == EAGAIN || errno == EINTR) {
@@ -424,61 +504,19 @@ static ssize_t write_out(CharBackend *b, const uint8_t *data, size_t size)
     if (errno != EPIPE && errno != ECONNRESET) {
         log_warn("%s: output stops: %s", b->name, strerror(errno));
     }
-    hang_up(b);
+    stop_output(b);
     return -1;
-}
-
-/* Changes of the guest's port take their place between the bytes, unless those stand still. */
-static void look_at_port(CharBackend *b)
-{
-    CharGuest *g = &b->guest;
-    ComPort *com = &b->com;
-    pthread_mutex_lock(&b->host->lock);
-    CharGuest now = *g;
-    bool due = g->changed && (g->ahead == 0 || com->suspended);
-    if (due) {
-        g->changed = false;
-        g->toggled = 0;
-    }
-    pthread_mutex_unlock(&b->host->lock);
-    if (due) {
-        bool brk = now.lines & ~com->lines & COM_BREAK || now.toggled & ~now.lines & COM_BREAK;
-        com_port_frame(com, now.baud, now.data_bits, now.parity, now.stop_bits);
-        com_port_lines(com, now.lines, now.toggled);
-        if (brk && !com->on && b->up && !com->server) {
-            telnet_break(b->telnet);
-        }
-    }
-    telnet_tell(b->telnet);
-}
-
-static void give_telnet(CharBackend *b)
-{
-    uint8_t data[WRITE_CHUNK];
-    size_t room = telnet_room(b->telnet), size;
-    pthread_mutex_lock(&b->host->lock);
-    size_t most = b->com.suspended ? 0 : b->guest.changed ? b->guest.ahead : sizeof(data);
-    pthread_mutex_unlock(&b->host->lock);
-    most = room < most ? room : most;
-    size_t n = take_output(b, data, most < sizeof(data) ? most : sizeof(data));
-    telnet_encode(b->telnet, data, n);
-    const uint8_t *wire = telnet_waiting(b->telnet, &size);
-    ssize_t done = wire ? write_out(b, wire, size) : 0;
-    if (done >= 0) {
-        telnet_sent(b->telnet, (size_t)done);
-        tell_of_room(b);
-    }
 }
 
 static void give_output(CharBackend *b)
 {
     uint8_t data[WRITE_CHUNK];
     if (b->telnet) {
-        give_telnet(b);
+        char_telnet_give(b);
         return;
     }
-    size_t n = take_output(b, data, b->terminal ? TERMINAL_CHUNK : WRITE_CHUNK);
-    ssize_t done = write_out(b, data, n);
+    size_t n = char_take_output(b, data, b->terminal ? TERMINAL_CHUNK : WRITE_CHUNK);
+    ssize_t done = char_write_out(b, data, n);
     if (done < 0) {
         return;
     }
@@ -494,7 +532,7 @@ static void give_output(CharBackend *b)
         }
         pthread_mutex_unlock(&b->host->lock);
     }
-    tell_of_room(b);
+    char_tell_of_room(b);
 }
 
 static void take_client(CharBackend *b)
@@ -510,12 +548,15 @@ static void take_client(CharBackend *b)
 static bool add_polls(CharBackend *b, struct pollfd *read_at, struct pollfd *write_at,
                       struct pollfd *listen_at)
 {
-    bool flowing = !b->in_flight;
-    bool waits = b->out_count > 0 && !(b->telnet && b->com.suspended);
-    bool output = (waits || (b->telnet && b->telnet->count > 0)) && b->write_fd >= 0;
-    *read_at = (struct pollfd){.fd = flowing ? b->read_fd : -1, .events = POLLIN};
+    bool flowing = b->telnet ? char_telnet_has_room(b) : !b->in_flight;
+    bool waits = b->telnet ? char_telnet_writes(b) : b->out_count > 0;
+    bool output = waits && b->write_fd >= 0, closing = b->telnet && b->telnet->closing;
+    b->gone = b->gone && !flowing;
+    *read_at =
+        (struct pollfd){.fd = b->gone ? -1 : b->read_fd, .events = flowing ? POLLIN : POLLRDHUP};
     *write_at = (struct pollfd){.fd = output ? b->write_fd : -1, .events = POLLOUT};
-    *listen_at = (struct pollfd){.fd = b->read_fd < 0 ? b->listen_fd : -1, .events = POLLIN};
+    *listen_at =
+        (struct pollfd){.fd = b->read_fd < 0 && !closing ? b->listen_fd : -1, .events = POLLIN};
     return output;
 }
 
@@ -529,23 +570,37 @@ static void serve(CharBackend *b, const struct pollfd *polls)
         give_output(b);
     }
     if (polls[0].revents && b->read_fd == polls[0].fd) {
-        take_input(b);
+        if (polls[0].events & POLLIN) {
+            take_input(b);
+        } else {
+            b->gone = true;
+        }
     }
 }
 
-/* Telnet's com port, ahead of a poll. Returns until when at the latest it wants to be seen to
- * again.
- */
+/* Ahead of a poll. Returns until when at the latest it wants to be seen to again. */
 static int64_t tend(CharBackend *b)
 {
-    if (!b->telnet || !b->up) { /* which this thread sets */
-        return INT64_MAX;
+    int64_t next = b->telnet ? char_telnet_tend(b) : INT64_MAX, now = host_time_ns();
+    pthread_mutex_lock(&b->host->lock);
+    bool stuck = b->stuck;
+    bool waits = b->waits || b->gone || (b->telnet && b->telnet->marks && !stuck);
+    bool post_it = waits && b->hurry_at && now >= b->hurry_at && !b->hurrying;
+    b->hurrying |= post_it;
+    pthread_mutex_unlock(&b->host->lock);
+    if (post_it) {
+        post(b, MESSAGE_HURRY);
     }
-    look_at_port(b);
-    if (!b->carrier && (telnet_settled(b->telnet) || host_time_ns() >= b->settle_by)) {
-        raise_carrier(b);
+    if (b->gone && stuck) { /* nobody will read the rest */
+        b->gone = false;
+        hang_up(b);
     }
-    return b->carrier ? INT64_MAX : b->settle_by;
+    if (!waits) {
+        b->hurry_at = 0;
+    } else if (!b->hurry_at || now >= b->hurry_at) {
+        b->hurry_at = now + HURRY_MS * INT64_C(1000000);
+    }
+    return waits && b->hurry_at < next ? b->hurry_at : next;
 }
 
 /* Milliseconds for poll(). */
@@ -688,9 +743,8 @@ bool char_host_open(CharHost *host, const char *option, const char *spec, CharPo
         return false;
     }
     b->up = b->write_fd >= 0;
-    b->carrier = b->up && !b->telnet;
-    b->inputs = b->posted_inputs = USUAL;
-    b->settle_by = host_time_ns() + SETTLE_MS * INT64_C(1000000);
+    b->carrier = b->shown = b->up && !b->telnet;
+    b->inputs = CHAR_USUAL;
     b->events = event_port_open(host->queue, b->name, deliver, b);
     pthread_mutex_lock(&host->lock);
     host->backend[host->count++] = b;

@@ -23,8 +23,8 @@ void char_host_free(CharHost *host);
 /* spec: NULL or "none" (*port becomes all zero), "stdio", "mon:stdio" (Ctrl-A x ends the program),
  * "file:PATH", "unix:PATH[,server[,nowait]]", "tcp:HOST:PORT[,server[,nowait]]", "telnet:" the
  * same, "pty", "/dev/...",
- * "pdf:PATH[,pins=9|24][,paper=letter|a4]" (a printer), or the whole path of a FIFO (written to) or file.
- * option names the option in messages: "serial". Call it while the board is built. */
+ * "pdf:PATH[,pins=9|24][,paper=letter|a4]" (a printer), or the whole path of a FIFO (written to) or
+ * file. option names the option in messages: "serial". Call it while the board is built. */
 bool char_host_open(CharHost *host, const char *option, const char *spec, CharPort *port, Err *err);
 
 #endif

@@ -1,4 +1,5 @@
-/* Between char_host.c (the thread and its buffers) and char_host_open.c (the kinds of back end). */
+/* Between char_host.c (the thread and its buffers), char_host_telnet.c (telnet's lines and data)
+ * and char_host_open.c (the kinds of back end). */
 #ifndef MACHINE_HOST_CHAR_HOST_INTERNAL_H
 #define MACHINE_HOST_CHAR_HOST_INTERNAL_H
 
@@ -14,9 +15,52 @@ enum {
     CHAR_OUT_ROOM = 1 << 20,           /* bytes that wait for a slow reader */
     CHAR_OUT_HIGH = CHAR_OUT_ROOM / 2, /* CTS falls above it, and rises below the other */
     CHAR_OUT_LOW = CHAR_OUT_ROOM / 8,
-    CHAR_IN_ROOM = 4096, /* bytes read ahead of the device */
-    CHAR_ESCAPE = 1,     /* Ctrl-A on mon:stdio */
+    CHAR_IN_ROOM = 4096,  /* bytes read ahead of the device */
+    CHAR_ESCAPE = 1,      /* Ctrl-A on mon:stdio */
+    CHAR_AHEAD = 1 << 15, /* bytes that telnet reads ahead of those */
+    CHAR_MARKS = 16,
 };
+/* What a line without modem lines has, while somebody is there. */
+enum { CHAR_USUAL = CHAR_CTS | CHAR_DSR | CHAR_DCD };
+
+/* To the machine's thread. */
+enum {
+    MESSAGE_INPUT, /* bytes; and lines, ahead of them */
+    MESSAGE_UP,
+    MESSAGE_DOWN,
+    MESSAGE_ROOM,
+    MESSAGE_NOW,   /* look at `prompt` */
+    MESSAGE_HURRY, /* something has waited for long */
+};
+
+typedef struct CharMessage {
+    uint8_t kind;
+    bool marked;             /* what follows means something, behind all that came before */
+    bool broke;              /* a break */
+    uint8_t inputs, flicker; /* CHAR_CTS.. but for CTS; flicker: those that changed to and fro */
+    uint8_t data[CHAR_IN_ROOM];
+} CharMessage;
+
+/* What takes its place between the bytes of the far end. */
+typedef struct CharMark {
+    size_t ahead; /* bytes that come before it */
+    bool broke, down;
+    uint8_t inputs, flicker;
+} CharMark;
+
+/* I/O thread's. */
+typedef struct CharTelnet {
+    Telnet t;
+    ComPort com;
+    uint8_t in[CHAR_AHEAD]; /* ring */
+    size_t at, count;
+    CharMark mark[CHAR_MARKS];
+    unsigned marks;
+    uint8_t inputs;    /* CHAR_CTS.. behind the last mark */
+    bool paced;        /* as was said by `prompt` */
+    bool closing;      /* the far end has gone, but not all that it said was taken */
+    int64_t settle_by; /* host ns: the com port must have been agreed upon */
+} CharTelnet;
 
 typedef struct CharPrinter CharPrinter;
 
@@ -41,8 +85,7 @@ typedef struct CharBackend {
     struct termios saved; /* of the terminal; restored when saved_valid */
     bool saved_valid;
     SocketSpec socket;
-    Telnet *telnet;       /* on a socket that speaks it; then the I/O thread's. Else NULL */
-    ComPort com;          /* its com port; the I/O thread's too */
+    CharTelnet *telnet;   /* on a socket that speaks it; else NULL */
     CharPrinter *printer; /* reads the other end of a pipe; else NULL */
     int slave;            /* pty: kept open, so that no reader is no hang-up; else -1 */
 
@@ -52,25 +95,36 @@ typedef struct CharBackend {
     uint8_t in[CHAR_IN_ROOM];
     size_t in_at, in_count;
     bool holding;   /* `in` has what came last: the next input may come when it is empty */
+    bool shown;     /* the device has a carrier */
     uint8_t inputs; /* CHAR_CTS.. as the far end has them */
     bool paced;     /* input waits while the guest's RTS is low */
+    CharMark due;   /* what waits until the line is quiet: all of them together */
+    bool has_due;
+    unsigned hurries; /* since a byte was taken last */
 
     /* I/O thread */
     int read_fd, write_fd, listen_fd; /* -1: none */
     bool escaped;
-    int64_t settle_by;     /* host ns: telnet's com port must have been agreed upon */
-    uint8_t posted_inputs; /* CHAR_CTS.. as the machine knows them, or will */
-    bool posted_pace;
+    int64_t hurry_at; /* host ns; 0: nothing waits */
+    bool gone;        /* the far end has hung up behind what is in flight */
 
     /* both, under host->lock */
     uint8_t *out; /* ring of CHAR_OUT_ROOM bytes */
     size_t out_at, out_count;
     bool in_flight; /* input is on its way to the device: read no more */
     bool up;        /* somebody is at the other end */
-    bool carrier;   /* and the machine was told so */
+    bool carrier;   /* and the machine was told so; the I/O thread alone looks at it */
     bool dropped;   /* some output was lost; said once */
     bool held;      /* CTS is low: the buffer is nearly full */
     CharGuest guest;
+    bool waits;    /* the machine's thread has something due */
+    bool stuck;    /* the guest takes no bytes: lines wait for them no longer */
+    bool hurrying; /* MESSAGE_HURRY is on its way */
+    struct {
+        bool posted;                   /* MESSAGE_NOW is on its way */
+        uint8_t mask, inputs, flicker; /* mask: those that are meant */
+        bool paced;
+    } prompt; /* lines that overtake bytes */
 } CharBackend;
 
 struct CharHost {
@@ -85,8 +139,31 @@ struct CharHost {
 
 /* Fills the file descriptors and flags of b. */
 bool char_open_kind(CharBackend *b, const char *option, const char *spec, Err *err);
-/* For a socket that speaks telnet: its connection begins, or (up is false) is over. */
-void char_start_telnet(CharBackend *b, bool up);
+
+/* char_host.c; I/O thread */
+void char_post(CharBackend *b, const CharMessage *m, size_t size);
+/* The machine is told that somebody is there, with these lines. */
+void char_raise_carrier(CharBackend *b, uint8_t inputs);
+/* ... and that he has gone. */
+void char_drop_carrier(CharBackend *b);
+/* Takes from the ring of output, and writes. -1: the other end has gone. */
+size_t char_take_output(CharBackend *b, uint8_t *data, size_t most);
+ssize_t char_write_out(CharBackend *b, const uint8_t *data, size_t size);
+void char_tell_of_room(CharBackend *b);
+
+/* char_host_telnet.c; I/O thread. A connection begins, or (up is false) there is none. */
+void char_telnet_start(CharBackend *b, bool up);
+/* It is over; the machine hears of it behind all that came before. */
+void char_telnet_end(CharBackend *b);
+bool char_telnet_has_room(const CharBackend *b);
+/* Is there something to write, which can be? host->lock is held. */
+bool char_telnet_writes(const CharBackend *b);
+void char_telnet_take(CharBackend *b, const uint8_t *data, size_t size);
+void char_telnet_give(CharBackend *b);
+/* What is to be done at times; returns when at the latest again (host ns). */
+int64_t char_telnet_tend(CharBackend *b);
+
+/* char_host_open.c */
 /* "PATH[,pins=][,paper=]". */
 bool char_open_printer(CharBackend *b, const char *option, const char *spec, Err *err);
 /* After the pipe to it was closed: waits until all is on paper. NULL is allowed. */

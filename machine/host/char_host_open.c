@@ -49,14 +49,6 @@ static bool open_file(CharBackend *b, const char *option, const char *path, Err 
     return true;
 }
 
-void char_start_telnet(CharBackend *b, bool up)
-{
-    if (b->telnet) {
-        telnet_start(b->telnet, up ? TELNET_ON : TELNET_OFF,
-                     b->socket.server ? TELNET_CALLED : TELNET_CALLER);
-    }
-}
-
 static bool open_socket(CharBackend *b, const char *option, const char *spec, Err *err)
 {
     if (!socket_parse(option, spec, &b->socket, err)) {
@@ -66,7 +58,7 @@ static bool open_socket(CharBackend *b, const char *option, const char *spec, Er
         return err_set(err, "out of memory");
     }
     if (b->telnet) {
-        b->telnet->com = &b->com;
+        b->telnet->t.com = &b->telnet->com;
     }
     int fd = socket_open(option, &b->socket, err);
     if (fd < 0) {
@@ -74,7 +66,7 @@ static bool open_socket(CharBackend *b, const char *option, const char *spec, Er
     }
     if (!b->socket.server) {
         b->read_fd = b->write_fd = fd;
-        char_start_telnet(b, true);
+        char_telnet_start(b, true);
         return true;
     }
     b->listen_fd = fd;
@@ -83,7 +75,7 @@ static bool open_socket(CharBackend *b, const char *option, const char *spec, Er
         socket_wait(fd);
         b->read_fd = b->write_fd = socket_accept(fd);
     }
-    char_start_telnet(b, b->read_fd >= 0);
+    char_telnet_start(b, b->read_fd >= 0);
     return true;
 }
 

@@ -121,6 +121,11 @@ void com_port_lines(ComPort *c, uint8_t lines, uint8_t toggled)
     c->toggled |= toggled;
 }
 
+void com_port_pause(ComPort *c, bool pause)
+{
+    c->paused = pause;
+}
+
 bool com_port_paced(const ComPort *c)
 {
     return c->on && c->server && c->flow[0] == FLOW_HARDWARE;
@@ -230,14 +235,13 @@ static size_t server_next(ComPort *c, uint8_t *out)
 
 size_t com_port_next(ComPort *c, uint8_t *out)
 {
+    if (c->on && c->paused != c->told_paused) {
+        c->told_paused = c->paused;
+        out[0] = (uint8_t)((c->paused ? FLOWCONTROL_SUSPEND : FLOWCONTROL_RESUME) +
+                           (c->server ? FROM_SERVER : 0));
+        return 1;
+    }
     return !c->on ? 0 : c->server ? server_next(c, out) : client_next(c, out);
-}
-
-bool com_port_waits(const ComPort *c)
-{
-    ComPort copy = *c;
-    uint8_t out[COM_PORT_WORD];
-    return com_port_next(&copy, out) > 0;
 }
 
 /* --- what the client says --- */

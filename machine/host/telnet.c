@@ -377,10 +377,6 @@ size_t telnet_decode(Telnet *t, const uint8_t *in, size_t size, uint8_t *out)
     for (size_t i = 0; i < size; i++) {
         if (t->mode == TELNET_ON) {
             count += take(t, in[i], out + count);
-            if (t->com && t->com->purge & 2) { /* ahead of what comes behind it */
-                t->com->purge &= 1;
-                count = 0;
-            }
         } else if (t->mode == TELNET_AUTO) {
             count += look(t, in[i], out + count);
         } else {

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Two machines joined by a null modem: Linux's own tools move a file at 115200 with RTS/CTS, and the sums are equal."""
+"""Two machines joined by a null modem: Linux's own tools move a file at 115200 with RTS/CTS, and the sums are equal; over telnet the carrier is the other's DTR."""
 import os
 
 import debian
@@ -19,11 +19,15 @@ def ramdisk():
     return path
 
 
-def a_file_goes_both_ways(engine):
-    ramdisk()
+def joined(engine, telnet=''):
     wire = os.path.join(folder.name, 'wire')
-    with linux.direct(engine, ramdisk(), '-serial', f'unix:{wire},server,nowait', '-nodefaults') as one, \
-            linux.direct(engine, ramdisk(), '-serial', f'unix:{wire}', '-nodefaults') as two:
+    return (linux.direct(engine, ramdisk(), '-serial', f'unix:{wire},server,nowait{telnet}', '-nodefaults'),
+            linux.direct(engine, ramdisk(), '-serial', f'unix:{wire}{telnet}', '-nodefaults'))
+
+
+def a_file_goes_both_ways(engine):
+    one, two = joined(engine)
+    with one, two:
         shells = one.shell(), two.shell()
         for shell in shells:
             shell.run('stty -F /dev/ttyS1 115200 raw -echo crtscts clocal')
@@ -37,7 +41,20 @@ def a_file_goes_both_ways(engine):
             assert not errors.strip(), errors
 
 
+def the_carrier_is_the_others_dtr(engine):
+    one, two = joined(engine, ',telnet')
+    with one, two:
+        shells = one.shell(), two.shell()
+        for source, sink in (shells, shells[::-1]):
+            source.run('stty -F /dev/ttyS1 115200 raw -echo crtscts clocal hupcl')
+            sink.run('stty -F /dev/ttyS1 115200 raw -echo crtscts -clocal hupcl')
+            # the open waits for the carrier, and the last byte is followed by its loss: no count ends this
+            sink.begin('cat </dev/ttyS1 >/tmp/got; md5sum </tmp/got')
+            wanted = source.run('sleep 1; head -c 40000 /noise >/dev/ttyS1; head -c 40000 /noise | md5sum', 120).split()[0]
+            assert wanted in sink.end(120), 'the file has changed on its way'
+
+
 try:
-    guest.cases(a_file_goes_both_ways)
+    guest.cases(a_file_goes_both_ways, the_carrier_is_the_others_dtr)
 finally:
     folder.cleanup()

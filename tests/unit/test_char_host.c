@@ -29,6 +29,8 @@ typedef struct Plug {
     int up;
     int breaks;
     unsigned lines; /* CHAR_CTS.. as they were last told */
+    bool loud;      /* what it received is still on the line */
+    size_t before;  /* bytes that had come when DSR fell */
 } Plug;
 
 static void plug_receive(void *self, const uint8_t *data, size_t size)
@@ -48,12 +50,21 @@ static size_t plug_room(void *self)
 
 static void plug_connected(void *self, bool up)
 {
-    ((Plug *)self)->up = up;
+    Plug *p = self;
+    p->up = up;
+    p->lines = up ? CHAR_CTS | CHAR_DSR | CHAR_DCD : 0;
 }
 
 static void plug_lines(void *self, unsigned lines)
 {
-    ((Plug *)self)->lines = lines;
+    Plug *p = self;
+    p->before = p->lines & ~lines & CHAR_DSR ? p->count : p->before;
+    p->lines = lines;
+}
+
+static bool plug_quiet(void *self)
+{
+    return !((Plug *)self)->loud;
 }
 
 static void plug_break(void *self)
@@ -78,6 +89,7 @@ static Plug *plug_new(const char *spec)
                          .connected = plug_connected,
                          .lines = plug_lines,
                          .brk = plug_break,
+                         .quiet = plug_quiet,
                          .self = p};
         p->port.ops->attach(p->port.backend, &sink);
     }
@@ -112,6 +124,15 @@ static void plug_until_up(Plug *p, int up)
         usleep(1000);
     }
     assert_int_equal(p->up, up);
+}
+
+static void plug_until_lines(Plug *p, unsigned lines)
+{
+    for (int i = 0; i < PATIENCE && p->lines != lines; i++) {
+        event_deliver(p->events);
+        usleep(1000);
+    }
+    assert_int_equal(p->lines, lines);
 }
 
 static void read_exactly(int fd, char *text, size_t n)
@@ -281,6 +302,91 @@ static void telnet_is_spoken(void **state)
     read_exactly(fd, text, 6);
     assert_memory_equal(text, "\377\377\r\0\r\n", 6);
     close(fd);
+    plug_free(p);
+}
+
+/* Who says something and hangs up is heard before his carrier falls. */
+static void the_end_comes_behind_the_bytes(void **state)
+{
+    (void)state;
+    static const char *const kinds[] = {"", ",telnet"};
+    for (unsigned i = 0; i < 2; i++) {
+        char spec[160];
+        snprintf(spec, sizeof(spec), "unix:%s,server,nowait%s", in_folder("e"), kinds[i]);
+        Plug *p = plug_new(spec);
+        int fd = client_of(in_folder("e"));
+        p->loud = true;
+        assert_int_equal(write(fd, "goodbye", 7), 7);
+        close(fd);
+        plug_until(p, 7);
+        for (unsigned k = 0; k < 50; k++) {
+            event_deliver(p->events);
+            usleep(1000);
+            p->port.ops->ready(p->port.backend); /* it goes on */
+        }
+        assert_int_equal(p->up, 1);
+        p->loud = false;
+        p->port.ops->ready(p->port.backend);
+        plug_until_up(p, 0);
+        plug_free(p);
+    }
+}
+
+/* ... but a guest that reads nothing keeps nobody on the line, nor the next one from it. */
+static void a_guest_that_does_not_read_sees_the_end(void **state)
+{
+    (void)state;
+    static const char *const kinds[] = {"", ",telnet"};
+    static char many[20000];
+    for (unsigned i = 0; i < 2; i++) {
+        char spec[160];
+        snprintf(spec, sizeof(spec), "unix:%s,server,nowait%s", in_folder("e"), kinds[i]);
+        Plug *p = plug_new(spec);
+        p->room = 10;
+        for (unsigned round = 0; round < 2; round++) {
+            int fd = client_of(in_folder("e"));
+            assert_int_equal(write(fd, many, sizeof(many)), sizeof(many));
+            plug_until_up(p, 1);
+            close(fd);
+            plug_until_up(p, 0);
+        }
+        plug_free(p);
+    }
+}
+
+/* CTS does not wait for bytes, the other lines do; a far end with a com port is asked to wait. */
+static void lines_have_their_places(void **state)
+{
+    (void)state;
+    static const uint8_t agree[] = {255, 251, 44,  255, 250, 44, 5,   8,  255,
+                                    240, 255, 250, 44,  5,   11, 255, 240};
+    static const uint8_t lines[] = {255, 250, 44, 5, 12, 255, 240, 255, 250, 44, 5, 9, 255, 240};
+    static char many[25000];
+    char spec[160], text[45];
+    snprintf(spec, sizeof(spec), "unix:%s,server,nowait,telnet", in_folder("l"));
+    Plug *p = plug_new(spec);
+    int fd = client_of(in_folder("l"));
+    p->port.ops->set_lines(p->port.backend, true, true, false);
+    assert_int_equal(write(fd, agree, sizeof(agree)), sizeof(agree));
+    plug_until_up(p, 1);
+    read_exactly(fd, text, 15 + 7 + 7 + 7); /* offers, two answers, our lines */
+    p->room = 100;
+    assert_int_equal(write(fd, many, sizeof(many)), sizeof(many));
+    read_exactly(fd, text, 6);
+    assert_memory_equal(text, "\377\372,l\377\360", 6);
+    assert_int_equal(write(fd, lines, sizeof(lines)), sizeof(lines));
+    plug_until_lines(p, CHAR_DSR | CHAR_DCD);
+    assert_int_equal(p->count, 100);
+    p->room = sizeof(p->got);
+    p->port.ops->ready(p->port.backend);
+    plug_until(p, sizeof(many));
+    plug_until_lines(p, 0);
+    assert_int_equal(p->before, sizeof(many));
+    read_exactly(fd, text, 7 + 7 + 6);
+    assert_memory_equal(text + 14, "\377\372,m\377\360", 6);
+    assert_int_equal(write(fd, lines, 7), 7);
+    close(fd);
+    plug_until_up(p, 0);
     plug_free(p);
 }
 
@@ -475,8 +581,8 @@ static int make_folder(void **state)
 static int drop_folder(void **state)
 {
     (void)state;
-    static const char *const names[] = {"out", "s", "c"};
-    for (unsigned i = 0; i < 3; i++) {
+    static const char *const names[] = {"out", "s", "c", "e", "l"};
+    for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         unlink(in_folder(names[i]));
     }
     return rmdir(folder);
@@ -491,6 +597,9 @@ int main(void)
         cmocka_unit_test(input_waits_for_room),
         cmocka_unit_test(asking_early_loses_nothing),
         cmocka_unit_test(telnet_is_spoken),
+        cmocka_unit_test(the_end_comes_behind_the_bytes),
+        cmocka_unit_test(a_guest_that_does_not_read_sees_the_end),
+        cmocka_unit_test(lines_have_their_places),
         cmocka_unit_test(stalled_reader_never_blocks),
         cmocka_unit_test(cts_holds_the_guest_back),
         cmocka_unit_test(a_fifo_keeps_what_was_written),

@@ -452,6 +452,29 @@ static void host_is_told_of_room(void **state)
     board_free(f.b);
 }
 
+/* For what must not overtake bytes: the line is quiet when the last one has left it. */
+static void host_is_told_when_the_line_is_quiet(void **state)
+{
+    (void)state;
+    Fixture f;
+    fixture(&f);
+    chip_out(f.b, IIR, 0x01);
+    CharSink *sink = &f.far.sink;
+    assert_true(sink->quiet(sink->self));
+    step(&f, 1);
+    arrive(&f, "abc");
+    step(&f, 1);
+    assert_int_equal(f.far.readies, 0); /* nobody asked */
+    assert_false(sink->quiet(sink->self));
+    step(&f, 1);
+    assert_int_equal(f.far.readies, 1);
+    assert_false(sink->quiet(sink->self));
+    step(&f, 1);
+    assert_int_equal(f.far.readies, 2);
+    assert_true(sink->quiet(sink->self));
+    board_free(f.b);
+}
+
 static void nothing_plugged_in(void **state)
 {
     (void)state;
@@ -524,6 +547,7 @@ int main(void)
         cmocka_unit_test(fifo_overrun_keeps_what_was_there),
         cmocka_unit_test(carrier_moves_the_modem_lines),
         cmocka_unit_test(host_is_told_of_room),
+        cmocka_unit_test(host_is_told_when_the_line_is_quiet),
         cmocka_unit_test(nothing_plugged_in),
         cmocka_unit_test(an_eager_listener_hears_at_once),
         cmocka_unit_test(state_round_trip),
