@@ -5,6 +5,7 @@
 #include "ui/audio_sdl.h"
 
 #include <SDL.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "machine/core/log.h"
@@ -16,12 +17,29 @@ enum { BUFFER_FRAMES = 512 }; /* the device's own share of the latency: 11 ms at
 struct AudioSdl {
     SDL_AudioDeviceID device;
     Mixer *mixer;
+    atomic_uint volume; /* percent */
 };
 
 static void fill(void *self, Uint8 *stream, int bytes)
 {
     AudioSdl *a = self;
-    mixer_pull(a->mixer, (float *)(void *)stream, (size_t)bytes / (2 * sizeof(float)));
+    float *samples = (float *)(void *)stream;
+    size_t count = (size_t)bytes / sizeof(float);
+    unsigned volume = atomic_load(&a->volume);
+    mixer_pull(a->mixer, samples, count / 2);
+    for (size_t i = 0; volume != AUDIO_SDL_FULL && i < count; i++) {
+        samples[i] *= (float)volume / AUDIO_SDL_FULL;
+    }
+}
+
+void audio_sdl_set_volume(AudioSdl *a, unsigned percent)
+{
+    atomic_store(&a->volume, percent < AUDIO_SDL_FULL ? percent : AUDIO_SDL_FULL);
+}
+
+unsigned audio_sdl_volume(const AudioSdl *a)
+{
+    return atomic_load(&a->volume);
 }
 
 AudioSdl *audio_sdl_open(Mixer *mixer)
@@ -38,6 +56,7 @@ AudioSdl *audio_sdl_open(Mixer *mixer)
                           .callback = fill,
                           .userdata = a};
     a->mixer = mixer;
+    atomic_init(&a->volume, AUDIO_SDL_FULL);
     a->device = SDL_OpenAudioDevice(NULL, 0, &want, NULL, 0);
     if (!a->device) {
         log_warn("no sound: %s", SDL_GetError());

@@ -99,7 +99,7 @@ static bool session_open(Session *s, Err *err)
     if (mixer_wants_device(machine_mixer(s->machine))) {
         s->audio = audio_sdl_open(machine_mixer(s->machine));
     }
-    if (s->window && !window_attach(s->window, s->machine, s->recorder, err)) {
+    if (s->window && !window_attach(s->window, s->machine, s->recorder, s->audio, err)) {
         return false;
     }
     return !ui->pid_file || write_pid(ui->pid_file, err);

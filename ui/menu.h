@@ -22,6 +22,7 @@ typedef enum MenuAction {
     MENU_FULL_SCREEN,
     MENU_SCALING,
     MENU_SCANLINES,
+    MENU_VOLUME, /* volume */
     MENU_COPY,
     MENU_PASTE,
     MENU_FIND,        /* opens the search field */
@@ -65,6 +66,7 @@ typedef struct MenuModel {
     const char *title, *host_key;
     bool paused, full_screen, scanlines, recording;
     unsigned scaling; /* ScalingMode */
+    int volume;       /* percent; below 0: there is no sound */
     char engine[32];  /* that runs */
     const char *engine_chosen;
     char speed[24], speed_chosen[24];

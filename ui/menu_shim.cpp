@@ -21,6 +21,8 @@ struct Menu {
     float scale; /* output pixels to one of the menu */
 };
 
+static const float VOLUME_WIDTH = 150;
+
 enum { UNIT_WIDTH = 640, UNIT_HEIGHT = 400, MOST_SCALE = 3 }; /* a window that has room for twice */
 
 static SDL_Texture *make_font(SDL_Renderer *renderer)
@@ -322,7 +324,7 @@ static MenuAction draw_engines(MenuModel *model)
     return other != MENU_NONE ? other : action;
 }
 
-static MenuAction draw_look(const MenuModel *model)
+static MenuAction draw_look(MenuModel *model)
 {
     static const char *const scalings[] = {"Scale: integer", "Scale: aspect", "Scale: smooth"};
     MenuAction action = MENU_NONE;
@@ -337,6 +339,13 @@ static MenuAction draw_look(const MenuModel *model)
     }
     if (next_button(model->full_screen ? "Leave full screen" : "Full screen")) {
         action = MENU_FULL_SCREEN;
+    }
+    if (model->volume >= 0) {
+        beside(VOLUME_WIDTH);
+        ImGui::SetNextItemWidth(VOLUME_WIDTH);
+        if (ImGui::SliderInt("##volume", &model->volume, 0, 100, "Volume %d%%")) {
+            action = MENU_VOLUME;
+        }
     }
     return action;
 }

@@ -124,10 +124,11 @@ static void heard(void *self, const MachineEvent *event)
     window_push(self, event->kind == MACHINE_IO_ERROR ? WINDOW_IO_ERROR : WINDOW_STATE_CHANGED);
 }
 
-bool window_attach(Window *w, Machine *m, Recorder *recorder, Err *err)
+bool window_attach(Window *w, Machine *m, Recorder *recorder, AudioSdl *audio, Err *err)
 {
     w->machine = m;
     w->recorder = recorder;
+    w->audio = audio;
     w->typist = typist_new(m);
     if (!w->typist) {
         return err_set(err, "out of memory");

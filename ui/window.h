@@ -5,6 +5,7 @@
 #ifndef UI_WINDOW_H
 #define UI_WINDOW_H
 
+#include "ui/audio_sdl.h"
 #include "ui/options.h"
 #include "ui/record.h"
 
@@ -14,7 +15,7 @@ typedef struct Window Window;
  * must outlive the window. */
 Window *window_new(const Options *options, Err *err);
 /* Listens to the machine; call it before machine_start. */
-bool window_attach(Window *w, Machine *m, Recorder *recorder, Err *err);
+bool window_attach(Window *w, Machine *m, Recorder *recorder, AudioSdl *audio, Err *err);
 /* Opens the window and runs it until the machine has ended. */
 bool window_run(Window *w, Err *err);
 /* Its closing saved the machine, as the snapshot WINDOW_SUSPENDED. */

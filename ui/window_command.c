@@ -312,6 +312,7 @@ void window_menu_refresh(Window *w)
     model->recording = recorder_running(w->recorder);
     model->scaling = w->scaling;
     model->scanlines = w->scanlines;
+    model->volume = w->audio ? (int)audio_sdl_volume(w->audio) : -1;
     snprintf(model->engine, sizeof(model->engine), "%s", machine_accel(w->machine));
     machine_speed(w->machine, model->speed);
     model->speeds = machine_speed_help();
@@ -364,6 +365,8 @@ void window_menu_act(Window *w, MenuAction action)
         } else {
             window_notice(w, "%s", err.text);
         }
+    } else if (action == MENU_VOLUME && w->audio) {
+        audio_sdl_set_volume(w->audio, (unsigned)w->model.volume);
     } else if (action == MENU_SPEED) {
         if (machine_set_speed(w->machine, w->model.speed_chosen, &err)) {
             window_notice(w, "speed: %s", w->model.speed_chosen);

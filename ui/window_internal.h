@@ -6,6 +6,7 @@
 #include <SDL.h>
 #include <stdatomic.h>
 
+#include "ui/audio_sdl.h"
 #include "ui/clip.h"
 #include "ui/menu.h"
 #include "ui/pads.h"
@@ -99,6 +100,7 @@ struct Window {
     WindowClip clip;
     Typist *typist;
     Recorder *recorder;        /* the session's */
+    AudioSdl *audio;           /* the session's; NULL: none */
     bool recording;            /* as the title says */
     char speed[MACHINE_SPEED]; /* as the title shows it */
     const KeyLayout *layout;

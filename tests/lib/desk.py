@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+import urllib.parse
 
 from . import picture, tap
 from .vm import Vm, program
@@ -39,6 +40,75 @@ def ask_to_close(display, window):
     message.data[0] = delete
     x11.XSendEvent(server, ctypes.c_ulong(window), 0, ctypes.c_long(0), ctypes.byref(message))
     x11.XCloseDisplay(server)  # sends it
+
+
+class SelectionRequest(ctypes.Structure):
+    """XSelectionRequestEvent; the answer, XSelectionEvent, is the same without the owner."""
+    _fields_ = [('type', ctypes.c_int), ('serial', ctypes.c_ulong), ('send_event', ctypes.c_int), ('display', ctypes.c_void_p),
+                ('owner', ctypes.c_ulong), ('requestor', ctypes.c_ulong), ('selection', ctypes.c_ulong), ('target', ctypes.c_ulong),
+                ('property', ctypes.c_ulong), ('time', ctypes.c_ulong)]
+
+
+class Dragged:
+    """A file that is dropped on a window, as file managers do it (Xdnd, version 5)."""
+
+    def __init__(self, display, window, path):
+        name = ctypes.util.find_library('X11')
+        if not name:
+            raise tap.Skip('libX11 is not there')
+        self.x11 = ctypes.CDLL(name)
+        for function in ('XOpenDisplay', 'XInternAtom', 'XDefaultRootWindow', 'XCreateSimpleWindow'):
+            getattr(self.x11, function).restype = ctypes.c_ulong
+        server = self.x11.XOpenDisplay(display.encode())
+        assert server, f'{display} cannot be opened'
+        self.server, self.window = ctypes.c_void_p(server), ctypes.c_ulong(window)
+        self.text = f'file://{urllib.parse.quote(path)}\r\n'.encode()
+        root = ctypes.c_ulong(self.x11.XDefaultRootWindow(self.server))
+        self.own = self.x11.XCreateSimpleWindow(self.server, root, 0, 0, 1, 1, 0, ctypes.c_ulong(0), ctypes.c_ulong(0))
+
+    def atom(self, name):
+        return self.x11.XInternAtom(self.server, name.encode(), 0)
+
+    def tell(self, what, *data):
+        message = ClientMessage(type=33, window=self.window, message_type=self.atom(what), format=32)
+        for i, value in enumerate((self.own, *data)):
+            message.data[i] = value
+        self.x11.XSendEvent(self.server, self.window, 0, ctypes.c_long(0), ctypes.byref(message))
+        self.x11.XFlush(self.server)
+
+    def hand_over(self, request):
+        self.x11.XChangeProperty(self.server, ctypes.c_ulong(request.requestor), ctypes.c_ulong(request.property), ctypes.c_ulong(request.target),
+                                 8, 0, self.text, len(self.text))
+        answer = SelectionRequest(type=31, owner=request.requestor, requestor=request.selection, selection=request.target,
+                                  target=request.property, property=request.time)
+        room = ctypes.create_string_buffer(bytes(answer), 192)  # an XEvent
+        self.x11.XSendEvent(self.server, ctypes.c_ulong(request.requestor), 0, ctypes.c_long(0), room)
+
+    def hear(self, what):
+        """Answers what is asked until the window says this."""
+        event = ctypes.create_string_buffer(ctypes.sizeof(ClientMessage))  # more than an XEvent
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            if not self.x11.XPending(self.server):
+                time.sleep(0.01)
+                continue
+            self.x11.XNextEvent(self.server, event)
+            message = ClientMessage.from_buffer(event)
+            if message.type == 30:
+                self.hand_over(SelectionRequest.from_buffer_copy(event))
+            elif message.type == 33 and message.message_type == self.atom(what):
+                return
+        raise AssertionError(f'the window never said {what}')
+
+    def drop(self):
+        copy = self.atom('XdndActionCopy')
+        self.x11.XSetSelectionOwner(self.server, ctypes.c_ulong(self.atom('XdndSelection')), ctypes.c_ulong(self.own), ctypes.c_ulong(0))
+        self.tell('XdndEnter', 5 << 24, self.atom('text/uri-list'))
+        self.tell('XdndPosition', 0, 100 << 16 | 100, 0, copy)
+        self.hear('XdndStatus')
+        self.tell('XdndDrop')
+        self.hear('XdndFinished')
+        self.x11.XCloseDisplay(self.server)
 
 
 class Desk:
@@ -74,7 +144,7 @@ class Desk:
 class Shown(Vm):
     """A machine in a window; the fake one, or another program with the same arguments."""
 
-    def __init__(self, *arguments, binary=None):
+    def __init__(self, *arguments, binary=None, env=None):
         Desk.open()
         fake = program('tests/ui/tool_fake')
         binary = binary or [fake]
@@ -82,7 +152,7 @@ class Shown(Vm):
             raise tap.Skip(f'{binary[0]} is not built')
         self.here = tempfile.mkdtemp(prefix='vitrine-window-')
         super().__init__('-screenshots', self.here, *arguments, binary=binary, display=Desk.display,
-                         env={'SDL_RENDER_DRIVER': 'software', 'SDL_VIDEODRIVER': 'x11', 'SDL_AUDIODRIVER': 'dummy'})
+                         env={'SDL_RENDER_DRIVER': 'software', 'SDL_VIDEODRIVER': 'x11', 'SDL_AUDIODRIVER': 'dummy', **(env or {})})
         self.window = self.until(self.focused, 'a window')
         self.x('mousemove', 1020, 760)
 
@@ -116,6 +186,9 @@ class Shown(Vm):
 
     def ask_to_close(self):
         ask_to_close(Desk.display, int(self.window))
+
+    def drop(self, path):
+        Dragged(Desk.display, int(self.window), path).drop()
 
     def title(self):
         return self.x('getwindowname', self.window, check=False)

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The window under Xvfb, with a fake machine behind it: keys, mouse, sizes, full screen, menu, screenshots."""
 import os
+import struct
 import subprocess
 import sys
 import tempfile
@@ -192,6 +193,23 @@ def menu_puts_in_a_file_that_is_chosen():
             vm.until(lambda: vm.qmp('query-block')[0]['inserted']['file'] == os.path.realpath(inner), 'the other floppy')
 
 
+def a_dropped_file_goes_into_the_drive_that_fits_it():
+    with tempfile.TemporaryDirectory() as folder, Shown('-fda', '') as vm:
+        floppy, disc, packed = (os.path.join(folder, name) for name in ('a floppy.img', 'b.iso', 'c.img.gz'))
+        for path, at, bytes_ in ((floppy, 1474559, b'\0'), (disc, 0x8001, b'CD001'), (packed, 0, b'\x1f\x8b\x08 and so on')):
+            with open(path, 'wb') as file:
+                file.seek(at)
+                file.write(bytes_)
+        vm.drop(floppy)
+        vm.until(lambda: vm.qmp('query-block')[0]['inserted']['file'] == floppy, 'the floppy')
+        vm.until(lambda: 'a floppy.img is in floppy0' in vm.title(), 'the notice')
+        vm.drop(disc)
+        vm.until(lambda: "b.iso: there is no CD drive; start with -cdrom ''" in vm.title(), 'the remedy')
+        vm.drop(packed)
+        vm.until(lambda: 'unpack it first: gunzip' in vm.title(), 'the other remedy')
+        assert vm.qmp('query-block')[0]['inserted']['file'] == floppy
+
+
 def menu_changes_the_engine():
     with Shown('-fda', '') as vm:
         vm.until(lambda: vm.geometry() == (640, 400), 'the size of the picture')
@@ -215,6 +233,32 @@ def menu_changes_the_speed():
         vm.click(420, 165)  # the third
         vm.until(lambda: '[286-12]' in vm.title(), 'the speed')
         assert vm.qmp('x-query-speed')['speed'] == '286-12'
+
+
+def menu_sets_the_volume():
+    with tempfile.TemporaryDirectory() as folder:
+        heard = os.path.join(folder, 'heard')
+        with open(os.path.join(program('tests/ui'), 'beep.bin'), 'rb') as code, open(os.path.join(folder, 'a.img'), 'wb') as floppy:
+            floppy.write(code.read().ljust(1474560, b'\0'))
+
+        def loudest():
+            """Of what was written last: samples of four bytes."""
+            with open(heard, 'rb') as file:
+                size = os.path.getsize(heard) // 4 * 4
+                file.seek(max(0, size - 16000))
+                data = file.read(size - file.tell())
+            return max(map(abs, struct.unpack(f'{len(data) // 4}f', data[:len(data) // 4 * 4])), default=0)
+        with Shown('-m', 16, '-fda', floppy.name, '-snapshot', binary=[program('vitrine'), 'run'],
+                   env={'SDL_AUDIODRIVER': 'disk', 'SDL_DISKAUDIOFILE': heard}) as vm:
+            vm.until(lambda: vm.geometry() == (720, 400), 'the size of the picture')
+            vm.wait_picture(lambda now: now.pixel(300, 200) == (0, 0, 170))
+            vm.type('x')
+            vm.until(lambda: loudest() > 0.05, 'the tone')
+            vm.open_menu()
+            vm.click(367, 143)  # the left end of the slider
+            vm.until(lambda: loudest() == 0, 'silence')
+            vm.click(514, 143)  # the right end
+            vm.until(lambda: loudest() > 0.05, 'the tone again')
 
 
 def menu_is_twice_as_large_where_there_is_room():
@@ -295,8 +339,8 @@ try:
             mouse_is_grabbed_by_a_click_and_let_go_by_the_host_key, absolute_pointer_needs_no_grab,
             resizing_scales_crisply_or_in_the_shape_of_the_tube, scan_lines_darken_every_other_line, full_screen_fills_the_display,
             host_keys_command_the_machine, screenshot_has_the_guests_pixels, menu_opens_acts_and_closes,
-            menu_puts_in_a_file_that_is_chosen, menu_changes_the_engine, menu_changes_the_speed,
-            menu_is_twice_as_large_where_there_is_room, notices_are_in_the_picture_where_there_is_no_title, title_shows_the_speed,
+            menu_puts_in_a_file_that_is_chosen, a_dropped_file_goes_into_the_drive_that_fits_it, menu_changes_the_engine, menu_changes_the_speed,
+            menu_sets_the_volume, menu_is_twice_as_large_where_there_is_room, notices_are_in_the_picture_where_there_is_no_title, title_shows_the_speed,
             closing_the_window_ends_the_program, a_window_may_be_told_to_stay, idle_window_costs_next_to_nothing, no_display_is_said_in_one_line)
 finally:
     Desk.close()
