@@ -146,6 +146,15 @@ static void choose_lines(Sb16 *s)
     }
 }
 
+/* What is known of it in a DSP 4.05. */
+static void usual_ram(Sb16 *s)
+{
+    memset(s->g.ram, 0, sizeof(s->g.ram));
+    s->g.ram[0x0e] = 0xff;
+    s->g.ram[0x0f] = 0x07;
+    s->g.ram[0x37] = 0x38;
+}
+
 static void sb16_reset(Device *d, ResetKind kind)
 {
     Sb16 *s = (Sb16 *)d;
@@ -158,9 +167,7 @@ static void sb16_reset(Device *d, ResetKind kind)
     choose_lines(s);
     sb16_mixer_reset(s);
     sb16_dsp_reset(s);
-    s->g.ram[0x0e] = 0xff; /* what is known of it in a DSP 4.05 */
-    s->g.ram[0x0f] = 0x07;
-    s->g.ram[0x37] = 0x38;
+    usual_ram(s);
     s->g.queue_size = 0;
     s->g.played_ns = INT64_MIN / 4;
     if (mpu) {
@@ -246,6 +253,8 @@ static void sb16_state(Device *d, StateIo *io)
         state_bytes(io, "ram", s->g.ram, sizeof(s->g.ram));
     } else {
         s->g.midi_mode = s->g.midi_uart ? 0x35 : 0;
+        s->g.midi_start_ns = 0;
+        usual_ram(s);
     }
     state_check(io, s->g.midi_mode == 0 || (s->g.midi_mode & 0xf8) == 0x30, "MIDI mode is unknown");
     state_check(io,

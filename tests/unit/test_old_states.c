@@ -4,16 +4,23 @@
  * code set 3, left Shift and B held and not yet read. vga-1.state, cirrus-1.state: a card each,
  * before it said whether its memory is plain to the bus; mode 13h in line 100, palette entry 7 at
  * (1, 2, 3); a packed mode in a blit of 8 x 2 bytes to 100h, three of which have come. pit-1.state:
- * counter 0 as a rate generator of 1000, counter 2 in mode 0 with 60 of 100 ticks left when its gate
- * fell, before a pause had a field of its own. cpu-1.state: a Pentium III with an SMI waiting, before
- * I/O instructions could be restarted. Each device that gets a new version leaves a sample of its old
- * one here.
+ * counter 0 as a rate generator of 1000, counter 2 in mode 0 with 60 of 100 ticks left when its
+ * gate fell, before a pause had a field of its own. cpu-1.state: a Pentium III with an SMI waiting,
+ * before I/O instructions could be restarted. sb16-1.state: master volumes F8h and 08h, the
+ * version's two bytes unread, UART mode, before MIDI could come in. mpu401-1.state: program 17 and
+ * a note held on channel 3, half of another, the version unread, before it had an intelligent mode.
+ * gus-1.state: voice 5 in a loop and a transfer's end not seen yet, before that was told from
+ * sampling's. Each device that gets a new version leaves a sample of its old one here.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
 
+#include "chipset/cards/gus.h"
+#include "chipset/cards/mpu401.h"
+#include "chipset/cards/sb16.h"
+#include "chipset/dma.h"
 #include "chipset/pit.h"
 #include "chipset/ps2_keyboard.h"
 #include "cpu-accel/x86/cpu.h"
@@ -187,6 +194,116 @@ static void cpu_of_version_1(void **state)
     board_free(b);
 }
 
+static void cable_write(void *backend, const uint8_t *data, size_t size)
+{
+    uint8_t *heard = backend; /* a count, then the bytes */
+    for (size_t i = 0; i < size && heard[0] < 255; i++) {
+        heard[1 + heard[0]++] = data[i];
+    }
+}
+
+static void cable_attach(void *backend, const CharSink *sink)
+{
+    (void)backend, (void)sink;
+}
+
+static void cable_ready(void *backend)
+{
+    (void)backend;
+}
+
+static const CharOps cable = {.write = cable_write, .attach = cable_attach, .ready = cable_ready};
+
+static void sb16_of_version_1(void **state)
+{
+    (void)state;
+    uint8_t bytes[ROOM], heard[256] = {0};
+    size_t size = sample("sb16-1.state", bytes);
+    Board *b = chip_board(), *other = chip_board();
+    Sb16Config c = {.model = SB_16,
+                    .base = 0x220,
+                    .irq_choice = 1,
+                    .dma8 = 1,
+                    .dma16 = 5,
+                    .midi = {&cable, heard}};
+    sb16_new(b, &c, "sb16");
+    sb16_new(other, &c, "sb16");
+    board_reset(b, RESET_POWER);
+    board_reset(other, RESET_POWER);
+    assert_string_equal(load(b, bytes, size), "");
+    chip_state_round_trip(b, other);
+    chip_out(b, 0x224, 0x30);
+    assert_int_equal(chip_in(b, 0x225), 0xf8);
+    assert_int_equal(chip_in(b, 0x22a), 4);
+    assert_int_equal(chip_in(b, 0x22a), 5);
+    chip_out(b, 0x22c, 0x90);
+    assert_int_equal(heard[0], 1);
+    assert_int_equal(heard[1], 0x90);
+    chip_out(b, 0x226, 1);
+    chip_out(b, 0x226, 0);
+    chip_out(b, 0x22c, 0xf9);
+    chip_out(b, 0x22c, 0x0e);
+    assert_int_equal(chip_in(b, 0x22a), 0xff);
+    board_free(other);
+    board_free(b);
+}
+
+static void mpu401_of_version_1(void **state)
+{
+    (void)state;
+    uint8_t bytes[ROOM], heard[256] = {0};
+    size_t size = sample("mpu401-1.state", bytes);
+    Board *b = chip_board(), *other = chip_board();
+    Mpu401Config c = {.base = 0x330, .midi = {&cable, heard}};
+    mpu401_new(b, &c, "mpu401");
+    mpu401_new(other, &(Mpu401Config){.base = 0x330}, "mpu401");
+    board_reset(b, RESET_POWER);
+    board_reset(other, RESET_POWER);
+    heard[0] = 0;
+    assert_string_equal(load(b, bytes, size), "");
+    assert_non_null(memmem(heard, 256, "\xc3\x11", 2));
+    assert_non_null(memmem(heard, 256, "\x93\x3c\x64", 3));
+    chip_state_round_trip(b, other);
+    assert_int_equal(chip_in(b, 0x330), 0xfe);
+    assert_int_equal(chip_in(b, 0x330), 0x15);
+    chip_out(b, 0x331, 0xaf); /* the tempo that it begins with */
+    assert_int_equal(chip_in(b, 0x330), 0xfe);
+    assert_int_equal(chip_in(b, 0x330), 100);
+    board_free(other);
+    board_free(b);
+}
+
+static void gus_of_version_1(void **state)
+{
+    (void)state;
+    uint8_t bytes[ROOM];
+    size_t size = sample("gus-1.state", bytes);
+    Board *boards[2];
+    Err err = {""};
+    for (unsigned i = 0; i < 2; i++) {
+        boards[i] = chip_board();
+        chip_ram(boards[i], 0x40000);
+        GusConfig c = {.base = 0x240, .irq_choice = 7, .dma_choice = 1, .memory_kib = 256};
+        c.dma[1] = dma_line(dma_new(boards[i], "dma"), 1);
+        assert_non_null(gus_new(boards[i], &c, "gus", &err));
+        board_reset(boards[i], RESET_POWER);
+    }
+    Board *b = boards[0];
+    assert_string_equal(load(b, bytes, size), "");
+    chip_state_round_trip(b, boards[1]);
+    assert_int_equal(chip_in(b, 0x246), 0x80);
+    chip_out(b, 0x343, 0x49); /* not sampling's */
+    assert_int_equal(chip_in(b, 0x345) & 0x40, 0);
+    chip_out(b, 0x343, 0x41);
+    assert_int_equal(chip_in(b, 0x345) & 0x40, 0x40);
+    assert_int_equal(chip_in(b, 0x246), 0);
+    chip_out(b, 0x342, 5);
+    chip_out(b, 0x343, 0x80);
+    assert_int_equal(chip_in(b, 0x345), 0x08); /* the voice runs */
+    board_free(boards[1]);
+    board_free(b);
+}
+
 /* What this program does not know yet it does not guess. */
 static void a_newer_version_is_refused_by_name(void **state)
 {
@@ -215,6 +332,9 @@ int main(void)
         cmocka_unit_test(cirrus_of_version_1),
         cmocka_unit_test(pit_of_version_1),
         cmocka_unit_test(cpu_of_version_1),
+        cmocka_unit_test(sb16_of_version_1),
+        cmocka_unit_test(mpu401_of_version_1),
+        cmocka_unit_test(gus_of_version_1),
         cmocka_unit_test(a_newer_version_is_refused_by_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
