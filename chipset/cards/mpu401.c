@@ -190,6 +190,14 @@ void mpu401_connect(Mpu401 *m, Line irq)
     m->config.irq = irq;
 }
 
+/* There may be room for what comes in. */
+static void tell_ready(Mpu401 *m)
+{
+    if (m->config.midi.ops) {
+        m->config.midi.ops->ready(m->config.midi.backend);
+    }
+}
+
 static void cable_write(void *backend, const uint8_t *data, size_t size)
 {
     mpu401_send(backend, data, size);
@@ -203,10 +211,7 @@ static void cable_attach(void *backend, const CharSink *sink)
 
 static void cable_ready(void *backend)
 {
-    Mpu401 *m = backend;
-    if (m->config.midi.ops) {
-        m->config.midi.ops->ready(m->config.midi.backend);
-    }
+    tell_ready(backend);
 }
 
 static const CharOps cable_ops = {
@@ -255,6 +260,7 @@ static void command(Mpu401 *m, uint8_t value)
             m->g.uart = false;
             m->g.size = 0;
             drive(m);
+            tell_ready(m);
         }
         return;
     }
@@ -263,6 +269,7 @@ static void command(Mpu401 *m, uint8_t value)
         mpu401_sequencer_reset(m);
         m->g.uart = value == COMMAND_UART;
         mpu401_give(m, ACKNOWLEDGE);
+        tell_ready(m);
     } else {
         mpu401_give(m, ACKNOWLEDGE);
         mpu401_sequencer_command(m, value);
@@ -284,9 +291,7 @@ static uint64_t mpu401_read(void *self, uint32_t offset, unsigned bytes)
         if (!m->g.uart) {
             mpu401_sequencer_told(m, value);
         }
-        if (m->config.midi.ops) {
-            m->config.midi.ops->ready(m->config.midi.backend);
-        }
+        tell_ready(m);
     }
     return value;
 }

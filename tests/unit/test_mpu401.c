@@ -23,6 +23,7 @@ typedef struct Fixture {
     uint8_t told[4096]; /* by the interface, but what asks */
     int64_t told_ns[4096];
     size_t tellings;
+    unsigned readies;
 } Fixture;
 
 #define MS INT64_C(1000000)
@@ -43,7 +44,7 @@ static void cable_attach(void *backend, const CharSink *sink)
 
 static void cable_ready(void *backend)
 {
-    (void)backend;
+    ((Fixture *)backend)->readies++;
 }
 
 static const CharOps cable = {.write = cable_write, .attach = cable_attach, .ready = cable_ready};
@@ -432,6 +433,36 @@ static void state_goes_on_in_the_middle_of_a_song(void **state)
     board_free(f.b);
 }
 
+static size_t full(void *self)
+{
+    (void)self;
+    return 0;
+}
+
+static void swallow(void *self, const uint8_t *data, size_t size)
+{
+    (void)self, (void)data, (void)size;
+}
+
+/* The card's DSP hangs on the same cable. Input that waits for it goes on when this end takes all.
+ */
+static void the_cables_other_end_may_be_full(void **state)
+{
+    (void)state;
+    Fixture f;
+    fixture(&f);
+    CharPort second = mpu401_cable(f.mpu);
+    second.ops->attach(second.backend, &(CharSink){.receive = swallow, .room = full});
+    assert_int_equal(f.sink.room(f.sink.self), 0);
+    unsigned readies = f.readies;
+    second.ops->ready(second.backend);
+    assert_int_equal(f.readies, readies + 1);
+    chip_out(f.b, 0x331, 0x3f);
+    assert_int_equal(f.readies, readies + 2);
+    assert_int_equal(f.sink.room(f.sink.self), 63);
+    board_free(f.b);
+}
+
 static void random_bytes_break_nothing(void **state)
 {
     (void)state;
@@ -470,6 +501,7 @@ int main(void)
         cmocka_unit_test(what_comes_in_is_recorded_with_its_times),
         cmocka_unit_test(clearing_takes_back_what_was_asked),
         cmocka_unit_test(state_goes_on_in_the_middle_of_a_song),
+        cmocka_unit_test(the_cables_other_end_may_be_full),
         cmocka_unit_test(random_bytes_break_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
