@@ -16,7 +16,7 @@
 
 LOG_TAG("char");
 
-enum { WRITE_CHUNK = 4096, TERMINAL_CHUNK = 256, FLUSH_MS = 1000, HURRY_MS = 500 };
+enum { WRITE_CHUNK = 4096, TERMINAL_CHUNK = 256, FLUSH_MS = 1000, HURRY_MS = 500, LOOK_MS = 20 };
 
 static void wake(CharHost *host)
 {
@@ -165,10 +165,14 @@ static void take_prompt(CharBackend *b)
 {
     pthread_mutex_lock(&b->host->lock);
     uint8_t mask = b->prompt.mask, inputs = b->prompt.inputs, flicker = b->prompt.flicker;
+    bool broke = b->prompt.broke;
     b->paced = b->prompt.paced;
-    b->prompt.posted = false;
+    b->prompt.posted = b->prompt.broke = false;
     b->prompt.mask = b->prompt.flicker = 0;
     pthread_mutex_unlock(&b->host->lock);
+    if (broke && b->attached && b->sink.brk) {
+        b->sink.brk(b->sink.self);
+    }
     change_inputs(b, mask, inputs, flicker);
     pump(b);
 }
@@ -359,6 +363,21 @@ void char_post(CharBackend *b, const CharMessage *m, size_t size)
 static void post(CharBackend *b, uint8_t kind)
 {
     char_post(b, &(CharMessage){.kind = kind}, 0);
+}
+
+void char_tell_now(CharBackend *b, uint8_t mask, uint8_t inputs, uint8_t flicker)
+{
+    pthread_mutex_lock(&b->host->lock);
+    bool first = !b->prompt.posted;
+    flicker |= b->prompt.mask & (b->prompt.inputs ^ inputs); /* it was not seen before it changed */
+    b->prompt.posted = true;
+    b->prompt.mask |= mask;
+    b->prompt.inputs = (uint8_t)((b->prompt.inputs & ~mask) | (inputs & mask));
+    b->prompt.flicker |= flicker & mask;
+    pthread_mutex_unlock(&b->host->lock);
+    if (first) {
+        post(b, MESSAGE_NOW);
+    }
 }
 
 void char_raise_carrier(CharBackend *b, uint8_t inputs)
@@ -578,10 +597,34 @@ static void serve(CharBackend *b, const struct pollfd *polls)
     }
 }
 
+/* A port's driver says nothing of its lines by itself. */
+static int64_t look_at_host_port(CharBackend *b)
+{
+    CharTty *tty = &b->host_port;
+    int64_t now = host_time_ns();
+    if (!tty->lines || b->read_fd < 0) {
+        return INT64_MAX;
+    }
+    if (now >= tty->look_at) {
+        uint8_t was = tty->inputs;
+        CharTtyNews news = char_tty_look(b);
+        if (news.broke) {
+            pthread_mutex_lock(&b->host->lock);
+            b->prompt.broke = true;
+            pthread_mutex_unlock(&b->host->lock);
+        }
+        if (news.broke || news.flicker || news.inputs != was) {
+            char_tell_now(b, 0xff, news.inputs, news.flicker);
+        }
+        tty->look_at = now + LOOK_MS * INT64_C(1000000);
+    }
+    return tty->look_at;
+}
+
 /* Ahead of a poll. Returns until when at the latest it wants to be seen to again. */
 static int64_t tend(CharBackend *b)
 {
-    int64_t next = b->telnet ? char_telnet_tend(b) : INT64_MAX, now = host_time_ns();
+    int64_t next = b->telnet ? char_telnet_tend(b) : look_at_host_port(b), now = host_time_ns();
     pthread_mutex_lock(&b->host->lock);
     bool stuck = b->stuck;
     bool waits = b->waits || b->gone || (b->telnet && b->telnet->marks && !stuck);
@@ -744,7 +787,7 @@ bool char_host_open(CharHost *host, const char *option, const char *spec, CharPo
     }
     b->up = b->write_fd >= 0;
     b->carrier = b->shown = b->up && !b->telnet;
-    b->inputs = CHAR_USUAL;
+    b->inputs = b->host_port.lines ? b->host_port.inputs : CHAR_USUAL;
     b->events = event_port_open(host->queue, b->name, deliver, b);
     pthread_mutex_lock(&host->lock);
     host->backend[host->count++] = b;

@@ -48,6 +48,14 @@ typedef struct CharMark {
     uint8_t inputs, flicker;
 } CharMark;
 
+/* Modem lines of a port of the host, which are looked at again and again; I/O thread's. */
+typedef struct CharTty {
+    bool lines, counts; /* it has them; it counts their changes */
+    uint8_t inputs;     /* CHAR_CTS.. */
+    int count[4], breaks;
+    int64_t look_at; /* host ns */
+} CharTty;
+
 /* I/O thread's. */
 typedef struct CharTelnet {
     Telnet t;
@@ -79,9 +87,10 @@ typedef struct CharBackend {
     EventPort *events;
 
     /* set when opened */
-    bool terminal;        /* stdin and stdout: not made non-blocking, since others share them */
-    bool escape;          /* Ctrl-A begins a command */
-    bool tty;             /* has line settings */
+    bool terminal; /* stdin and stdout: not made non-blocking, since others share them */
+    bool escape;   /* Ctrl-A begins a command */
+    bool tty;      /* has line settings */
+    CharTty host_port;
     struct termios saved; /* of the terminal; restored when saved_valid */
     bool saved_valid;
     SocketSpec socket;
@@ -123,7 +132,7 @@ typedef struct CharBackend {
     struct {
         bool posted;                   /* MESSAGE_NOW is on its way */
         uint8_t mask, inputs, flicker; /* mask: those that are meant */
-        bool paced;
+        bool paced, broke;
     } prompt; /* lines that overtake bytes */
 } CharBackend;
 
@@ -146,6 +155,8 @@ void char_post(CharBackend *b, const CharMessage *m, size_t size);
 void char_raise_carrier(CharBackend *b, uint8_t inputs);
 /* ... and that he has gone. */
 void char_drop_carrier(CharBackend *b);
+/* Lines of the mask, now: they overtake bytes. flicker: those that were otherwise for a moment. */
+void char_tell_now(CharBackend *b, uint8_t mask, uint8_t inputs, uint8_t flicker);
 /* Takes from the ring of output, and writes. -1: the other end has gone. */
 size_t char_take_output(CharBackend *b, uint8_t *data, size_t most);
 ssize_t char_write_out(CharBackend *b, const uint8_t *data, size_t size);
@@ -171,6 +182,12 @@ void char_close_printer(CharPrinter *p);
 /* Line settings of a host port; machine's thread. */
 void char_tty_parameters(CharBackend *b, unsigned baud, unsigned data_bits, char parity,
                          unsigned stop_bits);
+/* Changes of what the port hears; I/O thread, but for the first time. */
+typedef struct CharTtyNews {
+    uint8_t inputs, flicker; /* CHAR_CTS.. */
+    bool broke;
+} CharTtyNews;
+CharTtyNews char_tty_look(CharBackend *b);
 void char_tty_lines(CharBackend *b, bool dtr, bool rts, bool brk);
 
 #endif

@@ -1,6 +1,7 @@
 /* The kinds of back end of a serial or parallel port: terminal, file, socket, pty, host port. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/serial.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -112,6 +113,55 @@ static bool open_fifo(CharBackend *b, const char *option, const char *path, Err 
     return b->write_fd >= 0 || err_set(err, "-%s: FIFO '%s': %s", option, path, strerror(errno));
 }
 
+CharTtyNews char_tty_look(CharBackend *b)
+{
+    static const struct {
+        int tiocm;
+        uint8_t line;
+    } bits[4] = {
+        {TIOCM_CTS, CHAR_CTS}, {TIOCM_DSR, CHAR_DSR}, {TIOCM_RNG, CHAR_RI}, {TIOCM_CAR, CHAR_DCD}};
+    CharTty *tty = &b->host_port;
+    CharTtyNews news = {.inputs = tty->inputs};
+    struct serial_icounter_struct c = {0};
+    int lines;
+    if (ioctl(b->read_fd, TIOCMGET, &lines) != 0) {
+        return news;
+    }
+    news.inputs = 0;
+    for (unsigned i = 0; i < 4; i++) {
+        news.inputs |= lines & bits[i].tiocm ? bits[i].line : 0;
+    }
+    if (tty->counts && ioctl(b->read_fd, TIOCGICOUNT, &c) == 0) {
+        const int now[4] = {c.cts, c.dsr, c.rng, c.dcd};
+        for (unsigned i = 0; i < 4; i++) {
+            news.flicker |= now[i] != tty->count[i] ? bits[i].line : 0;
+            tty->count[i] = now[i];
+        }
+        news.flicker &= (uint8_t) ~(tty->inputs ^ news.inputs);
+        news.broke = c.brk != tty->breaks;
+        tty->breaks = c.brk;
+    }
+    tty->inputs = news.inputs;
+    return news;
+}
+
+/* A pseudo terminal has no modem lines. Where breaks are counted, they need not be read as NUL. */
+static void open_lines(CharBackend *b)
+{
+    struct serial_icounter_struct c = {0};
+    struct termios t;
+    int lines;
+    b->host_port.lines = b->tty && ioctl(b->read_fd, TIOCMGET, &lines) == 0;
+    b->host_port.counts = b->host_port.lines && ioctl(b->read_fd, TIOCGICOUNT, &c) == 0;
+    if (b->host_port.counts && tcgetattr(b->read_fd, &t) == 0) {
+        t.c_iflag |= IGNBRK;
+        tcsetattr(b->read_fd, TCSANOW, &t);
+    }
+    if (b->host_port.lines) {
+        char_tty_look(b); /* what was before is no news */
+    }
+}
+
 static bool open_host_port(CharBackend *b, const char *option, const char *path, Err *err)
 {
     struct stat about;
@@ -135,6 +185,7 @@ static bool open_host_port(CharBackend *b, const char *option, const char *path,
         b->tty = true;
     }
     b->read_fd = b->write_fd = fd;
+    open_lines(b);
     return true;
 }
 

@@ -49,21 +49,13 @@ static void put_mark(CharTelnet *n, bool broke, bool down, uint8_t inputs, uint8
     n->mark[n->marks++] = (CharMark){n->count, broke, down, inputs, flicker};
 }
 
-/* Lines that overtake bytes. */
-static void tell_now(CharBackend *b, uint8_t mask, uint8_t inputs, uint8_t flicker)
+static void tell_pace(CharBackend *b, bool paced)
 {
+    b->telnet->paced = paced;
     pthread_mutex_lock(&b->host->lock);
-    bool post = !b->prompt.posted;
-    flicker |= b->prompt.mask & (b->prompt.inputs ^ inputs); /* it was not seen before it changed */
-    b->prompt.posted = true;
-    b->prompt.mask |= mask;
-    b->prompt.inputs = (uint8_t)((b->prompt.inputs & ~mask) | (inputs & mask));
-    b->prompt.flicker |= flicker & mask;
-    b->prompt.paced = b->telnet->paced;
+    b->prompt.paced = paced;
     pthread_mutex_unlock(&b->host->lock);
-    if (post) {
-        char_post(b, &(CharMessage){.kind = MESSAGE_NOW}, 0);
-    }
+    char_tell_now(b, 0, 0, 0);
 }
 
 /* What the last byte did to the lines. */
@@ -77,8 +69,7 @@ static void look_at_lines(CharBackend *b)
     com->flickered = 0;
     com->broke = n->t.broke = false;
     if (paced != n->paced) {
-        n->paced = paced;
-        tell_now(b, 0, 0, 0);
+        tell_pace(b, paced);
     }
     if (!b->carrier && !broke) { /* it begins with the lines as they are then */
         n->inputs = com->inputs;
@@ -89,7 +80,7 @@ static void look_at_lines(CharBackend *b)
     }
     n->inputs = com->inputs;
     if (changed & CHAR_CTS) {
-        tell_now(b, CHAR_CTS, com->inputs, flicker);
+        char_tell_now(b, CHAR_CTS, com->inputs, flicker);
     }
 }
 
@@ -183,7 +174,7 @@ static void overtake(CharBackend *b)
         }
     }
     n->marks = 0;
-    tell_now(b, 0xff, n->inputs, flicker);
+    char_tell_now(b, 0xff, n->inputs, flicker);
 }
 
 void char_telnet_end(CharBackend *b)

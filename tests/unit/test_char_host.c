@@ -1,5 +1,6 @@
 /* Host ends of serial and parallel ports: files, sockets, ptys; flow control and lost peers. */
 #include <fcntl.h>
+#include <linux/serial.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -7,8 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <termios.h>
 #include <unistd.h>
@@ -544,6 +547,92 @@ static void pty_is_raw_both_ways(void **state)
     close(saved);
 }
 
+/* In the place of libc's: modem lines for a pseudo terminal, which has none. */
+static struct {
+    _Atomic bool on;
+    _Atomic int inputs, outputs, breaks;
+    _Atomic int dsr_count, rng_count, brk_count;
+} wires;
+
+int ioctl(int fd, unsigned long request, ...)
+{
+    va_list list;
+    va_start(list, request);
+    void *argument = va_arg(list, void *);
+    va_end(list);
+    if (!wires.on) {
+        return (int)syscall(SYS_ioctl, fd, request, argument);
+    }
+    switch (request) {
+    case TIOCMGET:
+        *(int *)argument = wires.inputs;
+        return 0;
+    case TIOCGICOUNT:
+        *(struct serial_icounter_struct *)argument = (struct serial_icounter_struct){
+            .dsr = wires.dsr_count, .rng = wires.rng_count, .brk = wires.brk_count};
+        return 0;
+    case TIOCMBIS:
+        wires.outputs |= *(int *)argument;
+        return 0;
+    case TIOCMBIC:
+        wires.outputs &= ~*(int *)argument;
+        return 0;
+    case TIOCSBRK:
+        wires.breaks++;
+        return 0;
+    case TIOCCBRK:
+        return 0;
+    default:
+        return (int)syscall(SYS_ioctl, fd, request, argument);
+    }
+}
+
+/* A port of the host: its lines are the guest's. */
+static void a_host_port_has_its_lines(void **state)
+{
+    (void)state;
+    char name[64];
+    int master = posix_openpt(O_RDWR | O_NOCTTY);
+    if (master < 0 || grantpt(master) || unlockpt(master) ||
+        ptsname_r(master, name, sizeof(name))) {
+        print_message("this host has no pseudo terminals (/dev/pts)\n");
+        skip();
+    }
+    Plug *p = plug_new(name);
+    assert_int_equal(p->up, 1); /* without lines it is as usual */
+    plug_free(p);
+    wires.on = true;
+    wires.inputs = TIOCM_CTS | TIOCM_RNG;
+    wires.rng_count = 5;
+    p = plug_new(name);
+    assert_int_equal(p->lines, CHAR_CTS | CHAR_RI);
+    wires.inputs = TIOCM_DSR | TIOCM_CAR;
+    plug_until_lines(p, CHAR_DSR | CHAR_DCD);
+    assert_int_equal(p->breaks, 0);
+    p->before = 99;
+    wires.brk_count++;
+    wires.dsr_count += 2; /* between two looks */
+    for (int i = 0; i < PATIENCE && !p->breaks; i++) {
+        event_deliver(p->events);
+        usleep(1000);
+    }
+    assert_int_equal(p->breaks, 1);
+    for (int i = 0; i < PATIENCE && p->before; i++) {
+        event_deliver(p->events);
+        usleep(1000);
+    }
+    assert_int_equal(p->before, 0); /* DSR fell, and rose again */
+    plug_until_lines(p, CHAR_DSR | CHAR_DCD);
+    p->port.ops->set_lines(p->port.backend, true, false, true);
+    assert_int_equal(wires.outputs, TIOCM_DTR);
+    assert_int_equal(wires.breaks, 1);
+    p->port.ops->set_lines(p->port.backend, false, true, false);
+    assert_int_equal(wires.outputs, TIOCM_RTS);
+    plug_free(p);
+    wires.on = false;
+    close(master);
+}
+
 static void refusals(void **state)
 {
     (void)state;
@@ -606,6 +695,7 @@ int main(void)
         cmocka_unit_test(tcp_joins_two_machines),
         cmocka_unit_test(client_side),
         cmocka_unit_test(pty_is_raw_both_ways),
+        cmocka_unit_test(a_host_port_has_its_lines),
         cmocka_unit_test(refusals),
     };
     return cmocka_run_group_tests(tests, make_folder, drop_folder);
