@@ -3,7 +3,9 @@
  * Data sheet: National Semiconductor PC16550D. A character takes its time on the wire both ways, by
  * the divisor and the frame that are set. OUT2 gates the interrupt, as on the PC's adapter. Wired
  * by pc_build: IRQ4 and IRQ3, and what is plugged in. Not modelled: DMA mode pins, parity errors (a
- * CharPort has none), and a wire that overruns: the host holds its characters while the receiver is
+ * CharPort has none), the transmit interrupt's delay behind a lone character in the FIFO, OUT2's
+ * pin in loopback (the register's bit gates the interrupt there too, as programs that test a port
+ * by it rely on), and a wire that overruns: the host holds its characters while the receiver is
  * full.
  */
 #include "chipset/uart.h"

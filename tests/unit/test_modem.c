@@ -645,6 +645,76 @@ static void state_keeps_settings_but_no_call(void **state)
     board_free(g.b);
 }
 
+/* A stream as version 1 wrote it, which knew of no profiles. */
+static StateIo *version_1(void)
+{
+    StateIo *io = state_saver_new();
+    uint8_t s[64] = {3, 0, '+', '\r', '\n', '\b', 2, 44}, zero = 0, mode = 1, queue[4096] = {0};
+    char line[129] = "";
+    bool off = false, on = true;
+    int64_t now = 0;
+    uint32_t baud = 9600;
+    uint16_t none = 0;
+    unsigned call = 0;
+    Timer t = {0};
+    state_begin(io, "clock", 1);
+    state_i64(io, "now", &now);
+    state_end(io);
+    state_begin(io, "modem0", 1);
+    state_enum(io, "call", &call, 4);
+    static const char *const flags[] = {"data", "dtr", "rts", "ri", "cts"};
+    for (unsigned i = 0; i < 5; i++) {
+        state_bool(io, flags[i], &off);
+    }
+    state_bytes(io, "s", s, sizeof(s));
+    state_bool(io, "echo", &off);
+    state_bool(io, "quiet", &off);
+    state_bool(io, "verbose", &on);
+    static const char *const modes[] = {"codes", "carrier_mode", "dtr_mode", "flow_mode",
+                                        "dsr_mode"};
+    for (unsigned i = 0; i < 5; i++) {
+        state_u8(io, modes[i], &mode);
+    }
+    state_u32(io, "baud", &baud);
+    state_u8(io, "prefix", &zero);
+    state_bool(io, "in_line", &off);
+    state_bytes(io, "line", line, sizeof(line));
+    state_bytes(io, "last", line, sizeof(line));
+    state_u8(io, "length", &zero);
+    state_u8(io, "escapes", &zero);
+    state_i64(io, "last_data_ns", &now);
+    state_bytes(io, "queue", queue, sizeof(queue));
+    state_u16(io, "at", &none);
+    state_u16(io, "size", &none);
+    state_timer(io, "ring", &t);
+    state_timer(io, "wait", &t);
+    state_timer(io, "guard", &t);
+    state_end(io);
+    return io;
+}
+
+static void states_of_version_1_load(void **state)
+{
+    (void)state;
+    Fixture f;
+    size_t size;
+    Err err = {""};
+    fixture(&f);
+    send(&f, "ATE0S0=9&W&Y1\rATX4\r");
+    StateIo *io = version_1(), *loader;
+    const uint8_t *bytes = state_finish(io, &size);
+    loader = state_loader_new(bytes, size, &err);
+    board_state(f.b, loader);
+    assert_string_equal(state_error(loader), "");
+    board_restored(f.b);
+    state_free(loader);
+    state_free(io);
+    says(&f, "ATS0?S7?", "\r\n003\r\n\r\n044\r\n" OK);
+    says(&f, "ATZE0", "\r\nOK\r\n");
+    says(&f, "ATS0?", "ATS0?\r\r\n000\r\n" OK); /* there was nothing kept: the factory's */
+    board_free(f.b);
+}
+
 static void random_typing_is_survived(void **state)
 {
     (void)state;
@@ -703,6 +773,7 @@ int main(void)
         cmocka_unit_test(no_guard_time_needs_no_silence),
         cmocka_unit_test(answering_minds_dtr_as_it_is_told),
         cmocka_unit_test(state_keeps_settings_but_no_call),
+        cmocka_unit_test(states_of_version_1_load),
         cmocka_unit_test(random_typing_is_survived),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
