@@ -79,12 +79,13 @@ typedef struct MenuModel {
     unsigned drives;
     MenuSnapshot snapshot[MENU_MAX_SNAPSHOTS]; /* the newest first */
     unsigned snapshots, snapshot_chosen;
-    bool load_asked, delete_asked; /* once; the second time it is done */
-    char snapshot_name[64];        /* what the user has typed */
-    SDL_Texture *thumb;            /* of the one that is chosen; NULL: none */
-    unsigned chosen;               /* the drive that something is done to */
-    bool choosing;                 /* a file for that drive: nothing else is to be seen */
-    char folder[MENU_PATH];        /* whose files are shown */
+    bool reset_asked, quit_asked, save_asked, load_asked,
+        delete_asked;       /* the second time it is done */
+    char snapshot_name[64]; /* what the user has typed */
+    SDL_Texture *thumb;     /* of the one that is chosen; NULL: none */
+    unsigned chosen;        /* the drive that something is done to */
+    bool choosing;          /* a file for that drive: nothing else is to be seen */
+    char folder[MENU_PATH]; /* whose files are shown */
     MenuFile *file;
     unsigned files, file_chosen;
 } MenuModel;

@@ -185,14 +185,15 @@ static bool careful_button(const char *label, const char *question, bool *asked)
     return pressed;
 }
 
-static MenuAction draw_machine(const MenuModel *model)
+static MenuAction draw_machine(MenuModel *model)
 {
     MenuAction action = MENU_NONE;
     if (ImGui::Button(model->paused ? "Resume" : "Pause")) {
         action = MENU_PAUSE;
     }
     ImGui::SetItemDefaultFocus();
-    if (next_button("Reset")) {
+    beside(button_width("Reset"));
+    if (careful_button("Reset", "Really reset", &model->reset_asked)) {
         action = MENU_RESET;
     }
     if (next_button("Power button")) {
@@ -258,6 +259,16 @@ static MenuAction draw_list(MenuModel *model)
     return action;
 }
 
+static bool has_snapshot(const MenuModel *model, const char *name)
+{
+    for (unsigned i = 0; i < model->snapshots; i++) {
+        if (strcmp(model->snapshot[i].name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static MenuAction draw_snapshots(MenuModel *model)
 {
     MenuAction action = MENU_NONE;
@@ -267,8 +278,15 @@ static MenuAction draw_snapshots(MenuModel *model)
     const bool entered = ImGui::InputTextWithHint(
         "##snapshot", "a new snapshot's name", model->snapshot_name, sizeof(model->snapshot_name),
         ImGuiInputTextFlags_EnterReturnsTrue);
-    if (ImGui::Button("Save snapshot") || entered) {
-        action = MENU_SNAPSHOT_SAVE;
+    const bool there = has_snapshot(model, model->snapshot_name);
+    model->save_asked = model->save_asked && there;
+    if (there && !entered) {
+        if (careful_button("Save snapshot", "Replace the one of that name", &model->save_asked)) {
+            action = MENU_SNAPSHOT_SAVE;
+        }
+    } else if (ImGui::Button("Save snapshot") || entered) {
+        action = there && !model->save_asked ? MENU_NONE : MENU_SNAPSHOT_SAVE;
+        model->save_asked = there && !model->save_asked;
     }
     if (model->snapshots) {
         const MenuAction other = draw_list(model);
@@ -372,14 +390,15 @@ static MenuAction draw_take(const MenuModel *model)
     return action;
 }
 
-static MenuAction draw_end()
+static MenuAction draw_end(MenuModel *model)
 {
     MenuAction action = MENU_NONE;
     ImGui::Separator();
     if (ImGui::Button("Close menu")) {
         action = MENU_CLOSE;
     }
-    if (next_button("Quit")) {
+    beside(button_width("Quit"));
+    if (careful_button("Quit", "Really quit", &model->quit_asked)) {
         action = MENU_QUIT;
     }
     return action;
@@ -441,7 +460,7 @@ static MenuAction draw_menu(MenuModel *model)
         ImGui::PopID();
     }
     const MenuAction others[] = {draw_engines(model), draw_look(model), draw_take(model),
-                                 draw_snapshots(model), draw_end()};
+                                 draw_snapshots(model), draw_end(model)};
     draw_keys(model);
     for (const MenuAction other : others) {
         action = other != MENU_NONE ? other : action;
@@ -484,6 +503,7 @@ MenuAction menu_draw(Menu *menu, MenuModel *model, bool opened)
     ImGui::SetNextWindowSize(ImVec2(width, 0), ImGuiCond_Always);
     if (opened) {
         ImGui::SetNextWindowFocus();
+        model->reset_asked = model->quit_asked = model->save_asked = false;
         model->load_asked = model->delete_asked = model->choosing = false;
     }
     const ImGuiWindowFlags flags =

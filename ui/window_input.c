@@ -165,6 +165,21 @@ static uint8_t usage_of(SDL_Scancode key)
     return key >= SDL_SCANCODE_A && key <= SDL_SCANCODE_RGUI ? (uint8_t)key : 0;
 }
 
+/* One wrong key must not lose what the guest has not saved: false, and the second time true. */
+static bool is_sure(Window *w, WindowCommand command, SDL_Scancode key)
+{
+    bool loses = (command == WINDOW_RESET || command == WINDOW_QUIT) &&
+                 machine_state(w->machine) != RUN_STATE_SHUTDOWN;
+    bool again = w->asked == (int)command + 1 && w->notice_at; /* as long as it says so */
+    w->asked = loses && !again ? (int)command + 1 : 0;
+    if (w->asked) {
+        window_notice(w, "%s+%s again %s; what the guest has not saved is lost", window_host_key(w),
+                      SDL_GetScancodeName(key),
+                      command == WINDOW_QUIT ? "quits" : "resets the machine");
+    }
+    return !w->asked;
+}
+
 static void take_key(Window *w, const SDL_KeyboardEvent *e)
 {
     SDL_Scancode key = e->keysym.scancode;
@@ -179,7 +194,7 @@ static void take_key(Window *w, const SDL_KeyboardEvent *e)
     }
     if (w->host_down && down) {
         w->host_used = true;
-        if (host_command(key, &command)) {
+        if (host_command(key, &command) && is_sure(w, command, key)) {
             window_command(w, command);
         }
         return;

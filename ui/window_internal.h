@@ -92,6 +92,7 @@ struct Window {
     /* input */
     SDL_Scancode host_key; /* SDL_SCANCODE_UNKNOWN: none */
     bool host_down, host_used;
+    int asked; /* the command that is done when it comes again, plus 1; 0: none */
     bool captured;
     bool held[256]; /* keys that the guest believes to be down */
     uint8_t buttons;

@@ -10,7 +10,7 @@ from tests.lib.desk import Desk, Shown  # noqa: E402
 from tests.lib.vm import program  # noqa: E402
 
 FOLDER = tempfile.mkdtemp(prefix='vitrine-menu-')
-FIELD, LOAD, DELETE = (258, 197), (108, 266), (190, 266)  # in the window of a 720 x 400 text screen
+FIELD, SAVE, LOAD, DELETE = (258, 197), (108, 213), (108, 266), (190, 266)  # in the window of a 720 x 400 text screen
 
 
 def dos(*arguments):
@@ -46,6 +46,16 @@ def the_menu_saves_loads_and_deletes():
         vm.x('type', '--delay', 80, 'mine')
         vm.x('key', 'Return')
         vm.until(lambda: names(vm) == ['mine'], 'the snapshot')
+        vm.until(lambda: "saved 'mine'" in vm.title(), 'the notice')
+        first = vm.qmp('x-snapshot-query')[0]['vm-clock-nsec']
+        vm.click(*FIELD)
+        vm.x('type', '--delay', 80, 'mine')
+        vm.x('key', 'Return')
+        x, y = vm.place()
+        vm.until(lambda: vm.desk().pixel(x + SAVE[0], y + SAVE[1]) in RED_BUTTON, 'the question')
+        assert vm.qmp('x-snapshot-query')[0]['vm-clock-nsec'] == first, 'it was replaced without a question'
+        vm.click(*SAVE)
+        vm.until(lambda: vm.qmp('x-snapshot-query')[0]['vm-clock-nsec'] != first, 'the one that replaces it')
         vm.close_menu()
         vm.type('cls\n')
         vm.until(lambda: 'before' not in vm.screen(), 'an empty screen')
