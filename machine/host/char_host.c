@@ -571,8 +571,9 @@ static bool add_polls(CharBackend *b, struct pollfd *read_at, struct pollfd *wri
     bool waits = b->telnet ? char_telnet_writes(b) : b->out_count > 0;
     bool output = waits && b->write_fd >= 0, closing = b->telnet && b->telnet->closing;
     b->gone = b->gone && !flowing;
+    bool look = flowing || (b->is_socket && !b->gone);
     *read_at =
-        (struct pollfd){.fd = b->gone ? -1 : b->read_fd, .events = flowing ? POLLIN : POLLRDHUP};
+        (struct pollfd){.fd = look ? b->read_fd : -1, .events = flowing ? POLLIN : POLLRDHUP};
     *write_at = (struct pollfd){.fd = output ? b->write_fd : -1, .events = POLLOUT};
     *listen_at =
         (struct pollfd){.fd = b->read_fd < 0 && !closing ? b->listen_fd : -1, .events = POLLIN};

@@ -94,6 +94,7 @@ typedef struct CharBackend {
     struct termios saved; /* of the terminal; restored when saved_valid */
     bool saved_valid;
     SocketSpec socket;
+    bool is_socket;
     CharTelnet *telnet;   /* on a socket that speaks it; else NULL */
     CharPrinter *printer; /* reads the other end of a pipe; else NULL */
     int slave;            /* pty: kept open, so that no reader is no hang-up; else -1 */

@@ -55,6 +55,7 @@ static bool open_socket(CharBackend *b, const char *option, const char *spec, Er
     if (!socket_parse(option, spec, &b->socket, err)) {
         return false;
     }
+    b->is_socket = true;
     if (b->socket.telnet && !(b->telnet = calloc(1, sizeof(*b->telnet)))) {
         return err_set(err, "out of memory");
     }

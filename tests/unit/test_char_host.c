@@ -357,6 +357,45 @@ static void a_guest_that_does_not_read_sees_the_end(void **state)
     }
 }
 
+/* The end of standard input is none of standard output, however long the guest leaves it unread. */
+static void input_that_ends_leaves_the_output(void **state)
+{
+    (void)state;
+    int saved[2] = {dup(STDIN_FILENO), dup(STDOUT_FILENO)}, in[2], out[2];
+    char text[3];
+    assert_int_equal(pipe(in) | pipe(out), 0);
+    fflush(stdout);
+    dup2(in[0], STDIN_FILENO);
+    dup2(out[1], STDOUT_FILENO);
+    close(in[0]);
+    Plug *p = plug_new("stdio");
+    p->room = 2;
+    bool written = write(in[1], "hello", 5) == 5;
+    close(in[1]);
+    for (int i = 0; i < 2500; i++) { /* longer than a carrier would be kept for */
+        event_deliver(p->events);
+        usleep(1000);
+    }
+    int up = p->up;
+    plug_write(p, "out");
+    struct pollfd wait = {.fd = out[0], .events = POLLIN};
+    bool said = poll(&wait, 1, PATIENCE) == 1 && read(out[0], text, 3) == 3;
+    p->room = 100;
+    p->port.ops->ready(p->port.backend);
+    size_t count = p->count;
+    plug_free(p);
+    dup2(saved[0], STDIN_FILENO);
+    dup2(saved[1], STDOUT_FILENO);
+    for (unsigned i = 0; i < 2; i++) {
+        close(saved[i]);
+        close(out[i]);
+    }
+    assert_true(written && said);
+    assert_int_equal(up, 1);
+    assert_memory_equal(text, "out", 3);
+    assert_int_equal(count, 5);
+}
+
 /* CTS does not wait for bytes, the other lines do; a far end with a com port is asked to wait. */
 static void lines_have_their_places(void **state)
 {
@@ -688,6 +727,7 @@ int main(void)
         cmocka_unit_test(telnet_is_spoken),
         cmocka_unit_test(the_end_comes_behind_the_bytes),
         cmocka_unit_test(a_guest_that_does_not_read_sees_the_end),
+        cmocka_unit_test(input_that_ends_leaves_the_output),
         cmocka_unit_test(lines_have_their_places),
         cmocka_unit_test(stalled_reader_never_blocks),
         cmocka_unit_test(cts_holds_the_guest_back),
