@@ -46,7 +46,8 @@ void window_title(Window *w)
     if (w->notice_at) {
         snprintf(hint, sizeof(hint), " - %.150s", w->notice);
     } else if (w->host_key == SDL_SCANCODE_UNKNOWN) {
-        hint[0] = '\0';
+        const char *way = w->captured ? " - Alt+Tab to another window releases the mouse" : "";
+        snprintf(hint, sizeof(hint), "%s", way);
     } else if (w->captured) {
         snprintf(hint, sizeof(hint), " - press %s to release the mouse", window_host_key(w));
     } else {

@@ -71,7 +71,9 @@ void window_capture(Window *w, bool capture)
     window_clip_clear(w);
     SDL_SetRelativeMouseMode(capture ? SDL_TRUE : SDL_FALSE);
     SDL_SetWindowGrab(w->sdl, capture ? SDL_TRUE : SDL_FALSE);
-    SDL_SetWindowKeyboardGrab(w->sdl, capture ? SDL_TRUE : SDL_FALSE);
+    /* Without a host key the desktop's own keys are the only way out. */
+    bool keys = capture && w->host_key != SDL_SCANCODE_UNKNOWN;
+    SDL_SetWindowKeyboardGrab(w->sdl, keys ? SDL_TRUE : SDL_FALSE);
     if (!capture) {
         send_buttons(w, 0);
     } else if (w->full_screen && w->host_key != SDL_SCANCODE_UNKNOWN) {

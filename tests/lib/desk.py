@@ -42,6 +42,20 @@ def ask_to_close(display, window):
     x11.XCloseDisplay(server)  # sends it
 
 
+def keyboard_is_grabbed(display):
+    name = ctypes.util.find_library('X11')
+    if not name:
+        raise tap.Skip('libX11 is not there')
+    x11 = ctypes.CDLL(name)
+    for function in ('XOpenDisplay', 'XDefaultRootWindow'):
+        getattr(x11, function).restype = ctypes.c_ulong
+    server = ctypes.c_void_p(x11.XOpenDisplay(display.encode()))
+    root = ctypes.c_ulong(x11.XDefaultRootWindow(server))
+    refused = x11.XGrabKeyboard(server, root, 0, 1, 1, ctypes.c_ulong(0))
+    x11.XCloseDisplay(server)  # which ends our own
+    return refused != 0
+
+
 class SelectionRequest(ctypes.Structure):
     """XSelectionRequestEvent; the answer, XSelectionEvent, is the same without the owner."""
     _fields_ = [('type', ctypes.c_int), ('serial', ctypes.c_ulong), ('send_event', ctypes.c_int), ('display', ctypes.c_void_p),

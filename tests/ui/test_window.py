@@ -9,7 +9,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..'))
 from tests.lib import picture, tap  # noqa: E402
-from tests.lib.desk import BLACK, BLUE, HOST_KEY, MENU_BODY, MENU_TITLE, RED, ROOM, Desk, Shown  # noqa: E402
+from tests.lib.desk import BLACK, BLUE, HOST_KEY, MENU_BODY, MENU_TITLE, RED, ROOM, Desk, Shown, keyboard_is_grabbed  # noqa: E402
 from tests.lib.vm import program  # noqa: E402
 
 def opens_with_the_picture_and_a_title():
@@ -67,6 +67,16 @@ def mouse_is_grabbed_by_a_click_and_let_go_by_the_host_key():
         vm.until_text('key 1d up')
         assert vm.screen().count('buttons') == count
         assert 'key e4' not in vm.screen()
+
+
+def without_a_host_key_the_desktop_keeps_its_keys():
+    for key, grabbed, way in (('Right Ctrl', True, 'press Right Ctrl to release the mouse'), ('none', False, 'Alt+Tab')):
+        with Shown('-host-key', key) as vm:
+            vm.click(100, 100)
+            vm.until(lambda: way in vm.title(), 'the way out')
+            assert keyboard_is_grabbed(Desk.display) == grabbed, key
+            vm.x('windowunmap', vm.window)
+            vm.until(lambda: way not in vm.title(), 'the release')
 
 
 def absolute_pointer_needs_no_grab():
@@ -343,7 +353,7 @@ def no_display_is_said_in_one_line():
 
 try:
     tap.run(opens_with_the_picture_and_a_title, keys_reach_the_machine, held_keys_are_released_when_the_focus_goes,
-            mouse_is_grabbed_by_a_click_and_let_go_by_the_host_key, absolute_pointer_needs_no_grab,
+            mouse_is_grabbed_by_a_click_and_let_go_by_the_host_key, without_a_host_key_the_desktop_keeps_its_keys, absolute_pointer_needs_no_grab,
             resizing_scales_crisply_or_in_the_shape_of_the_tube, scan_lines_darken_every_other_line, full_screen_fills_the_display,
             host_keys_command_the_machine, screenshot_has_the_guests_pixels, menu_opens_acts_and_closes,
             menu_puts_in_a_file_that_is_chosen, a_dropped_file_goes_into_the_drive_that_fits_it, menu_changes_the_engine, menu_changes_the_speed,
