@@ -382,6 +382,8 @@ static void run_guest(Machine *m)
             m->quit = true;
         } else {
             machine_set_running(m, RUN_STATE_PAUSED);
+            machine_tell(m,
+                         &(MachineEvent){.kind = MACHINE_ENGINE_FAILED, .why = m->accel.failure});
         }
     }
 }

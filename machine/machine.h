@@ -102,7 +102,8 @@ typedef enum MachineEventKind {
     MACHINE_POWERDOWN,
     MACHINE_SHUTDOWN,
     MACHINE_TRAY_MOVED,
-    MACHINE_IO_ERROR
+    MACHINE_IO_ERROR,
+    MACHINE_ENGINE_FAILED /* and it has paused: another engine can go on */
 } MachineEventKind;
 typedef struct MachineEvent {
     MachineEventKind kind;
@@ -110,6 +111,7 @@ typedef struct MachineEvent {
     int exit_status;    /* MACHINE_SHUTDOWN: the program's; isa-debug-exit sets it */
     const char *device; /* tray, I/O error; valid during the call */
     bool open;
+    const char *why; /* engine failed; valid during the call */
 } MachineEvent;
 /* Called on the machine's thread; must not call back into the machine. Several listeners may be
  * added before start. */

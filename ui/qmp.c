@@ -138,6 +138,9 @@ static void heard(void *self, const MachineEvent *event)
 {
     Qmp *q = self;
     struct timeval now;
+    if (event->kind == MACHINE_ENGINE_FAILED) {
+        return; /* QMP has no such event; STOP came before */
+    }
     gettimeofday(&now, NULL);
     pthread_mutex_lock(&q->lock);
     if (q->heard_count < QMP_MAX_EVENTS) {
@@ -169,6 +172,7 @@ static json_t *event_data(Qmp *q, const QmpHeard *h)
         return json_pack("{s:o, s:s, s:s, s:b, s:s}", "device", qmp_text(h->device), "operation",
                          "write", "action", "stop", "nospace", false, "reason",
                          "the image cannot be read or written");
+    case MACHINE_ENGINE_FAILED:
     case MACHINE_STOPPED:
     case MACHINE_RESUMED:
     case MACHINE_POWERDOWN:

@@ -121,7 +121,15 @@ static void end_post(Window *w)
 /* Machine's thread. */
 static void heard(void *self, const MachineEvent *event)
 {
-    window_push(self, event->kind == MACHINE_IO_ERROR ? WINDOW_IO_ERROR : WINDOW_STATE_CHANGED);
+    Window *w = self;
+    if (event->kind == MACHINE_ENGINE_FAILED) {
+        pthread_mutex_lock(&w->post.lock);
+        snprintf(w->failure, sizeof(w->failure), "%s", event->why);
+        pthread_mutex_unlock(&w->post.lock);
+        window_push(w, WINDOW_ENGINE_FAILED);
+        return;
+    }
+    window_push(w, event->kind == MACHINE_IO_ERROR ? WINDOW_IO_ERROR : WINDOW_STATE_CHANGED);
 }
 
 bool window_attach(Window *w, Machine *m, Recorder *recorder, AudioSdl *audio, Err *err)
@@ -233,6 +241,12 @@ static void take_user_event(Window *w, int code)
     }
     if (code == WINDOW_IO_ERROR) {
         window_notice(w, "a disk image cannot be read or written; mend it, then resume");
+    }
+    if (code == WINDOW_ENGINE_FAILED) {
+        w->engine_failed = true;
+        window_engine_notice(w);
+    } else if (machine_state(w->machine) == RUN_STATE_RUNNING) {
+        w->engine_failed = false;
     }
     if (w->menu_open) {
         window_menu_refresh(w);

@@ -22,11 +22,20 @@ void window_notice(Window *w, const char *format, ...)
     window_title(w);
 }
 
+void window_engine_notice(Window *w)
+{
+    char why[sizeof(w->failure)];
+    pthread_mutex_lock(&w->post.lock);
+    memcpy(why, w->failure, sizeof(why));
+    pthread_mutex_unlock(&w->post.lock);
+    window_notice(w, "choose another engine in the menu; %s: %s", machine_accel(w->machine), why);
+}
+
 static const char *state_text(const Window *w)
 {
     switch (machine_state(w->machine)) {
     case RUN_STATE_PAUSED:
-        return " [paused]";
+        return w->engine_failed ? " [paused: the engine failed]" : " [paused]";
     case RUN_STATE_SHUTDOWN:
         return " [powered off]";
     case RUN_STATE_IO_ERROR:
@@ -184,6 +193,9 @@ void window_menu_open(Window *w, bool finding)
     w->menu_open = w->menu_opened = true;
     w->model.finding = finding;
     w->model.notice[0] = '\0';
+    if (w->engine_failed) {
+        window_engine_notice(w);
+    }
     window_menu_refresh(w);
     if (!finding) {
         window_snapshots_refresh(w);
@@ -363,6 +375,9 @@ void window_menu_act(Window *w, MenuAction action)
     } else if (action == MENU_ENGINE) {
         if (machine_set_accel(w->machine, w->model.engine_chosen, &err)) {
             window_notice(w, "engine: %s", machine_accel(w->machine));
+            if (w->engine_failed) {
+                machine_resume(w->machine);
+            }
         } else {
             window_notice(w, "%s", err.text);
         }

@@ -39,6 +39,7 @@ enum {
     WINDOW_IO_ERROR,
     WINDOW_SNAPSHOT_SAVED,
     WINDOW_PICTURE,
+    WINDOW_ENGINE_FAILED,
     WINDOW_CODES
 };
 
@@ -92,7 +93,9 @@ struct Window {
     /* input */
     SDL_Scancode host_key; /* SDL_SCANCODE_UNKNOWN: none */
     bool host_down, host_used;
-    int asked; /* the command that is done when it comes again, plus 1; 0: none */
+    bool engine_failed; /* and the machine has not gone on since */
+    char failure[200];  /* of the engine; under post.lock */
+    int asked;          /* the command that is done when it comes again, plus 1; 0: none */
     bool captured;
     bool held[256]; /* keys that the guest believes to be down */
     uint8_t buttons;
@@ -166,6 +169,7 @@ void window_drop(Window *w, const char *path);
 void window_insert(Window *w, const char *id, const char *path, bool read_only);
 void window_notice(Window *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void window_title(Window *w);
+void window_engine_notice(Window *w); /* why the engine has failed, and what to do */
 /* finding: only the search field */
 void window_menu_open(Window *w, bool finding);
 bool window_menu_ready(Window *w); /* false: nothing of ImGui can be drawn here */

@@ -1,6 +1,6 @@
 /* A machine without a board behind machine/machine.h: it keeps what it is told, shows input as
  * text, and paints a picture that changes with each key. A machine named "absolute" wants such a
- * pointer.
+ * pointer; one named "failing" has an engine that fails with the first key.
  */
 #include "tests/ui/fake_machine.h"
 
@@ -237,6 +237,10 @@ void machine_input(Machine *m, const InputEvent *event)
         paint(m, keys);
     }
     pthread_mutex_unlock(&m->lock);
+    if (keys == 1 && event->down && strcmp(machine_name(m), "failing") == 0) {
+        machine_pause(m);
+        tell(m, (MachineEvent){.kind = MACHINE_ENGINE_FAILED, .why = "no such instruction"});
+    }
 }
 
 unsigned fake_input(Machine *m, InputEvent *events, unsigned room)
