@@ -1,12 +1,12 @@
 /* Fuzzing of network cards and input devices: bytes of input are port accesses, frames, keys and
  * motion, guest memory, and time.
  *
- * FUZZ_DEVICE names the device: ne2000, rtl8029, pcnet, kbc (with keyboard and mouse) or
- * serialmouse (behind its UART). With clang's -fsanitize=fuzzer it is a libFuzzer target; with
- * -DFUZZ_STANDALONE it makes its inputs itself: fuzz_board [seconds [seed]], or runs the files
- * named. FUZZ_LAST=FILE keeps the input that runs. What must hold: no crash, no hang, no line that
- * stays up when its causes are gone, and a board loaded from the state at any moment has the same
- * state and does the same from there on.
+ * FUZZ_DEVICE names the device: ne2000, rtl8029, pcnet, kbc (with keyboard and mouse), serialmouse
+ * (behind its UART) or vmwareport (with the processor's registers from the input). With clang's
+ * -fsanitize=fuzzer it is a libFuzzer target; with -DFUZZ_STANDALONE it makes its inputs itself:
+ * fuzz_board [seconds [seed]], or runs the files named. FUZZ_LAST=FILE keeps the input that runs.
+ * What must hold: no crash, no hang, no line that stays up when its causes are gone, and a board
+ * loaded from the state at any moment has the same state and does the same from there on.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +16,7 @@
 #include "chipset/cards/pcnet.h"
 #include "chipset/cards/rtl8029.h"
 #include "chipset/cards/serial_mouse.h"
+#include "chipset/cards/vmware_port.h"
 #include "chipset/kbc.h"
 #include "chipset/pci.h"
 #include "chipset/ps2_keyboard.h"
@@ -49,7 +50,8 @@ typedef struct Rig {
     uint32_t sent;  /* a sum over the frames that the card sent */
     uint32_t lines; /* a sum over the changes of its lines */
     uint16_t port, ports;
-    bool waiting, on_pci;
+    bool waiting, on_pci, backdoor;
+    VmwareRegisters registers;
 } Rig;
 
 static void line_driven(void *sink, unsigned pin, bool level)
@@ -112,6 +114,42 @@ static void build_serial_mouse(Rig *r, uint8_t kind)
     r->ports = 8;
 }
 
+static void load_registers(void *cpu, VmwareRegisters *registers)
+{
+    *registers = ((Rig *)cpu)->registers;
+}
+
+static void store_registers(void *cpu, const VmwareRegisters *g)
+{
+    Rig *r = cpu;
+    const uint32_t values[] = {g->eax, g->ebx, g->ecx, g->edx, g->esi, g->edi};
+    r->registers = *g;
+    for (unsigned i = 0; i < 6; i++) {
+        r->sent = r->sent * 31 + values[i];
+    }
+}
+
+static void nudged(void *mouse)
+{
+    ((Rig *)mouse)->sent++;
+}
+
+static void build_backdoor(Rig *r)
+{
+    VmwarePort *v = vmware_port_new(r->b,
+                                    &(VmwarePortConfig){.load = load_registers,
+                                                        .store = store_registers,
+                                                        .cpu = r,
+                                                        .ram_mib = 64,
+                                                        .nudge = nudged,
+                                                        .mouse = r},
+                                    "vmware");
+    r->mouse = vmware_port_events(v);
+    r->port = 0x5658;
+    r->ports = 4;
+    r->backdoor = true;
+}
+
 static void build_pci(Rig *r, int64_t patience)
 {
     PciBus *bus = pci_new(r->b, "pci");
@@ -142,6 +180,8 @@ static void build(Rig *r, uint8_t first)
         build_kbc(r);
     } else if (strcmp(FUZZ_DEVICE, "serialmouse") == 0) {
         build_serial_mouse(r, first);
+    } else if (strcmp(FUZZ_DEVICE, "vmwareport") == 0) {
+        build_backdoor(r);
     } else if (strcmp(FUZZ_DEVICE, "ne2000") == 0) {
         Ne2000Config c = {.base = 0x300,
                           .port = {&wire_ops, r},
@@ -253,6 +293,8 @@ static void input_event(Rig *r, Input *in)
     e.dx = (int16_t)take_value(in, 2);
     e.dy = (int16_t)take_value(in, 2);
     e.wheel = (int8_t)take(in);
+    e.x = (uint16_t)e.dx;
+    e.y = (uint16_t)e.dy;
     if (r->keys && e.kind == INPUT_KEY) {
         event_post(r->keys, &e, sizeof(e));
     } else if (r->mouse) {
@@ -261,11 +303,34 @@ static void input_event(Rig *r, Input *in)
     event_deliver(r->b->events);
 }
 
+/* What a driver has in its registers, or anything. */
+static void fill_registers(Rig *r, Input *in)
+{
+    static const uint32_t commands[8] = {10, 20, 23, 39, 39, 40, 41, 41};
+    static const uint32_t words[8] = {0x45414552, 0x53424152, 0x53424152, 0x4c455252,
+                                      0xf5,       1,          4,          6};
+    uint8_t how = take(in);
+    r->registers = (VmwareRegisters){
+        .eax = 0x564d5868, .ebx = words[how & 7], .ecx = commands[how >> 3 & 7], .edx = 0x5658};
+    if (how & 0x40) {
+        r->registers.ebx = take_value(in, 4);
+    }
+    if (how & 0x80) {
+        r->registers.ecx = take_value(in, 4);
+        r->registers.eax ^= take(in) & 1;
+    }
+}
+
 static uint32_t one_step(Rig *r, Input *in)
 {
     uint8_t op = take(in);
     uint16_t port = (uint16_t)(r->port + (op >> 3) % r->ports);
     unsigned bytes = 1u << take(in) % 3;
+    if (r->backdoor) {
+        fill_registers(r, in);
+        port = op & 0x80 ? port : r->port;
+        bytes = op & 0x80 ? bytes : 4;
+    }
     switch (op & 7) {
     case 0:
     case 1:

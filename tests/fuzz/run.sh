@@ -4,7 +4,7 @@
 #   check                          the same under engine check
 #   gus sb16 opl3 mpu401 es1370 ac97 speaker gameport lpt uart modem
 #                                  ports, DMA and what comes from outside, for a device
-#   ne2000 rtl8029 pcnet kbc serialmouse
+#   ne2000 rtl8029 pcnet kbc serialmouse vmwareport
 #                                  port accesses, frames and keys, for a device
 #   vga blitter vbe                display cards: registers, memory, blits and the picture
 #   qcow2 vmdk vdi vhd cue imd td0 raw
@@ -19,7 +19,7 @@ seconds=${FUZZ_TIME:-600}
 folder=out/fuzz
 case $what in
     gus | sb16 | opl3 | mpu401 | es1370 | ac97 | speaker | gameport | lpt | uart | modem) kind=device ;;
-    ne2000 | rtl8029 | pcnet | kbc | serialmouse) kind=board ;;
+    ne2000 | rtl8029 | pcnet | kbc | serialmouse | vmwareport) kind=board ;;
     vga | blitter | vbe) kind=video ;;
     qcow2 | vmdk | vdi | vhd | cue | imd | td0 | raw) kind=image ;;
     *) kind=$what ;;
@@ -64,7 +64,7 @@ elif [ "$kind" = video ]; then
     flags="$flags -DFUZZ_DEVICE=\"$what\""
 elif [ "$kind" = board ]; then
     sources="tests/fuzz/fuzz_board.c chipset/cards/ne2000.c chipset/cards/dp8390*.c chipset/cards/rtl8029.c chipset/cards/pcnet*.c"
-    sources="$sources chipset/cards/serial_mouse.c chipset/kbc.c chipset/ps2_*.c chipset/pci.c chipset/uart.c"
+    sources="$sources chipset/cards/serial_mouse.c chipset/cards/vmware_port.c chipset/kbc.c chipset/ps2_*.c chipset/pci.c chipset/uart.c"
     libs="-lz"
     limits="-max_len=2048 -len_control=0 -timeout=20 -rss_limit_mb=2048"
     flags="$flags -DFUZZ_DEVICE=\"$what\""
