@@ -45,11 +45,8 @@ static void remote_step(Dp8390 *d, unsigned bytes)
         d->g.rsar = (uint16_t)(d->g.pstart << 8);
     }
     if (d->g.rbcr <= bytes) {
-        bool was_open = d->g.rbcr != 0;
         d->g.rbcr = 0;
-        if (was_open) {
-            dp8390_remote_done(d);
-        }
+        dp8390_remote_done(d);
     } else {
         d->g.rbcr = (uint16_t)(d->g.rbcr - bytes);
     }
@@ -75,10 +72,26 @@ static unsigned transfer_width(const Dp8390 *d, unsigned bytes)
     return d->g.dcr & DCR_WTS ? 2 : 1;
 }
 
+/* Whether a remote DMA is under way in that direction (data sheet, "Remote DMA Commands"): bytes of
+ * others go nowhere and come from nowhere. */
+static bool remote_reads(const Dp8390 *d)
+{
+    unsigned command = d->g.cr & CR_RD;
+    return d->g.rbcr && (command == CR_RD_READ || command == CR_RD_SEND);
+}
+
+static bool remote_writes(const Dp8390 *d)
+{
+    return d->g.rbcr && (d->g.cr & CR_RD) == CR_RD_WRITE;
+}
+
 static uint32_t data_read(Dp8390 *d, unsigned bytes)
 {
     uint32_t value = 0;
     unsigned width = transfer_width(d, bytes);
+    if (!remote_reads(d)) {
+        return UINT32_MAX;
+    }
     for (unsigned i = 0; i < width; i++) {
         value |= (uint32_t)dp8390_memory_read(d, (uint16_t)(d->g.rsar + i)) << 8 * i;
     }
@@ -89,8 +102,8 @@ static uint32_t data_read(Dp8390 *d, unsigned bytes)
 static void data_write(Dp8390 *d, uint32_t value, unsigned bytes)
 {
     unsigned width = transfer_width(d, bytes);
-    if (d->g.rbcr == 0) {
-        return; /* no remote DMA is open: the bytes go nowhere */
+    if (!remote_writes(d)) {
+        return;
     }
     for (unsigned i = 0; i < width; i++) {
         dp8390_memory_write(d, (uint16_t)(d->g.rsar + i), (uint8_t)(value >> 8 * i));
@@ -103,7 +116,7 @@ static void data_write(Dp8390 *d, uint32_t value, unsigned bytes)
 static uint32_t plain_transfers(const Dp8390 *d, unsigned bytes, uint32_t count)
 {
     uint32_t at = d->g.rsar, ring_end = (uint32_t)d->g.pstop << 8;
-    if (transfer_width(d, bytes) != bytes || d->g.rbcr == 0 || at < DP8390_RAM_BASE ||
+    if (transfer_width(d, bytes) != bytes || at < DP8390_RAM_BASE ||
         at >= DP8390_RAM_BASE + DP8390_RAM_SIZE) {
         return 0;
     }
@@ -123,7 +136,7 @@ static void pass(Dp8390 *d, uint32_t bytes)
 
 static uint32_t data_read_run(Dp8390 *d, unsigned bytes, void *data, uint32_t count)
 {
-    uint32_t n = plain_transfers(d, bytes, count);
+    uint32_t n = remote_reads(d) ? plain_transfers(d, bytes, count) : 0;
     if (n) {
         memcpy(data, d->g.ram + (d->g.rsar - DP8390_RAM_BASE), (size_t)n * bytes);
         pass(d, n * bytes);
@@ -133,7 +146,7 @@ static uint32_t data_read_run(Dp8390 *d, unsigned bytes, void *data, uint32_t co
 
 static uint32_t data_write_run(Dp8390 *d, unsigned bytes, const void *data, uint32_t count)
 {
-    uint32_t n = plain_transfers(d, bytes, count);
+    uint32_t n = remote_writes(d) ? plain_transfers(d, bytes, count) : 0;
     if (n) {
         memcpy(d->g.ram + (d->g.rsar - DP8390_RAM_BASE), data, (size_t)n * bytes);
         pass(d, n * bytes);

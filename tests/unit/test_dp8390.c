@@ -101,6 +101,35 @@ static void remote_dma_counts_and_interrupts(void **state)
     tear_down(&f);
 }
 
+/* What the command register does not ask for moves nothing, nor the address. */
+static void remote_dma_keeps_its_direction(void **state)
+{
+    (void)state;
+    Fixture f;
+    set_up(&f, 0);
+    start(&f, 0x04);
+    uint8_t data[8] = {1, 2, 3, 4, 5, 6, 7, 8}, back[8];
+    memory_put(&f, 0x4000, data, 8);
+    assert_int_equal(bus_read(f.b->ports, DATA, 2), 0xffff); /* the count is used up */
+    assert_int_equal(in(&f, 8) | in(&f, 9) << 8, 0x4008);
+    remote(&f, 0x4000, 8, 0x0a);
+    bus_write(f.b->ports, DATA, 0xdead, 2); /* it reads */
+    assert_int_equal(bus_read(f.b->ports, DATA, 2), 0x0201);
+    out(&f, 0, 0x22); /* broken off */
+    assert_int_equal(bus_read(f.b->ports, DATA, 2), 0xffff);
+    out(&f, 7, 0x40);
+    assert_int_equal(in(&f, 8) | in(&f, 9) << 8, 0x4002);
+    remote(&f, 0x4004, 4, 0x12);
+    assert_int_equal(bus_read(f.b->ports, DATA, 2), 0xffff); /* it writes */
+    bus_write(f.b->ports, DATA, 0x0a09, 2);
+    assert_int_equal(in(&f, 7) & 0x40, 0);
+    bus_write(f.b->ports, DATA, 0x0c0b, 2);
+    assert_int_equal(in(&f, 7) & 0x40, 0x40);
+    memory_take(&f, 0x4000, back, 8);
+    assert_memory_equal(back, "\x01\x02\x03\x04\x09\x0a\x0b\x0c", 8);
+    tear_down(&f);
+}
+
 static void sends_what_memory_holds(void **state)
 {
     (void)state;
@@ -538,6 +567,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(prom_and_reset),
         cmocka_unit_test(remote_dma_counts_and_interrupts),
+        cmocka_unit_test(remote_dma_keeps_its_direction),
         cmocka_unit_test(sends_what_memory_holds),
         cmocka_unit_test(ring_fills_wraps_and_overflows),
         cmocka_unit_test(a_frame_waits_for_room),
