@@ -45,13 +45,16 @@ def the_carrier_is_the_others_dtr(engine):
     one, two = joined(engine, ',telnet')
     with one, two:
         shells = one.shell(), two.shell()
+        wanted = shells[0].run('head -c 40000 </noise | md5sum').split()[0]
+        for shell in shells:
+            shell.run('stty -F /dev/ttyS1 115200 raw -echo crtscts -clocal hupcl')
         for source, sink in (shells, shells[::-1]):
-            source.run('stty -F /dev/ttyS1 115200 raw -echo crtscts clocal hupcl')
-            sink.run('stty -F /dev/ttyS1 115200 raw -echo crtscts -clocal hupcl')
-            # the open waits for the carrier, and the last byte is followed by its loss: no count ends this
-            sink.begin('cat </dev/ttyS1 >/tmp/got; md5sum </tmp/got')
-            wanted = source.run('sleep 1; head -c 40000 /noise >/dev/ttyS1; head -c 40000 /noise | md5sum', 120).split()[0]
-            assert wanted in sink.end(120), 'the file has changed on its way'
+            # each open raises DTR and waits for the other's; the source closes when it is told that all is there
+            sink.begin('(head -c 40000 <&3 | md5sum; echo k >&3; cat <&3; echo over) 3<>/dev/ttyS1')
+            source.begin('(head -c 40000 /noise >&3; head -c 1 <&3) 3<>/dev/ttyS1')
+            assert 'k' in source.end(120), 'no answer'
+            said = sink.end(120)
+            assert wanted in said and 'over' in said, said
 
 
 try:
