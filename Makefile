@@ -87,7 +87,8 @@ vitrine: $(OUT)/vitrine
 
 $(OUT)/vitrine: $(OUT)/machine/main.o $(LIBRARY)
 	$(call say,link    $@)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(OUT)/machine/main.o $(LIBRARY) $(LIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@.new $(OUT)/machine/main.o $(LIBRARY) $(LIBS)
+	@mv -f $@.new $@ # at once: tests that run beside find the old one or the new one
 
 $(LIBRARY): $(OBJECTS)
 	@rm -f $@

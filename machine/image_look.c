@@ -383,7 +383,12 @@ static int check(ImageArgs *a, Repair repair)
     Qcow2Check result = {0};
     uint64_t fixed = 0;
     int error = check_and_repair(a, b, repair, &result, &fixed);
-    if (error) {
+    if (error == EUCLEAN) {
+        err_set(&a->err,
+                "'%s' is damaged beyond repair: its tables lie over each other, or name one another "
+                "without end; copy what is left: vitrine image convert --salvage",
+                a->name[0]);
+    } else if (error) {
         err_set(&a->err, "'%s' cannot be checked: %s", a->name[0], strerror(error));
     } else if (a->json) {
         check_json(a, b, &result, fixed);
@@ -391,7 +396,8 @@ static int check(ImageArgs *a, Repair repair)
         check_text(&result, fixed, repair == REPAIR_ALL);
     }
     block_close(b);
-    return error                ? CHECK_FAILED
+    return error == EUCLEAN     ? CHECK_CORRUPT
+           : error              ? CHECK_FAILED
            : result.corruptions ? CHECK_CORRUPT
            : result.leaks       ? CHECK_LEAKS
                                 : 0;

@@ -70,10 +70,15 @@ static void refer_bytes(const Qcow2 *q, Census *c, uint64_t offset, uint64_t byt
 static int refer_l1(Block *b, Census *c, const uint64_t *l1, uint32_t size, bool running)
 {
     Qcow2 *q = b->data;
-    for (uint32_t i = 0; i < size; i++) {
+    uint64_t tables = 0, most;
+    int failed = qcow2_most_tables(b, &most);
+    for (uint32_t i = 0; i < size && !failed; i++) {
         uint64_t l2 = l1[i] & QCOW2_OFFSET;
         if (l2 == 0) {
             continue;
+        }
+        if (++tables > most) {
+            return EUCLEAN; /* nobody has so many: a lie that would keep us busy for hours */
         }
         refer(c, l2 >> q->cluster_bits);
         if (l2 & (q->cluster_size - 1) || l2 >> q->cluster_bits >= c->clusters) {
@@ -99,7 +104,7 @@ static int refer_l1(Block *b, Census *c, const uint64_t *l1, uint32_t size, bool
             c->result->allocated += running;
         }
     }
-    return 0;
+    return failed;
 }
 
 /* The clusters of one bitmap, from the table that names them. */
@@ -257,6 +262,69 @@ static uint64_t check_flag(const Qcow2 *q, const Census *c, uint64_t entry)
     return (entry & ~QCOW2_COPIED) | (uses == 1 ? QCOW2_COPIED : 0);
 }
 
+static int note_range(const Qcow2 *q, ClusterSet *set, uint64_t offset, uint64_t bytes, bool *twice)
+{
+    int error = 0;
+    for (uint64_t at = 0; at < bytes && !error; at += q->cluster_size) {
+        uint64_t cluster = (offset + at) >> q->cluster_bits;
+        *twice |= qcow2_set_has(set, cluster);
+        error = qcow2_set_add(set, cluster);
+    }
+    return error;
+}
+
+/* All tables but those of the second level, and blocks of counts that are given up. *twice: two of
+ * them lie in one place. */
+static int note_tables(const Block *b, const Census *c, ClusterSet *set, bool *twice)
+{
+    const Qcow2 *q = b->data;
+    int error = note_range(q, set, 0, 1, twice); /* the header */
+    error = error ? error : note_range(q, set, q->l1_offset, 8ull * q->l1_size, twice);
+    error = error ? error : note_range(q, set, q->counts_offset, 8ull * q->counts_size, twice);
+    if (!error && q->snapshots) {
+        error = note_range(q, set, q->snapshots_offset, q->snapshots_size, twice);
+    }
+    for (unsigned i = 0; i < q->snapshots && !error; i++) {
+        error = note_range(q, set, q->snapshot[i].l1_offset, 8ull * q->snapshot[i].l1_size, twice);
+    }
+    for (uint32_t i = 0; i < q->counts_size && !error; i++) {
+        uint64_t cluster = q->counts[i] >> q->cluster_bits;
+        bool kept = cluster && (cluster >= c->clusters || c->count[cluster] == 1);
+        error = kept ? note_range(q, set, q->counts[i], 1, twice) : 0;
+    }
+    return error;
+}
+
+static bool leads_into(const Qcow2 *q, const ClusterSet *set, const uint64_t *l1, uint32_t size)
+{
+    bool found = false;
+    for (uint32_t i = 0; i < size && !found; i++) {
+        uint64_t l2 = l1[i] & QCOW2_OFFSET;
+        found = l2 && qcow2_set_has(set, l2 >> q->cluster_bits);
+    }
+    return found;
+}
+
+/* Do tables of different kinds lie in one place? What repair writes to one would change another,
+ * and with it what there is to repair. */
+static int tables_overlap(Block *b, const Census *c, bool *overlap)
+{
+    const Qcow2 *q = b->data;
+    ClusterSet set = {0};
+    *overlap = false;
+    int error = note_tables(b, c, &set, overlap);
+    *overlap = *overlap || (!error && leads_into(q, &set, q->l1, q->l1_size));
+    for (unsigned i = 0; i < q->snapshots && !error && !*overlap; i++) {
+        const Qcow2SnapshotEntry *s = &q->snapshot[i];
+        uint64_t *l1 = NULL;
+        error = qcow2_read_l1(b, s->l1_offset, s->l1_size, &l1);
+        *overlap = !error && leads_into(q, &set, l1, s->l1_size);
+        free(l1);
+    }
+    free(set.slot);
+    return error;
+}
+
 /* COPIED flags of the running image against the census. */
 static int compare_flags(Block *b, const Census *c, bool repair)
 {
@@ -313,7 +381,11 @@ static uint64_t find_shared_blocks(Qcow2 *q, const Census *c, bool repair)
 static int take_usable_census(Block *b, Census *c, bool repair)
 {
     Qcow2 *q = b->data;
+    bool overlap = false;
     int error = take_census(b, c);
+    error = error ? error : tables_overlap(b, c, &overlap);
+    error = !error && overlap && repair ? EUCLEAN : error;
+    c->result->corruptions += overlap;
     uint64_t lost = error ? 0 : q->lost_blocks + find_shared_blocks(q, c, repair);
     bool bitmaps = c->bad_bitmaps;
     c->result->corruptions += lost;

@@ -112,6 +112,8 @@ int qcow2_set_add(ClusterSet *set, uint64_t cluster);
 void qcow2_set_remove(ClusterSet *set, uint64_t cluster);
 /* Highest cluster number of the file plus one. */
 int qcow2_file_clusters(Block *b, uint64_t *clusters);
+/* How many L2 tables a walk through an L1 may meet: those of a sound one are all different. */
+int qcow2_most_tables(Block *b, uint64_t *tables);
 
 /* qcow2.c */
 /* The L2 table for a disk offset, made or copied where need be, so that it may be changed. */

@@ -74,13 +74,15 @@ bool qcow2_load_snapshots(Block *b, uint64_t offset, uint32_t count, Err *err)
     q->snapshot = calloc(count, sizeof(*q->snapshot));
     error = !table || !q->snapshot ? ENOMEM : disk_file_read(&b->file, offset, table, size);
     size_t at = 0;
+    uint64_t left = file_size; /* no two tables of the first level are in one place */
     for (; q->snapshots < count && !error; q->snapshots++) {
         Qcow2SnapshotEntry *s = &q->snapshot[q->snapshots];
         size_t length = parse_entry(b, table + at, size - at, s);
         bool bad = length == 0 || s->l1_size > QCOW2_MAX_L1_BYTES / 8 ||
                    s->l1_offset % q->cluster_size || s->l1_offset > file_size ||
-                   8ull * s->l1_size > file_size - s->l1_offset;
+                   8ull * s->l1_size > file_size - s->l1_offset || 8ull * s->l1_size > left;
         error = bad ? EINVAL : 0;
+        left -= bad ? 0 : 8ull * s->l1_size;
         at += length;
     }
     free(table);
@@ -234,13 +236,15 @@ static int change_cluster(Block *b, uint64_t offset, bool more)
 static int change_references(Block *b, const uint64_t *l1, uint32_t size, bool more)
 {
     Qcow2 *q = b->data;
-    int error = 0;
+    uint64_t tables = 0, most;
+    int error = qcow2_most_tables(b, &most);
     for (uint32_t i = 0; i < size && !error; i++) {
         uint64_t l2 = l1[i] & QCOW2_OFFSET;
         if (l2 == 0) {
             continue;
         }
-        error = l2 & (q->cluster_size - 1) ? EIO : 0; /* a damaged snapshot */
+        bool damaged = l2 & (q->cluster_size - 1) || ++tables > most;
+        error = damaged ? EUCLEAN : 0;
         for (uint64_t j = 0; j < q->cluster_size / 8 && !error; j++) {
             Qcow2Table *table;
             error = qcow2_table_load(b, &q->l2, l2, false, &table);
@@ -312,11 +316,12 @@ static uint64_t vm_state_base(const Block *b)
 int qcow2_vm_state_drop(Block *b)
 {
     Qcow2 *q = b->data;
-    uint64_t first = vm_state_base(b) / (q->cluster_size << q->l2_bits);
-    int error = 0;
+    uint64_t first = vm_state_base(b) / (q->cluster_size << q->l2_bits), tables = 0, most;
+    int error = qcow2_most_tables(b, &most);
     for (uint64_t i = first; i < q->l1_size && !error; i++) {
         if (q->l1[i]) {
-            error = change_references(b, &q->l1[i], 1, false);
+            error = ++tables > most ? EUCLEAN : 0;
+            error = error ? error : change_references(b, &q->l1[i], 1, false);
             qcow2_set_remove(&q->metadata, (q->l1[i] & QCOW2_OFFSET) >> q->cluster_bits);
             q->l1[i] = 0;
             qcow2_l1_changed(q, (uint32_t)i);

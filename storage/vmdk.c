@@ -687,6 +687,29 @@ static int map_flat(const VmdkExtent *e, uint64_t offset, BlockExtent *extent)
     return !error && extent->length == 0 ? EIO : error;
 }
 
+/* What a grain table's entry says: 0 nothing, 1 zeros, 2 data. */
+static unsigned kind_of(const VmdkExtent *e, uint32_t sector)
+{
+    return sector == 0 ? 0 : sector == 1 && e->flags & VMDK_FLAG_ZERO_GRAINS ? 1 : 2;
+}
+
+/* Bytes from `in` on whose grains are like the first, in the table that find_grain has just used.
+ */
+static uint64_t alike(const VmdkExtent *e, uint64_t in, uint32_t first)
+{
+    uint64_t number = in / e->grain, index = number / e->table_size;
+    uint64_t end = (index + 1) * e->table_size;
+    if (index >= e->directory_size || e->directory[index] == 0) {
+        number = end - 1;
+    }
+    while (number + 1 < end &&
+           kind_of(e, e->table[(number + 1) % e->table_size]) == kind_of(e, first)) {
+        number++;
+    }
+    uint64_t length = (number + 1) * e->grain - in;
+    return length < e->size - in ? length : e->size - in;
+}
+
 static int vmdk_map(Block *b, uint64_t offset, BlockExtent *extent)
 {
     VmdkExtent *e = find_extent(b->data, offset);
@@ -702,6 +725,9 @@ static int vmdk_map(Block *b, uint64_t offset, BlockExtent *extent)
     bool zeros = sector == 1 && e->flags & VMDK_FLAG_ZERO_GRAINS;
     bool none = e->kind == VMDK_EXTENT_ZERO || sector == 0;
     *extent = (BlockExtent){part_of(e, offset, b->size - offset), !zeros && !none};
+    if (!error && e->kind == VMDK_EXTENT_SPARSE) {
+        extent->length = alike(e, offset - e->start, sector);
+    }
     if (!error && none && b->base && offset < block_size(b->base)) {
         BlockExtent below;
         error = block_map(b->base, offset, &below);
@@ -726,20 +752,44 @@ static int by_number(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
+/* The sectors of all grains in the file; *more: they, or the tables that name them, are more than
+ * the file has room for. */
+static int gather_grains(VmdkExtent *e, uint32_t *place, uint64_t room, uint64_t *used, bool *more)
+{
+    uint64_t grains = (e->size + e->grain - 1) / e->grain, tables = 0;
+    uint32_t least = e->flags & VMDK_FLAG_ZERO_GRAINS ? 2 : 1;
+    for (uint64_t i = 0; i < grains; i += e->table_size) {
+        uint64_t end = i + e->table_size < grains ? i + e->table_size : grains;
+        if (e->directory[i / e->table_size] == 0) {
+            continue;
+        }
+        *more = ++tables > e->end / BLOCK_SECTOR / ((e->table_size + 127) / 128) + 1;
+        for (uint64_t j = i; j < end && !*more; j++) {
+            uint32_t sector = 0;
+            int error = find_grain(e, j * e->grain, &sector);
+            *more = sector >= least && *used == room;
+            if (error || *more) {
+                return error;
+            }
+            place[*used] = sector;
+            *used += sector >= least;
+        }
+        if (*more) {
+            break;
+        }
+    }
+    return 0;
+}
+
 /* Grains of one file that are outside it, or used twice. */
 static int check_extent(VmdkExtent *e, BlockCheck *check)
 {
+    bool packed = e->flags & VMDK_FLAG_COMPRESSED, more = false;
     uint64_t grains = (e->size + e->grain - 1) / e->grain, used = 0, last = 0;
-    uint32_t *place = malloc((size_t)grains * 4), least = e->flags & VMDK_FLAG_ZERO_GRAINS ? 2 : 1;
-    int error = place ? 0 : ENOMEM;
-    bool packed = e->flags & VMDK_FLAG_COMPRESSED;
-    for (uint64_t i = 0; i < grains && !error; i++) {
-        uint32_t sector = 0;
-        error = find_grain(e, i * e->grain, &sector);
-        if (!error && sector >= least) {
-            place[used++] = sector;
-        }
-    }
+    uint64_t room = e->end / (packed ? BLOCK_SECTOR : e->grain) + 1;
+    room = room < grains ? room : grains;
+    uint32_t *place = malloc((size_t)(room + 1) * 4);
+    int error = place ? gather_grains(e, place, room, &used, &more) : ENOMEM;
     if (!error) {
         qsort(place, (size_t)used, sizeof(*place), by_number);
     }
@@ -748,6 +798,7 @@ static int check_extent(VmdkExtent *e, BlockCheck *check)
         check->corruptions += end > e->end || place[i] < last;
         last = packed ? place[i] + 1ull : place[i] + e->grain / BLOCK_SECTOR;
     }
+    check->corruptions += more;
     check->allocated += used;
     check->total += grains;
     free(place);

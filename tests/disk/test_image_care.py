@@ -2,11 +2,12 @@
 """`vitrine image` touches nothing but what it is told to, and gets out of damaged images what there is; qemu-img judges."""
 import json
 import os
+import resource
 import shutil
 import struct
 import subprocess
 
-from images import get, image, in_folder, put, tap
+from images import get, image, in_folder, put, run_image, tap
 
 MIB = 1 << 20
 
@@ -133,6 +134,58 @@ def counts_that_are_astray_are_made_anew():
 
 
 @in_folder
+def tables_in_one_place_are_left_alone():
+    """To mend one would be to write over the other."""
+    judge('create', '-q', '-f', 'qcow2', 'b.qcow2', '8M')
+    scribble('b.qcow2', 'write -P 3 0 1M')
+    word = lambda data, at, value: struct.pack_into('>Q', data, at, value)  # noqa: E731
+    for change in (lambda d, l1, l2, table, block: word(d, l1, 1 << 63 | table), lambda d, l1, l2, table, block: word(d, l1, 1 << 63 | l1),
+                   lambda d, l1, l2, table, block: word(d, 40, table), lambda d, l1, l2, table, block: word(d, 48, l1)):
+        damaged('c.qcow2', change)
+        before = get('c.qcow2')
+        image('check', 'c.qcow2', status=2)
+        assert '--salvage' in image('check', '-r', 'all', 'c.qcow2', status=2)
+        assert get('c.qcow2') == before
+
+
+@in_folder
+def tables_named_without_end_are_given_up():
+    """Four million entries name one table of 262,144: nobody is kept busy by that."""
+    size, entries = 2 << 20, 4 << 20
+    head = bytearray(104)
+    struct.pack_into('>4sI12xIQIIQQI', head, 0, b'QFI\xfb', 3, 21, 1 << 40, 0, entries, 3 * size, size, 1)
+    struct.pack_into('>II', head, 96, 4, 104)
+    with open('a.qcow2', 'wb') as file:
+        file.truncate(size * 21)
+        file.write(head)
+        for place, data in ((1, struct.pack('>Q', 2 * size)), (2, struct.pack('>H', 1) * 21), (3, struct.pack('>Q', 1 << 63 | 19 * size) * entries),
+                            (19, struct.pack('>Q', 1 << 63 | 20 * size) * (size // 8))):
+            file.seek(place * size)
+            file.write(data)
+    for words, status in ((['check'], 2), (['check', '-r', 'all'], 2), (['snapshot', '-c', 'x'], 1), (['amend', '-o', 'refcount_bits=64'], 1)):
+        image(*words, 'a.qcow2', status=status)
+    image('resize', '--shrink', 'a.qcow2', '1G', status=1)
+
+
+@in_folder
+def a_small_vmdk_that_claims_two_terabytes_takes_no_memory():
+    """Each of four billion grains lies in its first sector."""
+    tables = (1 << 32) // 4096
+    head = bytearray(512)
+    struct.pack_into('<4sIIQQQQ', head, 0, b'KDMV', 1, 1, 1 << 32, 1, 0, 0)
+    struct.pack_into('<IQQQ', head, 44, 4096, 0, 1, 0)
+    place = 1 + tables * 4 // 512
+    put('a.vmdk', bytes(head) + struct.pack('<I', place) * tables + struct.pack('<I', 1) * 4096 + bytes(1024))
+
+    def little():
+        resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+        resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
+    assert 'convert' in run_image('check', 'a.vmdk', status=2, preexec_fn=little).stdout
+    assert 'damaged' in run_image('amend', '-o', 'hwversion=6', 'a.vmdk', status=1, preexec_fn=little).stderr
+    assert '0x20000000000' in run_image('map', 'a.vmdk', preexec_fn=little).stdout
+
+
+@in_folder
 def what_can_be_read_of_damaged_images_is_copied():
     judge('create', '-q', '-f', 'qcow2', 'b.qcow2', '8M')
     scribble('b.qcow2', 'write -P 3 0 8M')
@@ -246,5 +299,6 @@ def formats_of_others_are_not_taken_for_raw():
 
 
 tap.run(what_lies_behind_a_smaller_disk_stays, a_longer_disk_has_zeros_not_its_backing_file, bitmaps_beside_the_data_are_counted,
-        counts_that_are_astray_are_made_anew, what_can_be_read_of_damaged_images_is_copied, an_image_in_use_is_only_looked_at,
+        counts_that_are_astray_are_made_anew, tables_in_one_place_are_left_alone, tables_named_without_end_are_given_up,
+        a_small_vmdk_that_claims_two_terabytes_takes_no_memory, what_can_be_read_of_damaged_images_is_copied, an_image_in_use_is_only_looked_at,
         options_of_qemu_img_do_what_they_do_there, leaks_are_mended_where_nothing_else_is_wrong, formats_of_others_are_not_taken_for_raw)
