@@ -129,6 +129,11 @@ static void heard(void *self, const MachineEvent *event)
         window_push(w, WINDOW_ENGINE_FAILED);
         return;
     }
+    if (event->kind == MACHINE_IO_ERROR) {
+        pthread_mutex_lock(&w->post.lock);
+        snprintf(w->broken, sizeof(w->broken), "%s", event->device ? event->device : "");
+        pthread_mutex_unlock(&w->post.lock);
+    }
     window_push(w, event->kind == MACHINE_IO_ERROR ? WINDOW_IO_ERROR : WINDOW_STATE_CHANGED);
 }
 
@@ -240,7 +245,7 @@ static void take_user_event(Window *w, int code)
         window_snapshots_saved(w);
     }
     if (code == WINDOW_IO_ERROR) {
-        window_notice(w, "a disk image cannot be read or written; mend it, then resume");
+        window_disk_notice(w);
     }
     if (code == WINDOW_ENGINE_FAILED) {
         w->engine_failed = true;

@@ -22,6 +22,27 @@ void window_notice(Window *w, const char *format, ...)
     window_title(w);
 }
 
+void window_disk_notice(Window *w)
+{
+    char drive[sizeof(w->broken)], path[MENU_PATH] = "";
+    BlockInfo blocks[MENU_MAX_DRIVES];
+    pthread_mutex_lock(&w->post.lock);
+    memcpy(drive, w->broken, sizeof(drive));
+    pthread_mutex_unlock(&w->post.lock);
+    if (strcmp(drive, "snapshot") == 0) {
+        window_notice(w, "the snapshot is damaged: reset the machine, or load another one");
+        return;
+    }
+    unsigned count = machine_block_query(w->machine, blocks, MENU_MAX_DRIVES);
+    for (unsigned i = 0; i < count && i < MENU_MAX_DRIVES; i++) {
+        if (strcmp(blocks[i].id, drive) == 0) {
+            snprintf(path, sizeof(path), " ('%.900s')", blocks[i].file);
+        }
+    }
+    window_notice(w, "%s%s cannot be read or written: make room or mend it, then resume", drive,
+                  path);
+}
+
 void window_engine_notice(Window *w)
 {
     char why[sizeof(w->failure)];
@@ -195,6 +216,8 @@ void window_menu_open(Window *w, bool finding)
     w->model.notice[0] = '\0';
     if (w->engine_failed) {
         window_engine_notice(w);
+    } else if (machine_state(w->machine) == RUN_STATE_IO_ERROR) {
+        window_disk_notice(w);
     }
     window_menu_refresh(w);
     if (!finding) {

@@ -94,7 +94,8 @@ struct Window {
     SDL_Scancode host_key; /* SDL_SCANCODE_UNKNOWN: none */
     bool host_down, host_used;
     bool engine_failed; /* and the machine has not gone on since */
-    char failure[200];  /* of the engine; under post.lock */
+    char failure[200];  /* of the engine; under post.lock, as what follows */
+    char broken[32];    /* the drive whose image failed */
     int asked;          /* the command that is done when it comes again, plus 1; 0: none */
     bool captured;
     bool held[256]; /* keys that the guest believes to be down */
@@ -169,6 +170,7 @@ void window_drop(Window *w, const char *path);
 void window_insert(Window *w, const char *id, const char *path, bool read_only);
 void window_notice(Window *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void window_title(Window *w);
+void window_disk_notice(Window *w);   /* which drive's image has failed, and what to do */
 void window_engine_notice(Window *w); /* why the engine has failed, and what to do */
 /* finding: only the search field */
 void window_menu_open(Window *w, bool finding);

@@ -1,6 +1,7 @@
 /* A machine without a board behind machine/machine.h: it keeps what it is told, shows input as
  * text, and paints a picture that changes with each key. A machine named "absolute" wants such a
- * pointer; one named "failing" has an engine that fails with the first key.
+ * pointer; one named "failing" has an engine that fails with the first key,
+ * one named "full" a floppy drive whose image does.
  */
 #include "tests/ui/fake_machine.h"
 
@@ -240,6 +241,10 @@ void machine_input(Machine *m, const InputEvent *event)
     if (keys == 1 && event->down && strcmp(machine_name(m), "failing") == 0) {
         machine_pause(m);
         tell(m, (MachineEvent){.kind = MACHINE_ENGINE_FAILED, .why = "no such instruction"});
+    }
+    if (keys == 1 && event->down && strcmp(machine_name(m), "full") == 0) {
+        swap_state(m, RUN_STATE_IO_ERROR);
+        tell(m, (MachineEvent){.kind = MACHINE_IO_ERROR, .device = "floppy0"});
     }
 }
 

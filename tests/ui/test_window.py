@@ -253,6 +253,14 @@ def an_engine_that_fails_can_be_changed():
         assert vm.qmp('x-query-accel')['name'] == 'translator'
 
 
+def a_disk_that_fails_is_named():
+    with Shown('-fda', 'a.img', '-name', 'full') as vm:
+        vm.x('key', 'a')
+        vm.until(lambda: '[paused: disk error]' in vm.title(), 'the state')
+        vm.open_menu()
+        vm.until(lambda: "floppy0 ('a.img') cannot be read or written: make room" in vm.title(), 'the remedy')
+
+
 def menu_changes_the_speed():
     with Shown('-fda', '') as vm:
         vm.until(lambda: vm.geometry() == (640, 400), 'the size of the picture')
@@ -369,7 +377,7 @@ try:
             mouse_is_grabbed_by_a_click_and_let_go_by_the_host_key, without_a_host_key_the_desktop_keeps_its_keys, absolute_pointer_needs_no_grab,
             resizing_scales_crisply_or_in_the_shape_of_the_tube, scan_lines_darken_every_other_line, full_screen_fills_the_display,
             host_keys_command_the_machine, screenshot_has_the_guests_pixels, menu_opens_acts_and_closes,
-            menu_puts_in_a_file_that_is_chosen, a_dropped_file_goes_into_the_drive_that_fits_it, menu_changes_the_engine, an_engine_that_fails_can_be_changed,
+            menu_puts_in_a_file_that_is_chosen, a_dropped_file_goes_into_the_drive_that_fits_it, menu_changes_the_engine, an_engine_that_fails_can_be_changed, a_disk_that_fails_is_named,
             menu_changes_the_speed,
             menu_sets_the_volume, menu_is_twice_as_large_where_there_is_room, notices_are_in_the_picture_where_there_is_no_title, title_shows_the_speed,
             closing_the_window_ends_the_program, a_window_may_be_told_to_stay, idle_window_costs_next_to_nothing, no_display_is_said_in_one_line)
