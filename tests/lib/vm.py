@@ -23,6 +23,16 @@ def program(name='vitrine'):
     return os.path.join(os.environ.get('VITRINE_OUT', os.path.join(ROOT, 'out', 'release')), name)
 
 
+def engines():
+    """Those that the program says are whole on this host."""
+    table = subprocess.run([program(), 'accel'], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=120, text=True, check=True).stdout
+    whole = {}
+    for line in table.split('\n\n', maxsplit=1)[0].splitlines():
+        mark, name = line.split()[:2]
+        whole[name] = whole.get(name, True) and mark == 'ok'
+    return [name for name, good in whole.items() if good]
+
+
 class QmpError(Exception):
     def __init__(self, error):
         super().__init__(f'{error["class"]}: {error["desc"]}')

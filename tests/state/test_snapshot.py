@@ -9,7 +9,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 from tests.lib import tap  # noqa: E402
-from tests.lib.vm import QmpError, Vm  # noqa: E402
+from tests.lib.vm import QmpError, Vm, engines  # noqa: E402
 
 FOLDER = tempfile.mkdtemp(prefix='vitrine-snapshot-')
 
@@ -66,13 +66,13 @@ def a_snapshot_brings_back_screen_memory_and_disk():
 
 
 def another_process_and_every_engine_goes_on():
-    engines = ['translator', 'interpreter'] + (['kvm'] if os.access('/dev/kvm', os.R_OK | os.W_OK) else [])
+    names = engines()
     name = 'cross.img'
-    with dos(name=name, accel=engines[0]) as vm:
+    with dos(name=name, accel=names[0]) as vm:
         vm.wait_text('A:\\>', 60)
         vm.type('echo from the first\n')
         vm.qmp('snapshot-save', tag='s')
-    for number, engine in enumerate(engines[1:] + engines):
+    for number, engine in enumerate(names[1:] + names):
         with dos('-resume', 's', name=name, accel=engine) as vm:
             assert vm.qmp('x-query-accel')['name'] == engine
             vm.wait_text(f'from {number}' if number else 'from the first', 20)

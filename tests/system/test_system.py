@@ -12,6 +12,9 @@ import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
+sys.path.insert(0, ROOT)
+from tests.lib.vm import engines  # noqa: E402
+
 OUT = os.path.abspath(os.environ.get('VITRINE_OUT', os.path.join(ROOT, 'out', 'release')))
 LIMIT = 120  # seconds; a program takes less than one
 
@@ -44,17 +47,6 @@ def run(image, engine):
     if not plan or plan[0] != f'1..{passed}':
         wrong = wrong or 'not all of its checks passed'
     return text, wrong
-
-
-def engines():
-    """Those that the program says are whole on this host."""
-    table = subprocess.run([os.path.join(OUT, 'vitrine'), 'accel'], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                           timeout=LIMIT, check=True).stdout.decode()
-    whole = {}
-    for line in table.split('\n\n', maxsplit=1)[0].splitlines():
-        mark, name = line.split()[:2]
-        whole[name] = whole.get(name, True) and mark == 'ok'
-    return [name for name, good in whole.items() if good]
 
 
 def main():
