@@ -85,6 +85,12 @@ static bool open_sparse(VmdkExtent *e, const char *path, uint64_t want, Err *err
         return err_set(
             err, "'%s' is no VMDK sparse file of version 1 to 3; convert it with qemu-img", path);
     }
+    if (capacity > UINT64_C(1) << 32 && capacity <= UINT64_C(1) << 44) {
+        return err_set(err,
+                       "'%s' is a VMDK of more than 2 TiB, which is not supported; convert it "
+                       "with qemu-img",
+                       path);
+    }
     if (grain < 1 || grain > VMDK_MAX_GRAIN / BLOCK_SECTOR || grain & (grain - 1) ||
         e->table_size < 1 || e->table_size > VMDK_MAX_TABLE || capacity == 0 ||
         capacity > UINT64_C(1) << 32) {
@@ -247,8 +253,10 @@ static int change_content(Block *b)
         return 0;
     }
     new_image_uuid(random);
-    uint32_t content = bytes_le32(random) >> (32 - 4 * v->content_digits);
-    content = content == v->content || content == UINT32_MAX ? v->content ^ 1 : content;
+    uint32_t most = UINT32_MAX >> (32 - 4 * v->content_digits), content = bytes_le32(random) & most;
+    while (content == v->content || content == UINT32_MAX) { /* that would say "no parent" */
+        content = (content + 1) & most;
+    }
     snprintf(digits, sizeof(digits), "%0*x", (int)v->content_digits, content);
     int error = disk_file_write(&b->file, v->content_at, digits, v->content_digits);
     error = error ? error : disk_file_sync(&b->file);

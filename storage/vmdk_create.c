@@ -225,11 +225,13 @@ static bool begin_text(Text *t, const char *path, const VmdkOptions *o, Err *err
     char parent[16] = "ffffffff";
     uint8_t random[16];
     new_image_uuid(random);
+    uint32_t content = bytes_le32(random);
+    content -= content == UINT32_MAX; /* a child would take that for no parent */
     if (o->backing && !parent_number(path, o->backing, parent, sizeof(parent), err)) {
         return false;
     }
     add(t, "# Disk DescriptorFile\nversion=%u\nCID=%08x\nparentCID=%s\ncreateType=\"%s\"\n",
-        o->kind == VMDK_STREAM ? 3 : 1, bytes_le32(random), parent, kind_names[o->kind]);
+        o->kind == VMDK_STREAM ? 3 : 1, content, parent, kind_names[o->kind]);
     if (o->backing) {
         add(t, "parentFileNameHint=\"%s\"\n", o->backing);
     }

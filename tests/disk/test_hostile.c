@@ -392,6 +392,9 @@ static void vmdk_that_lies(void **state)
     poke_le64(12, UINT64_C(1) << 63); /* capacity */
     refused("out of range");
     make_vmdk(false);
+    poke_le64(12, UINT64_C(1) << 33);
+    refused("more than 2 TiB");
+    make_vmdk(false);
     poke_le64(20, 3); /* grain */
     refused("out of range");
     make_vmdk(false);
