@@ -97,7 +97,10 @@ void window_snapshots_hint(Window *w)
         here = here || strcmp(w->model.snapshot[i].name, WINDOW_SUSPENDED) == 0;
     }
     if (here) {
-        window_notice(w, "started anew; -resume " WINDOW_SUSPENDED " goes on where it was closed");
+        static const char text[] =
+            "started anew; -resume " WINDOW_SUSPENDED " goes on where it was closed";
+        window_notice(w, "%s", text);
+        fprintf(stderr, "vitrine: note: %s\n", text);
     }
 }
 
