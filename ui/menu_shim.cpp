@@ -137,6 +137,9 @@ static void begin_frame(Menu *menu, bool with_input)
     menu->scale = (float)scale;
     if (with_input) {
         ImGui_ImplSDL2_NewFrame();
+        /* Enter presses a button, as it does elsewhere; Dear ImGui knows only the space bar. */
+        bool enter = io.KeysDown[SDL_SCANCODE_RETURN] || io.KeysDown[SDL_SCANCODE_KP_ENTER];
+        io.NavInputs[ImGuiNavInput_Activate] = enter && !io.WantTextInput ? 1.0F : 0.0F;
     } else {
         io.DeltaTime = 1.0F / 60;
         io.MousePos = ImVec2(-FLT_MAX, -FLT_MAX);
@@ -160,7 +163,7 @@ static void beside(float width)
 
 static float button_width(const char *label)
 {
-    return ImGui::CalcTextSize(label).x + 2 * ImGui::GetStyle().FramePadding.x;
+    return ImGui::CalcTextSize(label, nullptr, true).x + 2 * ImGui::GetStyle().FramePadding.x;
 }
 
 static bool next_button(const char *label)
@@ -173,13 +176,15 @@ static bool next_button(const char *label)
 static bool careful_button(const char *label, const char *question, bool *asked)
 {
     bool pressed = false;
+    char text[80]; /* behind ### stands what the button is called, so that keys stay on it */
+    snprintf(text, sizeof(text), "%s###%s", *asked ? question : label, label);
     if (!*asked) {
-        *asked = ImGui::Button(label);
+        *asked = ImGui::Button(text);
         return false;
     }
     ImGui::PushStyleColor(ImGuiCol_Button, ImVec4(0.65F, 0.1F, 0.1F, 1));
     ImGui::PushStyleColor(ImGuiCol_ButtonHovered, ImVec4(0.8F, 0.1F, 0.1F, 1));
-    pressed = ImGui::Button(question);
+    pressed = ImGui::Button(text);
     ImGui::PopStyleColor(2);
     *asked = !pressed;
     return pressed;
@@ -188,7 +193,7 @@ static bool careful_button(const char *label, const char *question, bool *asked)
 static MenuAction draw_machine(MenuModel *model)
 {
     MenuAction action = MENU_NONE;
-    if (ImGui::Button(model->paused ? "Resume" : "Pause")) {
+    if (ImGui::Button(model->paused ? "Resume###Pause" : "Pause###Pause")) {
         action = MENU_PAUSE;
     }
     ImGui::SetItemDefaultFocus();
@@ -344,7 +349,8 @@ static MenuAction draw_engines(MenuModel *model)
 
 static MenuAction draw_look(MenuModel *model)
 {
-    static const char *const scalings[] = {"Scale: integer", "Scale: aspect", "Scale: smooth"};
+    static const char *const scalings[] = {"Scale: integer###Scale", "Scale: aspect###Scale",
+                                           "Scale: smooth###Scale"};
     MenuAction action = MENU_NONE;
     bool lines = model->scanlines;
     ImGui::Separator();
@@ -355,7 +361,8 @@ static MenuAction draw_look(MenuModel *model)
     if (ImGui::Checkbox("Scan lines", &lines)) {
         action = MENU_SCANLINES;
     }
-    if (next_button(model->full_screen ? "Leave full screen" : "Full screen")) {
+    if (next_button(model->full_screen ? "Leave full screen###Full screen"
+                                       : "Full screen###Full screen")) {
         action = MENU_FULL_SCREEN;
     }
     if (model->volume >= 0) {
@@ -375,7 +382,8 @@ static MenuAction draw_take(const MenuModel *model)
     if (ImGui::Button("Screenshot")) {
         action = MENU_SCREENSHOT;
     }
-    if (next_button(model->recording ? "Stop recording" : "Record video")) {
+    if (next_button(model->recording ? "Stop recording###Record video"
+                                     : "Record video###Record video")) {
         action = MENU_RECORD;
     }
     if (next_button("Copy text")) {
@@ -424,7 +432,8 @@ static MenuAction draw_files(MenuModel *model)
     const float room = ImGui::GetIO().DisplaySize.y - 150;
     ImGui::Text("For %s:", model->drive[model->chosen].label);
     ImGui::TextWrapped("%s", model->folder);
-    ImGui::BeginChild(model->folder, ImVec2(0, room < 60 ? 60 : room > 300 ? 300 : room), true);
+    const float height = room < 60 ? 60 : room > 300 ? 300 : room;
+    ImGui::BeginChild(model->folder, ImVec2(0, height), true, ImGuiWindowFlags_NavFlattened);
     for (unsigned i = 0; i < model->files; i++) {
         const MenuFile *file = &model->file[i];
         char text[300];

@@ -262,7 +262,9 @@ static void take_user_event(Window *w, int code)
 static void take_event(Window *w, SDL_Event *e)
 {
     if (w->menu_open) {
-        menu_event(w->menu, e);
+        if (!w->host_down || e->type != SDL_KEYDOWN) { /* else it is a command */
+            menu_event(w->menu, e);
+        }
         w->redraw = true;
     }
     if (window_input(w, e) || pads_event(w->pads, e)) {

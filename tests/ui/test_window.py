@@ -227,6 +227,22 @@ def a_dropped_file_goes_into_the_drive_that_fits_it():
         assert vm.qmp('query-block')[0]['inserted']['file'] == floppy
 
 
+def menu_goes_by_keys_too():
+    with Shown('-fda', '') as vm:
+        vm.until(lambda: vm.geometry() == (640, 400), 'the size of the picture')
+        vm.open_menu()
+        vm.x('key', 'Right', 'key', 'Left', 'key', 'Return')  # the first shows where one is; on Pause
+        vm.event('STOP')
+        vm.x('key', 'Return')
+        vm.event('RESUME')
+        vm.x('key', 'Right', 'key', 'Return')  # on Reset, which asks
+        vm.x('key', 'Return')
+        vm.event('RESET')
+        vm.host('Return')  # is a command, not for the menu
+        vm.until(lambda: vm.geometry() == ROOM, 'full screen')
+        assert vm.qmp('query-status')['running'] and 'RESET' not in [event['event'] for event in vm.events]
+
+
 def menu_changes_the_engine():
     with Shown('-fda', '') as vm:
         vm.until(lambda: vm.geometry() == (640, 400), 'the size of the picture')
@@ -378,7 +394,7 @@ try:
             mouse_is_grabbed_by_a_click_and_let_go_by_the_host_key, without_a_host_key_the_desktop_keeps_its_keys, absolute_pointer_needs_no_grab,
             resizing_scales_crisply_or_in_the_shape_of_the_tube, scan_lines_darken_every_other_line, full_screen_fills_the_display,
             host_keys_command_the_machine, screenshot_has_the_guests_pixels, menu_opens_acts_and_closes,
-            menu_puts_in_a_file_that_is_chosen, a_dropped_file_goes_into_the_drive_that_fits_it, menu_changes_the_engine, an_engine_that_fails_can_be_changed, a_disk_that_fails_is_named,
+            menu_goes_by_keys_too, menu_puts_in_a_file_that_is_chosen, a_dropped_file_goes_into_the_drive_that_fits_it, menu_changes_the_engine, an_engine_that_fails_can_be_changed, a_disk_that_fails_is_named,
             menu_changes_the_speed,
             menu_sets_the_volume, menu_is_twice_as_large_where_there_is_room, notices_are_in_the_picture_where_there_is_no_title, title_shows_the_speed,
             closing_the_window_ends_the_program, a_window_may_be_told_to_stay, idle_window_costs_next_to_nothing, no_display_is_said_in_one_line)
