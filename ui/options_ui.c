@@ -182,6 +182,7 @@ static bool chardev_spec(KeyValues *kv, char *spec, size_t room, Err *err)
     const char *path = value_find(kv, "path");
     const char *host = value_find(kv, "host");
     const char *port = value_find(kv, "port");
+    const char *reconnect = value_find(kv, "reconnect");
     bool server = false, wait = true, telnet = false, ok = true;
     value_ignore(kv, ignored);
     if (!value_switch(kv, "server", &server, err) || !value_switch(kv, "wait", &wait, err) ||
@@ -199,6 +200,7 @@ static bool chardev_spec(KeyValues *kv, char *spec, size_t room, Err *err)
         ok = ok && (!server || append(spec, room, "%s", ",server"));
         ok = ok && (!server || wait || append(spec, room, "%s", ",nowait"));
         ok = ok && (!telnet || append(spec, room, "%s", ",telnet"));
+        ok = ok && (!reconnect || append(spec, room, ",reconnect=%s", reconnect));
     } else if (strcmp(kind, "file") == 0 && path) {
         ok = append(spec, room, "file:%s", path);
     } else if (strcmp(kind, "stdio") == 0 || strcmp(kind, "pty") == 0) {

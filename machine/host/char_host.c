@@ -413,7 +413,8 @@ static void set_up(CharBackend *b, bool up)
     }
 }
 
-/* The other end has gone: a server waits for the next client, others stay silent. */
+/* The other end has gone: a server waits for the next client, one with reconnect= calls again,
+ * others stay silent. */
 static void hang_up(CharBackend *b)
 {
     if (b->read_fd >= 0 && !b->terminal) {
@@ -556,7 +557,7 @@ static void give_output(CharBackend *b)
 
 static void take_client(CharBackend *b)
 {
-    int fd = socket_accept(b->listen_fd);
+    int fd = b->call.fd >= 0 ? char_call_end(b) : socket_accept(b->listen_fd);
     if (fd >= 0) {
         b->read_fd = b->write_fd = fd;
         set_up(b, true);
@@ -575,8 +576,10 @@ static bool add_polls(CharBackend *b, struct pollfd *read_at, struct pollfd *wri
     *read_at =
         (struct pollfd){.fd = look ? b->read_fd : -1, .events = flowing ? POLLIN : POLLRDHUP};
     *write_at = (struct pollfd){.fd = output ? b->write_fd : -1, .events = POLLOUT};
-    *listen_at =
-        (struct pollfd){.fd = b->read_fd < 0 && !closing ? b->listen_fd : -1, .events = POLLIN};
+    bool calls = b->call.fd >= 0;
+    int door = calls ? b->call.fd : b->listen_fd;
+    *listen_at = (struct pollfd){.fd = b->read_fd < 0 && !closing ? door : -1,
+                                 .events = calls ? POLLOUT : POLLIN};
     return output;
 }
 
@@ -626,6 +629,8 @@ static int64_t look_at_host_port(CharBackend *b)
 static int64_t tend(CharBackend *b)
 {
     int64_t next = b->telnet ? char_telnet_tend(b) : look_at_host_port(b), now = host_time_ns();
+    int64_t call_at = char_call_tend(b);
+    next = call_at < next ? call_at : next;
     pthread_mutex_lock(&b->host->lock);
     bool stuck = b->stuck;
     bool waits = b->waits || b->gone || (b->telnet && b->telnet->marks && !stuck);
@@ -732,6 +737,7 @@ static void backend_free(CharBackend *b)
         }
     }
     char_close_printer(b->printer);
+    socket_call_close(&b->call);
     if (b->listen_fd >= 0) {
         close(b->listen_fd);
         socket_remove(&b->socket);
@@ -779,7 +785,7 @@ bool char_host_open(CharHost *host, const char *option, const char *spec, CharPo
     }
     b->host = host;
     b->out = out;
-    b->read_fd = b->write_fd = b->listen_fd = b->slave = -1;
+    b->read_fd = b->write_fd = b->listen_fd = b->slave = b->call.fd = -1;
     memcpy(b->name, "char0", 6);
     b->name[4] = (char)('0' + host->count);
     if (!char_open_kind(b, option, spec, err)) {

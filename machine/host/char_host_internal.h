@@ -4,6 +4,7 @@
 #define MACHINE_HOST_CHAR_HOST_INTERNAL_H
 
 #include <pthread.h>
+#include <sys/types.h>
 #include <termios.h>
 
 #include "machine/host/char_host.h"
@@ -94,6 +95,7 @@ typedef struct CharBackend {
     struct termios saved; /* of the terminal; restored when saved_valid */
     bool saved_valid;
     SocketSpec socket;
+    SocketCall call; /* of a client that connects again and again, socket.reconnect */
     bool is_socket;
     CharTelnet *telnet;   /* on a socket that speaks it; else NULL */
     CharPrinter *printer; /* reads the other end of a pipe; else NULL */
@@ -116,6 +118,7 @@ typedef struct CharBackend {
     int read_fd, write_fd, listen_fd; /* -1: none */
     bool escaped;
     int64_t hurry_at; /* host ns; 0: nothing waits */
+    int64_t call_at;  /* host ns: the next attempt to connect */
     bool gone;        /* the far end has hung up behind what is in flight */
 
     /* both, under host->lock */
@@ -174,6 +177,13 @@ void char_telnet_take(CharBackend *b, const uint8_t *data, size_t size);
 void char_telnet_give(CharBackend *b);
 /* What is to be done at times; returns when at the latest again (host ns). */
 int64_t char_telnet_tend(CharBackend *b);
+
+/* char_host_call.c; I/O thread. Begins to connect when it is time; returns when it wants to be seen
+ * to (host ns). */
+int64_t char_call_tend(CharBackend *b);
+/* What has become of the attempt, now that b->call.fd can be written: the connected socket, or -1.
+ */
+int char_call_end(CharBackend *b);
 
 /* char_host_open.c */
 /* "PATH[,pins=][,paper=]". */

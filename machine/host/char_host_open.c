@@ -62,6 +62,10 @@ static bool open_socket(CharBackend *b, const char *option, const char *spec, Er
     if (b->telnet) {
         b->telnet->t.com = &b->telnet->com;
     }
+    if (b->socket.reconnect) {
+        char_telnet_start(b, false);
+        return socket_call_open(&b->call, option, &b->socket, err);
+    }
     int fd = socket_open(option, &b->socket, err);
     if (fd < 0) {
         return false;

@@ -14,6 +14,23 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+enum { RECONNECT_MOST = 3600 }; /* seconds */
+
+static bool parse_reconnect(const char *option, const char *text, size_t n, SocketSpec *spec,
+                            Err *err)
+{
+    unsigned value = 0;
+    for (size_t i = 0; i < n; i++) {
+        unsigned digit = (unsigned)(text[i] - '0');
+        if (digit > 9 || (value = value * 10 + digit) > RECONNECT_MOST) {
+            return err_set(err, "-%s: reconnect=%.*s: write seconds, 0 (never) to %d", option,
+                           (int)n, text, RECONNECT_MOST);
+        }
+    }
+    spec->reconnect = value;
+    return true;
+}
+
 static bool parse_flag(const char *option, const char *word, size_t n, SocketSpec *spec, Err *err)
 {
     static const struct {
@@ -32,11 +49,15 @@ static bool parse_flag(const char *option, const char *word, size_t n, SocketSpe
             return true;
         }
     }
-    if ((n == 7 && memcmp(word, "nodelay", 7) == 0) ||
-        (n > 10 && memcmp(word, "reconnect=", 10) == 0)) {
+    if (n == 7 && memcmp(word, "nodelay", 7) == 0) {
         return true;
     }
-    return err_set(err, "-%s: '%.*s' is no setting of a socket; use server, nowait, wait or telnet",
+    if (n > 10 && memcmp(word, "reconnect=", 10) == 0) {
+        return parse_reconnect(option, word + 10, n - 10, spec, err);
+    }
+    return err_set(err,
+                   "-%s: '%.*s' is no setting of a socket; use server, nowait, wait, telnet or "
+                   "reconnect=SECONDS",
                    option, (int)n, word);
 }
 
@@ -92,6 +113,10 @@ bool socket_parse(const char *option, const char *text, SocketSpec *spec, Err *e
         if (!parse_flag(option, p, n, spec, err)) {
             return false;
         }
+    }
+    if (spec->server && spec->reconnect) {
+        return err_set(err, "-%s: reconnect= is for who connects, not for a server; leave it out",
+                       option);
     }
     return true;
 }
@@ -167,24 +192,39 @@ static int tcp_try(const struct addrinfo *at, bool server)
     return -1;
 }
 
-static int tcp_open(const char *option, const SocketSpec *spec, Err *err)
+static const char *host_of(const SocketSpec *spec)
+{
+    return spec->host[0] ? spec->host : "127.0.0.1";
+}
+
+static struct addrinfo *tcp_find(const char *option, const SocketSpec *spec, Err *err)
 {
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
     struct addrinfo *found = NULL;
-    const char *host = spec->host[0] ? spec->host : "127.0.0.1";
-    int wrong = getaddrinfo(host, spec->port, &hints, &found);
+    int wrong = getaddrinfo(host_of(spec), spec->port, &hints, &found);
     if (wrong) {
-        err_set(err, "-%s: address '%s:%s': %s", option, host, spec->port, gai_strerror(wrong));
+        err_set(err, "-%s: address '%s:%s': %s; check the name and the port", option, host_of(spec),
+                spec->port, gai_strerror(wrong));
+        return NULL;
+    }
+    return found;
+}
+
+static int tcp_open(const char *option, const SocketSpec *spec, Err *err)
+{
+    struct addrinfo *found = tcp_find(option, spec, err);
+    int fd = -1;
+    if (!found) {
         return -1;
     }
-    int fd = -1;
     for (const struct addrinfo *at = found; at && fd < 0; at = at->ai_next) {
         fd = tcp_try(at, spec->server);
     }
     freeaddrinfo(found);
     if (fd < 0) {
         err_set(err, "-%s: %s '%s:%s': %s; %s", option,
-                spec->server ? "listening on" : "connecting to", host, spec->port, strerror(errno),
+                spec->server ? "listening on" : "connecting to", host_of(spec), spec->port,
+                strerror(errno),
                 spec->server ? "choose a port that is free" : "start what listens there first");
     }
     return fd;
@@ -198,6 +238,68 @@ int socket_open(const char *option, const SocketSpec *spec, Err *err)
         ioctl(fd, FIONBIO, &on);
     }
     return fd;
+}
+
+bool socket_call_open(SocketCall *call, const char *option, const SocketSpec *spec, Err *err)
+{
+    *call = (SocketCall){.fd = -1};
+    if (spec->local) {
+        return true;
+    }
+    call->found = call->next = tcp_find(option, spec, err);
+    return call->found;
+}
+
+void socket_call_close(SocketCall *call)
+{
+    if (call->found) {
+        freeaddrinfo(call->found);
+    }
+    if (call->fd >= 0) {
+        close(call->fd);
+    }
+    *call = (SocketCall){.fd = -1};
+}
+
+bool socket_call_begin(SocketCall *call, const SocketSpec *spec)
+{
+    struct sockaddr_un local = local_address(spec);
+    const struct sockaddr *to = (struct sockaddr *)&local;
+    socklen_t length = sizeof(local);
+    int family = AF_UNIX, protocol = 0;
+    if (!spec->local) {
+        const struct addrinfo *at = call->next ? call->next : call->found;
+        call->next = at->ai_next;
+        to = at->ai_addr;
+        length = at->ai_addrlen;
+        family = at->ai_family;
+        protocol = at->ai_protocol;
+    }
+    call->fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol);
+    if (call->fd >= 0 && connect(call->fd, to, length) != 0 && errno != EINPROGRESS) {
+        close(call->fd);
+        call->fd = -1;
+    }
+    return call->fd >= 0;
+}
+
+int socket_call_end(SocketCall *call)
+{
+    int fd = call->fd, error = 0, on = 1;
+    socklen_t size = sizeof(error);
+    call->fd = -1;
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0 || error) {
+        close(fd);
+        return -1;
+    }
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    call->next = call->found;
+    return fd;
+}
+
+bool socket_call_has_more(const SocketCall *call)
+{
+    return call->next;
 }
 
 int socket_accept(int listener)

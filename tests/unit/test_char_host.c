@@ -1,6 +1,7 @@
 /* Host ends of serial and parallel ports: files, sockets, ptys; flow control and lost peers. */
 #include <fcntl.h>
 #include <linux/serial.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,6 +20,7 @@
 #include <cmocka.h>
 
 #include "machine/host/char_host.h"
+#include "machine/host/socket.h"
 
 enum { PATIENCE = 5000 }; /* rounds of 1 ms before a test gives up */
 
@@ -218,6 +220,58 @@ static void socket_server_talks_and_survives_clients(void **state)
     assert_memory_equal(p->got, "abcabc", 6);
     plug_free(p);
     assert_int_not_equal(access(in_folder("s"), F_OK), 0);
+}
+
+/* The server comes later than the port, goes, and comes back. */
+static void a_client_calls_again(void **state)
+{
+    (void)state;
+    char spec[160], address[160];
+    snprintf(spec, sizeof(spec), "unix:%s,reconnect=1", in_folder("later"));
+    snprintf(address, sizeof(address), "unix:%s,server,nowait", in_folder("later"));
+    Plug *p = plug_new(spec);
+    for (int round = 0; round < 2; round++) {
+        assert_int_equal(p->up, 0);
+        Plug *server = plug_new(address);
+        plug_until_up(p, 1);
+        plug_write(p, "here");
+        plug_until(server, 4);
+        plug_write(server, "abc");
+        plug_until(p, (size_t)(3 * (round + 1)));
+        plug_free(server);
+        plug_until_up(p, 0);
+    }
+    plug_free(p);
+}
+
+static void a_client_tries_each_address(void **state)
+{
+    (void)state;
+    char spec[160];
+    int listener = socket(AF_INET, SOCK_STREAM, 0); /* a name may well lead to ::1 first */
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t size = sizeof(address);
+    assert_int_equal(bind(listener, (struct sockaddr *)&address, size), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &size), 0);
+    assert_int_equal(listen(listener, 1), 0);
+    snprintf(spec, sizeof(spec), "tcp:localhost:%u,reconnect=3600", ntohs(address.sin_port));
+    Plug *p = plug_new(spec);
+    plug_until_up(p, 1);
+    plug_free(p);
+    close(listener);
+}
+
+static void reconnect_is_checked(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"unix:/tmp/x,reconnect=3601", "unix:/tmp/x,reconnect=1s",
+                                      "unix:/tmp/x,server,reconnect=1"};
+    for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        SocketSpec parsed;
+        Err err = {""};
+        assert_false(socket_parse("serial", bad[i], &parsed, &err));
+        assert_non_null(strstr(err.text, "reconnect="));
+    }
 }
 
 static void input_waits_for_room(void **state)
@@ -722,6 +776,9 @@ int main(void)
         cmocka_unit_test(nothing_plugged_in),
         cmocka_unit_test(file_keeps_all_output),
         cmocka_unit_test(socket_server_talks_and_survives_clients),
+        cmocka_unit_test(a_client_calls_again),
+        cmocka_unit_test(a_client_tries_each_address),
+        cmocka_unit_test(reconnect_is_checked),
         cmocka_unit_test(input_waits_for_room),
         cmocka_unit_test(asking_early_loses_nothing),
         cmocka_unit_test(telnet_is_spoken),
