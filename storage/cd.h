@@ -15,9 +15,9 @@
 #define CD_LEAD_IN 150u     /* sectors between time 00:00:00 and LBA 0 */
 
 typedef struct CdTrack {
-    uint8_t control; /* Q control field: 4 data, 0 audio */
+    uint8_t control; /* Q control field: 1 pre-emphasis, 2 may be copied, 4 data, 8 four channels */
     uint8_t mode;    /* 0 audio, 1, 2 */
-    uint32_t start;  /* LBA */
+    uint32_t start;  /* LBA of INDEX 01 */
 } CdTrack;
 
 typedef struct CdToc {

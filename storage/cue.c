@@ -3,14 +3,17 @@
  *
  * The sheet (CDRWIN's, as documented in its user guide, appendix A) is a text of commands; those
  * that do not say where sectors lie (titles, catalogue numbers) are passed over. Addresses are
- * those of the disc: the first track's INDEX 01 is LBA 0. Read only.
+ * those of the disc: LBA 0 is INDEX 01 of a first track of data, INDEX 00 of one of audio (sound
+ * hidden before the first song). Read only. Not modelled: discs whose first track is not 1, further
+ * sessions.
  */
-#include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "machine/core/bytes.h"
 #include "storage/block_format.h"
@@ -20,8 +23,8 @@
 enum {
     MAX_SHEET = 1 << 18, /* bytes */
     MAX_FILES = 99,
-    MAX_STRETCHES = 3 * CD_MAX_TRACKS,
-    MAX_FRAMES = 100 * 60 * 75, /* no disc is longer than 99:59:74 */
+    MAX_STRETCHES = 4 * CD_MAX_TRACKS, /* gap, end of the file before, own file, gap */
+    MAX_FRAMES = 100 * 60 * 75,        /* no disc is longer than 99:59:74 */
     NO_FILE = -1,
     UNSET = -1,
 };
@@ -62,11 +65,17 @@ typedef struct Cue {
     CdToc toc;
 } Cue;
 
+/* Where an INDEX points. */
+typedef struct Place {
+    int file;   /* NO_FILE: there is no such INDEX */
+    long frame; /* from the beginning of the file */
+} Place;
+
 /* A track while the sheet is read. */
 typedef struct CueTrack {
     const SectorForm *form;
-    int file;
-    long index0, index1;      /* frames in the file; UNSET */
+    uint8_t control; /* of its FLAGS */
+    Place index0, index1;
     uint32_t pregap, postgap; /* frames that are not stored */
 } CueTrack;
 
@@ -84,15 +93,7 @@ static bool ends_in_cue(const char *path)
 
 static int cue_probe(const BlockProbe *p)
 {
-    if (p->size > MAX_SHEET || !ends_in_cue(p->path)) {
-        return 0;
-    }
-    for (size_t i = 0; i + 5 < p->head_size; i++) {
-        if (strncasecmp((const char *)p->head + i, "FILE ", 5) == 0) {
-            return 100;
-        }
-    }
-    return 0;
+    return p->size <= MAX_SHEET && ends_in_cue(p->path) ? 100 : 0;
 }
 
 static bool bad(const Block *b, const Sheet *s, Err *err, const char *what)
@@ -118,6 +119,13 @@ static char *word(char **line)
     return start;
 }
 
+/* A number of a track or an index; UNSET when it is none. */
+static long number_of(const char *text)
+{
+    size_t digits = text ? strspn(text, "0123456789") : 0;
+    return digits && digits <= 3 && text[digits] == '\0' ? strtol(text, NULL, 10) : UNSET;
+}
+
 /* "mm:ss:ff" as frames; UNSET when it is none. */
 static long frames_of(const char *text)
 {
@@ -130,6 +138,8 @@ static long frames_of(const char *text)
     return (long)(m * 60 + s) * 75 + (long)f;
 }
 
+#define SAMPLES "-ar 44100 -ac 2 -sample_fmt s16 track.wav"
+
 /* Finds the samples of a WAVE file: 16 bits, stereo, 44100 Hz. */
 static bool find_samples(CueFile *f, const char *path, Err *err)
 {
@@ -138,7 +148,7 @@ static bool find_samples(CueFile *f, const char *path, Err *err)
     bool format = false;
     if (f->size < 12 || disk_file_read(&f->file, 0, head, 12) != 0 ||
         memcmp(head, "RIFF", 4) != 0 || memcmp(head + 8, "WAVE", 4) != 0) {
-        return err_set(err, "'%s' is no WAVE file", path);
+        return err_set(err, "'%s' is no WAVE file; convert it: ffmpeg -i ... " SAMPLES, path);
     }
     for (unsigned i = 0; i < 64 && at + 8 <= f->size; i++) {
         if (disk_file_read(&f->file, at, chunk, 8) != 0) {
@@ -147,15 +157,15 @@ static bool find_samples(CueFile *f, const char *path, Err *err)
         uint32_t size = bytes_le32(chunk + 4);
         if (memcmp(chunk, "fmt ", 4) == 0 && size >= 16 &&
             disk_file_read(&f->file, at + 8, chunk, 16) == 0) {
-            format =
-                chunk[0] == 1 && chunk[2] == 2 && bytes_le32(chunk + 4) == 44100 && chunk[14] == 16;
+            format = bytes_le32(chunk) == (1 | 2 << 16) && /* PCM, two channels */
+                     bytes_le32(chunk + 4) == 44100 && chunk[14] == 16 && chunk[15] == 0;
         } else if (memcmp(chunk, "data", 4) == 0) {
             uint64_t room = f->size - at - 8;
             f->start = at + 8;
             f->size = size < room ? size : room;
             return format || err_set(err,
                                      "'%s' is not 16-bit stereo at 44100 Hz; convert it: ffmpeg -i "
-                                     "... -ar 44100 -ac 2 -sample_fmt s16",
+                                     "... " SAMPLES,
                                      path);
         }
         at += 8 + (uint64_t)size + (size & 1);
@@ -163,19 +173,89 @@ static bool find_samples(CueFile *f, const char *path, Err *err)
     return err_set(err, "'%s' holds no samples", path);
 }
 
+/* The name of FILE, which may hold blanks without being quoted: all but the last word. Leaves the
+ * rest in line. */
+static char *file_name(char **line)
+{
+    char *name = *line + strspn(*line, " \t"), *end = name + strlen(name);
+    if (*name == '"') {
+        return word(line);
+    }
+    while (end > name && strchr(" \t\r", end[-1])) {
+        *--end = '\0';
+    }
+    while (end > name && end[-1] != ' ' && end[-1] != '\t') {
+        end--;
+    }
+    *line = end;
+    while (end > name && strchr(" \t", end[-1])) {
+        *--end = '\0';
+    }
+    return end > name ? name : NULL;
+}
+
+/* A file in the folder of the sheet whose name is the last part of `name`, in any case: sheets have
+ * the paths and the letters of the machine that they were made on. */
+static bool find_bare(const char *sheet, const char *name, char *found, size_t room)
+{
+    const char *slash = strrchr(sheet, '/');
+    char folder[PATH_MAX];
+    snprintf(folder, sizeof(folder), "%.*s", slash ? (int)(slash - sheet) + 1 : 1,
+             slash ? sheet : ".");
+    for (const char *p = name; *p; p++) {
+        name = *p == '/' || *p == '\\' ? p + 1 : name;
+    }
+    DIR *dir = opendir(folder);
+    bool any = false, exact = false;
+    for (struct dirent *e = dir ? readdir(dir) : NULL; e && !exact; e = readdir(dir)) {
+        exact = strcmp(e->d_name, name) == 0;
+        /* of several, the same one on every host */
+        if (exact ||
+            (strcasecmp(e->d_name, name) == 0 && (!any || strcmp(e->d_name, found + 2) < 0))) {
+            snprintf(found, room, "./%s", e->d_name);
+            any = true;
+        }
+    }
+    if (dir) {
+        closedir(dir);
+    }
+    return any;
+}
+
+static bool find_file(const char *sheet, const char *name, bool anywhere, char *path, size_t room,
+                      Err *err)
+{
+    char bare[NAME_MAX + 3];
+    if (image_path_beside(sheet, name, anywhere, path, room, NULL) && access(path, F_OK) == 0) {
+        return true;
+    }
+    if (find_bare(sheet, name, bare, sizeof(bare))) {
+        name = bare;
+    } else if (strpbrk(name, ":\\")) { /* no path of this host */
+        return err_set(err, "'%s': the file that it names, '%s', is not in its folder", sheet,
+                       name);
+    }
+    return image_path_beside(sheet, name, anywhere, path, room, err);
+}
+
 static bool open_file(Block *b, Sheet *s, char *rest, const BlockOptions *options, Err *err)
 {
     Cue *c = b->data;
     char path[PATH_MAX];
-    const char *name = word(&rest), *type = word(&rest);
-    if (!name || !type || c->files == MAX_FILES) {
+    const char *name = file_name(&rest), *type = word(&rest);
+    if (!name || !type) {
         return bad(b, s, err, "FILE needs a name and a type (BINARY, MOTOROLA or WAVE)");
+    }
+    if (c->files == MAX_FILES) {
+        return bad(b, s, err, "a sheet has at most 99 FILEs");
     }
     bool wave = strcasecmp(type, "WAVE") == 0, motorola = strcasecmp(type, "MOTOROLA") == 0;
     if (!wave && !motorola && strcasecmp(type, "BINARY") != 0) {
-        return bad(b, s, err, "files of this type are not supported; convert them to WAVE");
+        return bad(b, s, err,
+                   "files of this type are not supported; convert them to WAVE: ffmpeg -i "
+                   "... " SAMPLES);
     }
-    if (!image_path_beside(b->path, name, options->any_backing, path, sizeof(path), err)) {
+    if (!find_file(b->path, name, options->any_backing, path, sizeof(path), err)) {
         return false;
     }
     CueFile *f = &c->file[c->files];
@@ -196,19 +276,53 @@ static bool open_file(Block *b, Sheet *s, char *rest, const BlockOptions *option
 static bool add_track(Block *b, Sheet *s, char *rest, Err *err)
 {
     const Cue *c = b->data;
-    const char *number = word(&rest), *form = word(&rest);
-    if (!number || !form || c->files == 0 || s->tracks == CD_MAX_TRACKS ||
-        strtoul(number, NULL, 10) != s->tracks + 1u) {
-        return bad(b, s, err, "a TRACK out of order, or before its FILE");
+    long number = number_of(word(&rest));
+    const char *form = word(&rest);
+    if (number == UNSET || !form || c->files == 0) {
+        return bad(b, s, err, "TRACK needs a number and a mode, and a FILE before it");
+    }
+    if (number > (long)CD_MAX_TRACKS) {
+        return bad(b, s, err, "a disc has at most 99 tracks");
+    }
+    if (number != s->tracks + 1l) {
+        return bad(b, s, err, "a TRACK out of order; number them 01, 02 and so on");
     }
     for (unsigned i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
         if (strcasecmp(forms[i].name, form) == 0) {
-            s->track[s->tracks++] = (CueTrack){
-                .form = &forms[i], .file = (int)c->files - 1, .index0 = UNSET, .index1 = UNSET};
+            s->track[s->tracks++] = (CueTrack){.form = &forms[i],
+                                               .control = forms[i].control,
+                                               .index0 = {NO_FILE, 0},
+                                               .index1 = {NO_FILE, 0}};
             return true;
         }
     }
     return bad(b, s, err, "tracks of this mode are not supported");
+}
+
+/* Four channels and pre-emphasis are of sound alone; SCMS has no bit of its own. */
+static void add_flags(CueTrack *t, char *rest)
+{
+    for (const char *flag = word(&rest); flag; flag = word(&rest)) {
+        bool audio = t->form->mode == 0;
+        t->control |= strcasecmp(flag, "DCP") == 0            ? 2
+                      : audio && strcasecmp(flag, "PRE") == 0 ? 1
+                      : audio && strcasecmp(flag, "4CH") == 0 ? 8
+                                                              : 0;
+    }
+}
+
+static bool add_index(Block *b, Sheet *s, long number, long frame, Err *err)
+{
+    const Cue *c = b->data;
+    CueTrack *t = &s->track[s->tracks - 1];
+    Place place = {(int)c->files - 1, frame}, *of_two = number == 0 ? &t->index0 : &t->index1;
+    if (number <= 1) {
+        bool again = of_two->file != NO_FILE;
+        *of_two = place;
+        return !again || bad(b, s, err, "an INDEX that the track has already");
+    }
+    return t->index1.file == place.file ||
+           bad(b, s, err, "INDEX 02 and above belong behind INDEX 01, in its FILE");
 }
 
 static bool one_line(Block *b, Sheet *s, char *line, const BlockOptions *options, Err *err)
@@ -224,87 +338,126 @@ static bool one_line(Block *b, Sheet *s, char *line, const BlockOptions *options
     if (strcasecmp(command, "TRACK") == 0) {
         return add_track(b, s, line, err);
     }
+    if (strcasecmp(command, "FLAGS") == 0 && t) {
+        add_flags(t, line);
+        return true;
+    }
     bool index = strcasecmp(command, "INDEX") == 0, pregap = strcasecmp(command, "PREGAP") == 0;
     if (!index && !pregap && strcasecmp(command, "POSTGAP") != 0) {
         return true;
     }
-    const char *number = index ? word(&line) : NULL;
-    long frames = frames_of(word(&line));
-    if (!t || frames == UNSET || (index && !number)) {
+    long number = index ? number_of(word(&line)) : 0, frames = frames_of(word(&line));
+    if (!t || frames == UNSET || number == UNSET) {
         return bad(b, s, err, "a time (mm:ss:ff) is missing, or stands before its TRACK");
     }
-    if (index && strtoul(number, NULL, 10) <= 1) {
-        *(strtoul(number, NULL, 10) == 0 ? &t->index0 : &t->index1) = frames;
-    } else if (pregap) {
-        t->pregap = (uint32_t)frames;
-    } else if (!index) {
-        t->postgap = (uint32_t)frames;
+    if (index) {
+        return add_index(b, s, number, frames, err);
     }
+    *(pregap ? &t->pregap : &t->postgap) = (uint32_t)frames;
     return true;
 }
 
-static bool add_stretch(Cue *c, uint32_t *lba, uint32_t count, int file, uint64_t offset,
+/* How far the disc is laid out, and the files behind it are used up. */
+typedef struct Cursor {
+    uint32_t lba;
+    Place at;
+    uint64_t offset; /* of `at`, bytes */
+} Cursor;
+
+static bool add_stretch(Cue *c, Cursor *cursor, uint32_t count, int file, uint64_t offset,
                         const SectorForm *form)
 {
-    if (count > MAX_FRAMES - *lba || c->stretches == MAX_STRETCHES) {
+    if (count > MAX_FRAMES - cursor->lba || c->stretches == MAX_STRETCHES) {
         return false;
     }
     if (count) {
-        c->stretch[c->stretches++] = (Stretch){*lba, count, file, offset, form};
+        c->stretch[c->stretches++] = (Stretch){cursor->lba, count, file, offset, form};
     }
-    *lba += count;
+    cursor->lba += count;
     return true;
+}
+
+/* Lays out what lies in a file from `from` up to the frame `to`, or to its end when that is UNSET.
+ * NULL, or what is wrong. */
+static const char *add_stored(Cue *c, Cursor *cursor, const SectorForm *form, Place from, long to)
+{
+    const CueFile *f = &c->file[from.file];
+    if (cursor->at.file != from.file) {
+        cursor->at = (Place){from.file, 0};
+        cursor->offset = 0;
+    }
+    if (from.frame < cursor->at.frame) {
+        return "begins before the end of the one before it";
+    }
+    if (to != UNSET && to < from.frame) {
+        return "begins behind the next one";
+    }
+    uint64_t offset = cursor->offset + (uint64_t)(from.frame - cursor->at.frame) * form->size;
+    uint64_t stored = offset < f->size ? (f->size - offset) / form->size : 0;
+    uint64_t count = to == UNSET ? stored : (uint64_t)(to - from.frame);
+    if (offset > f->size || count > stored) {
+        return "goes past the end of its file; it is cut off";
+    }
+    if (count > MAX_FRAMES ||
+        !add_stretch(c, cursor, (uint32_t)count, from.file, f->start + offset, form)) {
+        return "makes the disc too long";
+    }
+    cursor->at.frame = from.frame + (long)count;
+    cursor->offset = offset + count * form->size;
+    return NULL;
+}
+
+static Place start_of(const CueTrack *t, bool first)
+{
+    bool gap = t->index0.file != NO_FILE && !(first && t->form->mode);
+    return gap ? t->index0 : t->index1;
+}
+
+/* NULL, or what is wrong with the track. */
+static const char *lay_out_track(Cue *c, const Sheet *s, unsigned i, Cursor *cursor)
+{
+    const CueTrack *t = &s->track[i], *next = i + 1 < s->tracks ? t + 1 : NULL;
+    Place from = start_of(t, i == 0), end = next ? start_of(next, false) : (Place){NO_FILE, 0};
+    const char *wrong = NULL;
+    if (t->index1.file == NO_FILE || from.file > t->index1.file ||
+        (from.file == t->index1.file && from.frame > t->index1.frame)) {
+        return "has no INDEX 01, or one before INDEX 00";
+    }
+    if (i && !add_stretch(c, cursor, t->pregap, NO_FILE, 0, t->form)) {
+        return "makes the disc too long"; /* the first one's gap lies before LBA 0 */
+    }
+    if (from.file != t->index1.file) { /* the gap ends the file before */
+        wrong = add_stored(c, cursor, t->form, from, UNSET);
+        from = (Place){t->index1.file, 0};
+    }
+    uint32_t start = cursor->lba + (uint32_t)(t->index1.frame - from.frame);
+    if (!wrong) {
+        wrong = add_stored(c, cursor, t->form, from, end.file == from.file ? end.frame : UNSET);
+    }
+    if (!wrong && start >= cursor->lba) {
+        wrong = "is empty";
+    }
+    if (!wrong && !add_stretch(c, cursor, t->postgap, NO_FILE, 0, t->form)) {
+        wrong = "makes the disc too long";
+    }
+    c->toc.track[i] = (CdTrack){.control = t->control, .mode = t->form->mode, .start = start};
+    return wrong;
 }
 
 /* From times in files to addresses on the disc. */
 static bool lay_out(Block *b, Sheet *s, Err *err)
 {
     Cue *c = b->data;
-    uint32_t lba = 0;
-    uint64_t offset = 0;
-    long at = 0; /* frame of the present file at `offset` */
+    Cursor cursor = {.at = {NO_FILE, 0}};
     for (unsigned i = 0; i < s->tracks; i++) {
-        CueTrack *t = &s->track[i];
-        const CueTrack *next = i + 1 < s->tracks ? &s->track[i + 1] : NULL;
-        const CueFile *f = &c->file[t->file];
-        if (t->index1 == UNSET || (t->index0 != UNSET && t->index0 > t->index1)) {
-            return err_set(err, "'%s': track %u has no INDEX 01, or one before INDEX 00", b->path,
-                           i + 1);
+        const char *wrong = lay_out_track(c, s, i, &cursor);
+        if (wrong) {
+            return err_set(err, "'%s': track %u %s", b->path, i + 1, wrong);
         }
-        long first = i == 0 || t->index0 == UNSET ? t->index1 : t->index0;
-        if (i == 0 || s->track[i - 1].file != t->file) {
-            offset = 0;
-            at = 0;
-        }
-        if (first < at) {
-            return err_set(err, "'%s': track %u begins before the one before it", b->path, i + 1);
-        }
-        offset += (uint64_t)(first - at) * t->form->size;
-        uint64_t stored = offset < f->size ? (f->size - offset) / t->form->size : 0;
-        long next_first = next && next->file == t->file
-                              ? (next->index0 != UNSET ? next->index0 : next->index1)
-                              : -1;
-        if (next_first >= 0 && (next_first < first || (uint64_t)(next_first - first) > stored)) {
-            return err_set(err, "'%s': track %u goes past the end of its file; it is cut off",
-                           b->path, i + 1);
-        }
-        uint64_t count = next_first >= 0 ? (uint64_t)(next_first - first) : stored;
-        uint32_t gap = i ? t->pregap : 0; /* the first one's lies before LBA 0 */
-        bool room = count <= MAX_FRAMES && add_stretch(c, &lba, gap, NO_FILE, 0, t->form);
-        c->toc.track[i] = (CdTrack){.control = t->form->control,
-                                    .mode = t->form->mode,
-                                    .start = lba + (uint32_t)(t->index1 - first)};
-        room = room && add_stretch(c, &lba, (uint32_t)count, t->file, f->start + offset, t->form) &&
-               add_stretch(c, &lba, t->postgap, NO_FILE, 0, t->form);
-        if (!room || count == 0 || c->toc.track[i].start >= lba) {
-            return err_set(err, "'%s': track %u is empty, or the disc is too long", b->path, i + 1);
-        }
-        offset += count * t->form->size;
-        at = first + (long)count;
     }
     c->toc.tracks = s->tracks;
-    c->toc.lead_out = lba;
-    b->size = (uint64_t)lba * CD_SECTOR;
+    c->toc.lead_out = cursor.lba;
+    b->size = (uint64_t)cursor.lba * CD_SECTOR;
     return s->tracks > 0 || err_set(err, "'%s' names no track", b->path);
 }
 
@@ -330,6 +483,9 @@ static bool read_sheet(Block *b, const BlockOptions *options, Err *err)
     Sheet *s = calloc(1, sizeof(*s));
     error = text && s ? disk_file_read(&b->file, 0, text, (size_t)size) : ENOMEM;
     bool good = !error || err_set(err, "'%s' cannot be read: %s", b->path, strerror(error));
+    if (good && memchr(text, 0, (size_t)size)) {
+        good = err_set(err, "'%s' is no plain text; save it as UTF-8", b->path);
+    }
     if (good) {
         text[size] = '\0';
         char *rest = text + (strncmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0);

@@ -88,6 +88,8 @@ static bool seed_cue(const char *folder)
         "FILE \"base.raw\" MOTOROLA\nTRACK 01 MODE1/2048\nINDEX 1 00:00:00\nFILE \"base.wav\" "
         "WAVE\n"
         "TRACK 02 AUDIO\nFLAGS DCP\nINDEX 01 00:00:00\nINDEX 02 00:00:02\n",
+        "FILE C:\\A B\\BASE.WAV WAVE\nTRACK 01 AUDIO\nFLAGS PRE 4CH\nINDEX 01 00:00:00\n"
+        "TRACK 02 AUDIO\nINDEX 00 00:00:09\nFILE \"base.raw\" BINARY\nINDEX 01 00:00:02\n",
     };
     for (unsigned i = 0; i < sizeof(sheets) / sizeof(sheets[0]); i++) {
         char name[16];

@@ -57,6 +57,7 @@ static void make_mixed(void)
                                 "    INDEX 01 00:00:00\r\n"
                                 "  TRACK 02 AUDIO\r\n"
                                 "    TITLE \"FILE of sound\"\r\n"
+                                "    FLAGS DCP PRE SCMS\r\n"
                                 "    INDEX 00 00:01:25\r\n"
                                 "    INDEX 01 00:01:35\r\n"
                                 "FILE \"song.wav\" WAVE\r\n"
@@ -98,7 +99,7 @@ static void tracks_lie_where_the_sheet_says(void **state)
     assert_int_equal(toc.track[0].start, 0);
     assert_int_equal(toc.track[0].control, 4);
     assert_int_equal(toc.track[1].start, 110);
-    assert_int_equal(toc.track[1].control, 0);
+    assert_int_equal(toc.track[1].control, 3);
     assert_int_equal(toc.track[2].start, 140 + 150);
     assert_int_equal(toc.lead_out, 140 + 150 + 75);
     assert_int_equal(block_size(b), (140 + 150 + 75) * 2048);
@@ -341,6 +342,33 @@ static void volume_is_the_drives_and_the_cards(void **state)
     board_free(b);
 }
 
+static void flags_are_in_the_toc_and_sub_channel(void **state)
+{
+    (void)state;
+    Mixer mixer = {0};
+    Ide *ide;
+    uint8_t toc[36], raw[48];
+    make_mixed();
+    Board *b = player(&mixer, &ide);
+    PACKET(b, 0x03, 0, 0, 0, 18);
+    take(b, raw, 18);
+    PACKET(b, 0x43, 0, 0, 0, 0, 0, 0, 0, 36);
+    take(b, toc, 36);
+    assert_int_equal(toc[5], 0x14);
+    assert_int_equal(toc[13], 0x13); /* ADR 1; DCP and pre-emphasis */
+    assert_int_equal(toc[21], 0x10);
+    PACKET(b, 0x43, 0, 2, 0, 0, 0, 0, 0, 48); /* raw: A0h, A1h, A2h, track 1 */
+    take(b, raw, 48);
+    assert_int_equal(raw[4 + 3 * 11 + 1], 0x14);
+    PACKET(b, 0x47, 0, 0, 0, 3, 35, 0, 3, 65);
+    PACKET(b, 0x42, 0, 0x40, 1, 0, 0, 0, 0, 16);
+    take(b, raw, 16);
+    assert_int_equal(raw[1], 0x11); /* it plays: it is still sound */
+    assert_int_equal(raw[5], 0x13);
+    assert_int_equal(raw[6], 2);
+    board_free(b);
+}
+
 static int make_folder(void **state)
 {
     (void)state;
@@ -366,6 +394,7 @@ int main(void)
         cmocka_unit_test(audio_plays_in_guest_time),
         cmocka_unit_test(a_track_goes_on_after_loading),
         cmocka_unit_test(volume_is_the_drives_and_the_cards),
+        cmocka_unit_test(flags_are_in_the_toc_and_sub_channel),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
