@@ -114,10 +114,13 @@ static void tray_moved(void *self, const char *device, bool open)
                      .kind = MACHINE_TRAY_MOVED, .by_guest = true, .device = device, .open = open});
 }
 
-static void io_failed(void *self, const char *device)
+static void io_failed(void *self, const char *device, const MachineIoError *what)
 {
     Machine *m = self;
-    machine_tell(m, &(MachineEvent){.kind = MACHINE_IO_ERROR, .device = device});
+    machine_tell(m, &(MachineEvent){.kind = MACHINE_IO_ERROR, .device = device, .io = *what});
+    if (what->action != DRIVE_ERROR_STOP) {
+        return;
+    }
     machine_set_running(m, RUN_STATE_IO_ERROR);
     atomic_store(&pc_cpu(m->pc)->attention, true);
 }

@@ -29,6 +29,15 @@ enum {
 typedef enum DriveBus { DRIVE_FLOPPY, DRIVE_IDE } DriveBus;
 typedef enum DriveMedia { MEDIA_DISK, MEDIA_CDROM } DriveMedia;
 
+/* What becomes of an error of the host with a drive's image. ENOSPC: stop when the host has no
+ * room, else report. */
+typedef enum DriveError {
+    DRIVE_ERROR_STOP,
+    DRIVE_ERROR_REPORT,
+    DRIVE_ERROR_IGNORE,
+    DRIVE_ERROR_ENOSPC
+} DriveError;
+
 typedef struct DriveConfig {
     bool present;
     DriveBus bus;
@@ -41,6 +50,7 @@ typedef struct DriveConfig {
     bool any_backing;                   /* backing files outside the image's folder are allowed */
     char *id;                           /* user's name for QMP; NULL: "floppy0", "ide0-hd0" ... */
     uint32_t cylinders, heads, sectors; /* 0: chosen */
+    DriveError read_error, write_error; /* a read's is never ENOSPC */
 } DriveConfig;
 
 typedef struct MachineConfig {
@@ -102,16 +112,22 @@ typedef enum MachineEventKind {
     MACHINE_POWERDOWN,
     MACHINE_SHUTDOWN,
     MACHINE_TRAY_MOVED,
-    MACHINE_IO_ERROR,
+    MACHINE_IO_ERROR,     /* unless reported or ignored, the machine pauses */
     MACHINE_ENGINE_FAILED /* and it has paused: another engine can go on */
 } MachineEventKind;
+typedef struct MachineIoError {
+    DriveError action; /* what is done: never ENOSPC */
+    bool write;        /* else a read */
+    int error;         /* errno; 0: not known */
+} MachineIoError;
 typedef struct MachineEvent {
     MachineEventKind kind;
     bool by_guest;      /* reset or shutdown asked for by the guest */
     int exit_status;    /* MACHINE_SHUTDOWN: the program's; isa-debug-exit sets it */
     const char *device; /* tray, I/O error; valid during the call */
     bool open;
-    const char *why; /* engine failed; valid during the call */
+    MachineIoError io; /* I/O error */
+    const char *why;   /* engine failed; valid during the call */
 } MachineEvent;
 /* Called on the machine's thread; must not call back into the machine. Several listeners may be
  * added before start. */

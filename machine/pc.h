@@ -13,8 +13,8 @@ typedef struct PcHost {
     void (*reset)(void *self);     /* a chip pulled RESET#: reset all before the next instruction */
     void (*power_off)(void *self); /* ACPI soft-off */
     void (*debug_exit)(void *self, int exit_status); /* isa-debug-exit was written */
-    void (*io_error)(void *self,
-                     const char *device); /* an image failed: pause, and try again on resume */
+    /* an image failed; action STOP: pause, and try again on resume */
+    void (*io_error)(void *self, const char *device, const MachineIoError *what);
     void (*tray_moved)(void *self, const char *device, bool open); /* by the guest */
     void *self;
 } PcHost;

@@ -1,6 +1,7 @@
 /* The drives of the board: which image is in which bay, and changing it. */
 #include "machine/pc_drives.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -24,37 +25,52 @@ static Block *open_image(const char *file, const char *format, bool read_only, b
 /* A cartridge of the user's name, or as QEMU calls them: "floppy0", "ide0-hd0", "ide1-cd0". */
 static void name_bay(Bay *bay, const DriveConfig *c)
 {
-    if (c->id) {
-        snprintf(bay->id, sizeof(bay->id), "%s", c->id);
-    } else if (c->bus == DRIVE_FLOPPY) {
-        snprintf(bay->id, sizeof(bay->id), "floppy%u", c->index);
+    if (c->bus == DRIVE_FLOPPY) {
+        snprintf(bay->place, sizeof(bay->place), "floppy%u", c->index);
     } else {
-        snprintf(bay->id, sizeof(bay->id), "ide%u-%s%u", c->index / 2,
+        snprintf(bay->place, sizeof(bay->place), "ide%u-%s%u", c->index / 2,
                  c->media == MEDIA_CDROM ? "cd" : "hd", c->index % 2);
     }
+    snprintf(bay->id, sizeof(bay->id), "%s", c->id ? c->id : bay->place);
 }
 
-/* The name of the drive whose image failed, as machine_block_query has it. */
-static const char *failed_bay(const Drives *d, const BlockError *error)
+/* NULL: no drive's, but a controller's own. */
+static Bay *failed_bay(Drives *d, const BlockError *error)
 {
     for (unsigned i = 0; i < MACHINE_MAX_DRIVES; i++) {
-        BlockInfo info;
-        const Block *medium = drives_medium(d, i, &info);
-        if (medium && strcmp(block_path(medium), error->path) == 0) {
-            return d->bay[i].id;
+        if (d->bay[i].present && strcmp(d->bay[i].place, error->device) == 0) {
+            return &d->bay[i];
         }
     }
-    return error->device;
+    return NULL;
 }
 
-static bool disk_failed(void *self, const BlockError *error)
+static DriveError action_for(const Bay *bay, bool write, int error)
+{
+    DriveError action = !bay ? DRIVE_ERROR_STOP : write ? bay->write_error : bay->read_error;
+    bool full = error == ENOSPC || error == EDQUOT || error == EFBIG;
+    return action != DRIVE_ERROR_ENOSPC ? action : full ? DRIVE_ERROR_STOP : DRIVE_ERROR_REPORT;
+}
+
+static BlockErrorAction disk_failed(void *self, const BlockError *error)
 {
     Drives *d = self;
-    const char *bay = failed_bay(d, error);
-    log_error("%s: image '%s': %s; the machine is paused: mend it and resume", bay, error->path,
-              strerror(error->error));
-    d->wiring.io_error(d->wiring.self, bay);
-    return true;
+    Bay *bay = failed_bay(d, error);
+    const char *id = bay ? bay->id : error->device, *why = strerror(error->error);
+    bool write = error->op != BLOCK_READ && error->op != BLOCK_READ_RAW;
+    MachineIoError what = {action_for(bay, write, error->error), write, error->error};
+    if (what.action == DRIVE_ERROR_STOP) {
+        log_error("%s: image '%s': %s; the machine is paused: mend it and resume", id, error->path,
+                  why);
+    } else if (!bay->warned) { /* once: a guest may try it again and again */
+        bay->warned = true;
+        log_warn("%s: image '%s': %s; the guest %s", id, error->path, why,
+                 what.action == DRIVE_ERROR_REPORT ? "is told" : "is not told");
+    }
+    d->wiring.io_error(d->wiring.self, id, &what);
+    return what.action == DRIVE_ERROR_STOP     ? BLOCK_ERROR_STOP
+           : what.action == DRIVE_ERROR_IGNORE ? BLOCK_ERROR_IGNORE
+                                               : BLOCK_ERROR_REPORT;
 }
 
 static void tray_moved(void *self, unsigned drive, bool open)
@@ -136,7 +152,11 @@ bool drives_build(Drives *d, Board *b, const MachineConfig *config, const Drives
             continue;
         }
         Bay *bay = &d->bay[i];
-        *bay = (Bay){.present = true, .bus = c->bus, .index = c->index};
+        *bay = (Bay){.present = true,
+                     .bus = c->bus,
+                     .index = c->index,
+                     .read_error = c->read_error,
+                     .write_error = c->write_error};
         bay->removable = c->bus == DRIVE_FLOPPY || c->media == MEDIA_CDROM;
         name_bay(bay, c);
         bool snapshot = config->snapshot || c->snapshot;

@@ -15,7 +15,7 @@ typedef struct DrivesWiring {
     Line fdc_irq, ide_irq[2];
     DmaLine fdc_dma;
     AudioPort audio; /* where CDs play */
-    void (*io_error)(void *self, const char *device);
+    void (*io_error)(void *self, const char *device, const MachineIoError *what);
     void (*tray_moved)(void *self, const char *device, bool open);
     void *self;
 } DrivesWiring;
@@ -26,7 +26,10 @@ typedef struct Bay {
     DriveBus bus;
     unsigned index;
     bool removable;
+    DriveError read_error, write_error;
+    bool warned; /* of an error that does not stop the machine */
     char id[32];
+    char place[24]; /* the controller's name for the drive */
 } Bay;
 
 typedef struct Drives {

@@ -101,7 +101,7 @@ static void push_due(IdeUnit *u)
 static void audio_done(void *self, BlockJob *job)
 {
     IdeUnit *u = self;
-    uint32_t count = (uint32_t)(job->length / CD_RAW_SECTOR);
+    uint32_t count = job->error ? 1 : (uint32_t)(job->length / CD_RAW_SECTOR);
     u->audio_job = NULL;
     if (u->g.cd.audio != AUDIO_PLAYING) {
         return;

@@ -44,8 +44,9 @@ typedef struct BlockWork {
     const char *device;
     void (*done)(void *self, BlockJob *job);
     void *self;
-    int64_t due; /* guest ns */
-    Timer timer; /* armed: the end is to be delivered at due */
+    uint64_t from; /* bytes that need not be tried again: moved, or passed over */
+    int64_t due;   /* guest ns */
+    Timer timer;   /* armed: the end is to be delivered at due */
     struct BlockWork *next;
 } BlockWork;
 
@@ -121,6 +122,58 @@ static void free_work(BlockWork *w)
     free(w);
 }
 
+static bool is_read(BlockOp op)
+{
+    return op == BLOCK_READ || op == BLOCK_READ_RAW;
+}
+
+/* EINVAL and EROFS are the guest's doing: no mending on the host would help. */
+static bool by_guest(int error)
+{
+    return error == EINVAL || error == EROFS;
+}
+
+/* Bytes of the job at `from`, which are tried alone after an error. */
+static uint64_t part_at(const BlockJob *job, uint64_t from)
+{
+    uint64_t part = job->op == BLOCK_READ_RAW ? CD_RAW_SECTOR : BLOCK_SECTOR;
+    return part < job->length - from ? part : job->length - from;
+}
+
+static int transfer(const BlockWork *w, uint64_t from, uint64_t length)
+{
+    const BlockJob *job = &w->job;
+    uint64_t offset = job->offset + from;
+    switch (job->op) {
+    case BLOCK_READ:
+        return block_read(w->image, offset, job->data + from, (size_t)length);
+    case BLOCK_WRITE:
+        return block_write(w->image, offset, job->data + from, (size_t)length);
+    default:
+        return cd_read_raw(w->image, (uint32_t)(offset / CD_RAW_SECTOR), job->data + from,
+                           (uint32_t)(length / CD_RAW_SECTOR));
+    }
+}
+
+/* A job with data: all at once, or if that fails up to the part that does. */
+static int move(BlockWork *w)
+{
+    BlockJob *job = &w->job;
+    int error = transfer(w, w->from, job->length - w->from);
+    if (error == 0 || by_guest(error)) {
+        return error;
+    }
+    while (w->from < job->length) {
+        uint64_t part = part_at(job, w->from);
+        error = transfer(w, w->from, part);
+        if (error) {
+            return error;
+        }
+        w->from += part;
+    }
+    return 0;
+}
+
 static int perform(BlockWork *w)
 {
     BlockJob *job = &w->job;
@@ -130,15 +183,11 @@ static int perform(BlockWork *w)
     }
     switch (job->op) {
     case BLOCK_READ:
-        return job->data ? block_read(w->image, job->offset, job->data, job->length) : ENOMEM;
     case BLOCK_WRITE:
-        return job->data ? block_write(w->image, job->offset, job->data, job->length) : ENOMEM;
+    case BLOCK_READ_RAW:
+        return job->data ? move(w) : ENOMEM;
     case BLOCK_FLUSH:
         return block_flush(w->image);
-    case BLOCK_READ_RAW:
-        return job->data ? cd_read_raw(w->image, (uint32_t)(job->offset / CD_RAW_SECTOR), job->data,
-                                       (uint32_t)(job->length / CD_RAW_SECTOR))
-                         : ENOMEM;
     default:
         return block_discard(w->image, job->offset, job->length);
     }
@@ -214,27 +263,88 @@ static void *worker(void *self)
     return NULL;
 }
 
+/* Back to the workers. The lock is held. */
+static void run_again(BlockQueue *q, BlockWork *w)
+{
+    w->stage = WORK_WAITING;
+    if (q->config.deterministic) {
+        timer_arm(&w->timer, clock_now(&q->dev.board->clock) + BLOCK_DETERMINISTIC_NS);
+    }
+}
+
+static BlockErrorAction ask_what_to_do(BlockQueue *q, const BlockWork *w)
+{
+    BlockError what = {w->device, block_path(w->image), w->job.op, w->job.error};
+    const char *verb = is_read(what.op) ? "read" : "write";
+    if (by_guest(what.error)) {
+        log_guest("%s: '%s': %s refused: %s", what.device, what.path, verb, strerror(what.error));
+        return BLOCK_ERROR_REPORT;
+    }
+    BlockErrorAction action =
+        q->config.on_error ? q->config.on_error(q->config.self, &what) : BLOCK_ERROR_REPORT;
+    if (action == BLOCK_ERROR_STOP) {
+        log_error("%s: '%s': %s failed: %s", what.device, what.path, verb, strerror(what.error));
+    } else { /* a guest can try it again and again */
+        log_guest("%s: '%s': %s failed: %s", what.device, what.path, verb, strerror(what.error));
+    }
+    return action;
+}
+
+/* The job goes on behind the part that failed. False: there is nothing more to do. */
+static bool pass_over(BlockQueue *q, BlockWork *w)
+{
+    BlockJob *job = &w->job;
+    bool has_data = is_read(job->op) || job->op == BLOCK_WRITE;
+    if (has_data && !job->data) {
+        return false; /* no memory: there is nothing that could pass for the data */
+    }
+    if (has_data && w->from < job->length) {
+        uint64_t part = part_at(job, w->from);
+        if (is_read(job->op)) {
+            memset(job->data + w->from, 0, (size_t)part);
+        }
+        w->from += part;
+        if (w->from < job->length) {
+            pthread_mutex_lock(&q->lock);
+            run_again(q, w);
+            pthread_cond_broadcast(&q->work_came);
+            pthread_mutex_unlock(&q->lock);
+            return true;
+        }
+    }
+    job->error = 0;
+    return false;
+}
+
+/* A failed job. True: it has not come to its end yet. */
+static bool goes_on(BlockQueue *q, BlockWork *w)
+{
+    BlockJob *job = &w->job;
+    uint64_t good = job->block ? w->from / job->block * job->block : 0;
+    if (is_read(job->op) && good > 0) {
+        job->length = good;
+        job->error = 0;
+        return false;
+    }
+    job->moved = w->from;
+    switch (ask_what_to_do(q, w)) {
+    case BLOCK_ERROR_STOP:
+        pthread_mutex_lock(&q->lock);
+        w->stage = WORK_HELD;
+        pthread_mutex_unlock(&q->lock);
+        return true;
+    case BLOCK_ERROR_IGNORE:
+        return pass_over(q, w);
+    default:
+        return false;
+    }
+}
+
 /* Machine's thread, w has ended: tells the device, or keeps the job for another try. */
 static void deliver(BlockQueue *q, BlockWork *w)
 {
-    if (w->job.error) {
-        BlockError what = {w->device, block_path(w->image), w->job.op, w->job.error};
-        const char *verb = what.op == BLOCK_WRITE || what.op == BLOCK_FLUSH ? "write" : "read";
-        /* EINVAL and EROFS are the guest's doing: no mending on the host would help. */
-        bool guest = what.error == EINVAL || what.error == EROFS;
-        if (guest) {
-            log_guest("%s: '%s': %s refused: %s", what.device, what.path, verb,
-                      strerror(what.error));
-        } else {
-            log_error("%s: '%s': %s failed: %s", what.device, what.path, verb,
-                      strerror(what.error));
-        }
-        if (!guest && q->config.on_error && q->config.on_error(q->config.self, &what)) {
-            pthread_mutex_lock(&q->lock);
-            w->stage = WORK_HELD;
-            pthread_mutex_unlock(&q->lock);
-            return;
-        }
+    if (w->job.error && goes_on(q, w)) {
+        return;
     }
     pthread_mutex_lock(&q->lock);
     unlink_work(q, w);
@@ -347,6 +457,7 @@ BlockJob *block_job_new(BlockQueue *q, const char *device, BlockOp op, uint64_t 
     w->job.op = op;
     w->job.offset = offset;
     w->job.length = length;
+    w->job.block = op == BLOCK_READ_RAW ? CD_RAW_SECTOR : BLOCK_SECTOR;
     w->device = device;
     w->done = done;
     w->self = self;
@@ -451,10 +562,8 @@ void block_queue_retry(BlockQueue *q)
     pthread_mutex_lock(&q->lock);
     for (BlockWork *w = q->first; w; w = w->next) {
         if (w->stage == WORK_HELD) {
-            w->stage = WORK_WAITING;
-            if (q->config.deterministic) {
-                timer_arm(&w->timer, clock_now(&q->dev.board->clock) + BLOCK_DETERMINISTIC_NS);
-            }
+            w->from = 0; /* what was mended may be another file */
+            run_again(q, w);
         }
     }
     pthread_cond_broadcast(&q->work_came);

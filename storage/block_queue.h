@@ -12,8 +12,11 @@
  * the device asked for. In deterministic mode it comes at exactly that time: the machine's thread
  * waits for the worker then, so that runs repeat.
  *
- * Host errors (disk full, medium gone) go to on_error; when that returns true the machine has been
- * stopped, the job is kept, and block_queue_retry runs it again. Else the device sees the error.
+ * Host errors (disk full, medium gone): the job is done again in small parts up to the one that
+ * fails. A read ends short there, without an error, if it has brought anything; the next read,
+ * which begins with the bad part, has the error. on_error is asked what to do: with the machine
+ * stopped the job is kept, and block_queue_retry runs it again; or the device sees the error; or
+ * the bad part is passed over (zeros are read), and the rest of the job goes on.
  */
 #ifndef STORAGE_BLOCK_QUEUE_H
 #define STORAGE_BLOCK_QUEUE_H
@@ -45,20 +48,29 @@ typedef struct BlockError {
     int error; /* errno */
 } BlockError;
 
+typedef enum BlockErrorAction {
+    BLOCK_ERROR_REPORT, /* the device sees it */
+    BLOCK_ERROR_STOP,   /* the machine is stopped and will call block_queue_retry */
+    BLOCK_ERROR_IGNORE  /* as if it had worked */
+} BlockErrorAction;
+
 typedef struct BlockQueueConfig {
     bool deterministic;
     unsigned workers; /* threads; 0: 2 */
-    /* Machine's thread. True: the machine is stopped and will call block_queue_retry. NULL: errors
-     * go to the guest. */
-    bool (*on_error)(void *self, const BlockError *error);
+    /* Machine's thread. NULL: errors go to the guest. */
+    BlockErrorAction (*on_error)(void *self, const BlockError *error);
     void *self;
 } BlockQueueConfig;
 
 struct BlockJob {
     BlockOp op;
-    uint64_t offset, length; /* bytes; only a discard may be longer than BLOCK_JOB_MAX */
+    uint64_t offset, length; /* bytes; only a discard may be longer than BLOCK_JOB_MAX. In done():
+                                a read's may be less, see above */
+    uint64_t block;          /* bytes: a read ends short at a multiple of this, 0: never.
+                                block_job_new sets a sector; it is not in the state */
     uint8_t *data;           /* length bytes for reads and writes, zeroed when made */
     int error;               /* in done(): 0 or errno */
+    uint64_t moved;          /* in done() with an error: bytes before the part that failed */
     struct BlockWork *work;  /* the queue's */
 };
 

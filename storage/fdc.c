@@ -332,6 +332,16 @@ static void transfer_state(Fdc *f, StateIo *io)
     state_bytes(io, "buffer", f->buffer, sizeof(f->buffer));
 }
 
+const char *fdc_unit_name(unsigned unit)
+{
+    return unit & 1 ? "floppy1" : "floppy0";
+}
+
+uint64_t fdc_job_block(const FdcDrive *d)
+{
+    return d->disk ? 0 : 128u << d->format.size_code;
+}
+
 static void fdc_state(Device *d, StateIo *io)
 {
     Fdc *f = (Fdc *)d;
@@ -372,7 +382,8 @@ static void fdc_state(Device *d, StateIo *io)
     transfer_state(f, io);
     drives_state(f, io);
     state_timer(io, "timer", &f->timer);
-    block_job_state(f->config.queue, io, "floppy", &f->job, FDC_BUFFER, fdc_job_done, f);
+    block_job_state(f->config.queue, io, fdc_unit_name(f->g.unit), &f->job, FDC_BUFFER,
+                    fdc_job_done, f);
     const FdcDrive *drive = f->g.unit < FDC_UNITS ? fdc_drive(f, f->g.unit) : NULL;
     state_check(io, !f->job || (drive && drive->medium), "a job without a disk");
 }
@@ -382,6 +393,7 @@ static void fdc_restored(Device *d)
     Fdc *f = (Fdc *)d;
     const FdcDrive *drive = fdc_drive(f, f->g.unit);
     if (f->job && drive && drive->medium) {
+        f->job->block = fdc_job_block(drive);
         block_job_resubmit(f->job, drive->medium);
     }
 }

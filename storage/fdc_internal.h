@@ -128,6 +128,8 @@ void fdc_later(Fdc *f, FdcStep step, int64_t ns);
 void fdc_result(Fdc *f, const uint8_t *bytes, unsigned count, bool interrupt);
 void fdc_stop(Fdc *f);
 void fdc_job_done(void *self, BlockJob *job);
+const char *fdc_unit_name(unsigned unit);  /* the drive's, for errors */
+uint64_t fdc_job_block(const FdcDrive *d); /* BlockJob.block of its reads: a sector */
 
 /* fdc_cmd.c */
 unsigned fdc_command_length(uint8_t first);

@@ -228,6 +228,7 @@ static bool wants_data(const Fdc *f)
 static void submit(Fdc *f, const FdcDrive *d, BlockJob *job, int64_t ns)
 {
     f->job = job;
+    job->block = fdc_job_block(d);
     block_job_submit(job, d->medium, fdc_now(f) + ns);
 }
 
@@ -246,7 +247,8 @@ static void fetch(Fdc *f, const FdcDrive *d, const Spot *spot)
     f->g.first_r = f->g.r;
     f->g.size = 0;
     submit(f, d,
-           block_job_new(f->config.queue, "floppy", BLOCK_READ, offset, bytes, fdc_job_done, f),
+           block_job_new(f->config.queue, fdc_unit_name(f->g.unit), BLOCK_READ, offset, bytes,
+                         fdc_job_done, f),
            sector_ns(f, d));
 }
 
@@ -393,8 +395,8 @@ static bool program_feeds(const Fdc *f)
 static void store(Fdc *f, const Spot *spot)
 {
     const FdcDrive *d = fdc_drive(f, f->g.unit);
-    BlockJob *job = block_job_new(f->config.queue, "floppy", BLOCK_WRITE, spot->offset, spot->size,
-                                  fdc_job_done, f);
+    BlockJob *job = block_job_new(f->config.queue, fdc_unit_name(f->g.unit), BLOCK_WRITE,
+                                  spot->offset, spot->size, fdc_job_done, f);
     if (job->data) {
         memcpy(job->data, f->buffer, spot->size);
     }

@@ -129,8 +129,18 @@ BlockJob *ide_job_new(IdeUnit *u, BlockOp op, uint64_t offset, uint64_t length)
     return block_job_new(u->channel->ide->config.queue, u->name, op, offset, length, job_done, u);
 }
 
+/* What the host takes at once: a read that meets an error must not end inside it. */
+static uint64_t job_block(const IdeUnit *u, BlockOp op)
+{
+    return op == BLOCK_READ_RAW     ? CD_RAW
+           : u->kind == IDE_CDROM   ? CD_BLOCK
+           : u->g.flow == FLOW_READ ? (uint64_t)ata_block_sectors(u) * BLOCK_SECTOR
+                                    : BLOCK_SECTOR;
+}
+
 void ide_job_submit(IdeUnit *u, BlockJob *job)
 {
+    job->block = job_block(u, job->op);
     u->g.r.status = (uint8_t)((u->g.r.status & ST_DRDY) | ST_BSY);
     u->job = job;
     block_job_submit(job, u->medium, ide_now(u) + IDE_COMMAND_NS);
@@ -609,6 +619,7 @@ static void ide_restored(Device *d)
     for (unsigned i = 0; i < IDE_DRIVES; i++) {
         IdeUnit *u = &ide->channel[i / 2].unit[i % 2];
         if (u->job) {
+            u->job->block = job_block(u, u->job->op);
             block_job_resubmit(u->job, u->medium);
         }
         if (u->kind == IDE_CDROM) {

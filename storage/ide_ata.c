@@ -70,12 +70,16 @@ static void show_address(IdeUnit *u, uint64_t lba)
     }
 }
 
-static void fail_at(IdeUnit *u, uint8_t error, uint64_t lba)
+/* The medium failed at this sector. A read says so by UNC; for a write there is only the device's
+ * own fault, as ATA-4 has it (8.43, 7.15.6.2). */
+static void fail_at(IdeUnit *u, uint8_t error, uint64_t lba, bool fault)
 {
     log_guest("%s: command 0x%x: error 0x%x at sector %llu", u->name, u->g.command, error,
               (unsigned long long)lba);
     show_address(u, lba);
-    ide_finish(u, error, true);
+    ide_finish(u, error, false);
+    u->g.r.status |= fault ? ST_DF : 0;
+    ide_set_intrq(u, true);
 }
 
 static bool in_range(const IdeUnit *u)
@@ -84,8 +88,7 @@ static bool in_range(const IdeUnit *u)
     return u->g.lba <= total && u->g.left <= total - u->g.lba;
 }
 
-/* The sectors of a DRQ block: one, or what SET MULTIPLE MODE said. */
-static uint32_t block_sectors(const IdeUnit *u)
+uint32_t ata_block_sectors(const IdeUnit *u)
 {
     switch (u->g.command) {
     case 0xc4: /* READ MULTIPLE, READ MULTIPLE EXT, WRITE MULTIPLE, ... EXT, ... FUA EXT */
@@ -124,7 +127,7 @@ static void transfer_ended(IdeUnit *u, bool wrote, bool interrupt)
 /* PIO writes: makes room for the next block, which the host fills. */
 static void open_write_block(IdeUnit *u, bool interrupt)
 {
-    uint32_t buffered = u->g.at / BLOCK_SECTOR, block = block_sectors(u);
+    uint32_t buffered = u->g.at / BLOCK_SECTOR, block = ata_block_sectors(u);
     uint32_t count = u->g.left - buffered < block ? u->g.left - buffered : block;
     u->g.size = u->g.at + count * BLOCK_SECTOR;
     ide_open_block(u, count * BLOCK_SECTOR, interrupt);
@@ -223,8 +226,12 @@ static void write_done(IdeUnit *u, const BlockJob *job)
 void ata_job_done(IdeUnit *u, BlockJob *job)
 {
     if (job->error) {
-        bool protect = job->error == EROFS;
-        fail_at(u, job->op == BLOCK_READ ? ER_UNC : protect ? ER_ABRT | ER_UNC : ER_ABRT, u->g.lba);
+        bool read = job->op == BLOCK_READ, protect = job->error == EROFS;
+        fail_at(u,
+                read      ? ER_UNC
+                : protect ? ER_ABRT | ER_UNC
+                          : ER_ABRT,
+                u->g.lba + job->moved / BLOCK_SECTOR, !read && !protect);
     } else if (job->op == BLOCK_FLUSH) {
         ide_finish(u, 0, true);
     } else if (job->op == BLOCK_READ) {
@@ -241,7 +248,7 @@ void ata_next_block(IdeUnit *u)
         open_write_block(u, true);
         return;
     }
-    uint32_t block = block_sectors(u) * BLOCK_SECTOR, rest = u->g.size - u->g.at;
+    uint32_t block = ata_block_sectors(u) * BLOCK_SECTOR, rest = u->g.size - u->g.at;
     ide_open_block(u, rest < block ? rest : block, true);
 }
 
@@ -260,7 +267,7 @@ void ata_block_ended(IdeUnit *u)
         }
         break;
     case FLOW_WRITE: {
-        uint32_t buffered = u->g.at / BLOCK_SECTOR, block = block_sectors(u);
+        uint32_t buffered = u->g.at / BLOCK_SECTOR, block = ata_block_sectors(u);
         if (buffered == u->g.left || buffered + block > PIECE) {
             write_piece(u, u->g.at);
         } else {
@@ -281,7 +288,7 @@ static void start_transfer(IdeUnit *u, IdeFlow flow, bool ext, bool fua)
     u->g.lba48 = ext;
     u->g.fua = fua;
     u->g.standby = false;
-    if (block_sectors(u) == 0) { /* READ or WRITE MULTIPLE before SET MULTIPLE MODE */
+    if (ata_block_sectors(u) == 0) { /* READ or WRITE MULTIPLE before SET MULTIPLE MODE */
         ide_finish(u, ER_ABRT, true);
         return;
     }

@@ -205,6 +205,8 @@ void ata_job_done(IdeUnit *u, BlockJob *job);
 void ata_master_started(IdeUnit *u);
 bool ata_set_features(IdeUnit *u);
 void ata_power_on(IdeUnit *u);
+/* The sectors of a DRQ block: one, or what SET MULTIPLE MODE said. */
+uint32_t ata_block_sectors(const IdeUnit *u);
 
 /* ide_identify.c */
 void ide_identify_disk(const IdeUnit *u, uint8_t *page);

@@ -161,19 +161,47 @@ static bool drive_backing(KeyValues *kv, DriveConfig *d, Err *err)
            err_set(err, "-drive: backing=%s: use backing=any or backing=beside", backing);
 }
 
+/* KEY=stop|report|ignore, and for writes enospc. */
+static bool drive_error(KeyValues *kv, const char *option, const char *key, bool write,
+                        DriveError *action, Err *err)
+{
+    static const char *const names[] = {[DRIVE_ERROR_STOP] = "stop",
+                                        [DRIVE_ERROR_REPORT] = "report",
+                                        [DRIVE_ERROR_IGNORE] = "ignore",
+                                        [DRIVE_ERROR_ENOSPC] = "enospc"};
+    const char *value = value_find(kv, key);
+    unsigned count = write ? DRIVE_ERROR_ENOSPC + 1 : DRIVE_ERROR_ENOSPC;
+    for (unsigned i = 0; value && i < count; i++) {
+        if (strcmp(value, names[i]) == 0) {
+            *action = (DriveError)i;
+            return true;
+        }
+    }
+    return !value || err_set(err, "-%s: %s=%s: use stop, report%s", option, key, value,
+                             write ? ", ignore or enospc" : " or ignore");
+}
+
+static bool drive_errors(KeyValues *kv, const char *option, DriveConfig *d, Err *err)
+{
+    return drive_error(kv, option, "werror", true, &d->write_error, err) &&
+           drive_error(kv, option, "rerror", false, &d->read_error, err);
+}
+
 static bool drive_settings(KeyValues *kv, DriveConfig *d, Err *err)
 {
-    static const char *const host_only[] = {
-        "cache",  "aio",          "discard",       "detect-zeroes",  "werror",
-        "rerror", "copy-on-read", "cache.direct",  "cache.no-flush", "cache.writeback",
-        "trans",  "serial",       "l2-cache-size", "file.locking",   "auto-read-only",
-        NULL};
+    static const char *const host_only[] = {"cache",          "aio",
+                                            "discard",        "detect-zeroes",
+                                            "copy-on-read",   "cache.direct",
+                                            "cache.no-flush", "cache.writeback",
+                                            "trans",          "serial",
+                                            "l2-cache-size",  "file.locking",
+                                            "auto-read-only", NULL};
     if (value_string(kv, "file", &d->file) && strncmp(d->file, "file:", 5) == 0) {
         memmove(d->file, d->file + 5, strlen(d->file + 5) + 1);
     }
     value_string(kv, "format", &d->format);
     value_string(kv, "id", &d->id);
-    if (!drive_backing(kv, d, err)) {
+    if (!drive_backing(kv, d, err) || !drive_errors(kv, "drive", d, err)) {
         return false;
     }
     value_ignore(kv, host_only);
@@ -186,7 +214,7 @@ static bool drive_settings(KeyValues *kv, DriveConfig *d, Err *err)
            value_switch(kv, "read-only", &d->read_only, err) && drive_geometry(kv, d, err) &&
            value_all_used(kv,
                           "file, if, index, bus, unit, media, format, snapshot, readonly, cyls, "
-                          "heads, secs, id, backing",
+                          "heads, secs, id, backing, werror, rerror",
                           err);
 }
 
@@ -315,7 +343,8 @@ bool option_drive_device(Options *o, const char *value, bool *taken, Err *err)
     d.bus = floppy ? DRIVE_FLOPPY : DRIVE_IDE;
     d.media = cd ? MEDIA_CDROM : d.media;
     value_ignore(&kv, host_only);
-    ok = ok && device_place(&kv, &d, err) && value_all_used(&kv, "drive, bus, unit, id", err);
+    ok = ok && device_place(&kv, &d, err) && drive_errors(&kv, "device", &d, err) &&
+         value_all_used(&kv, "drive, bus, unit, id, werror, rerror", err);
     value_free(&kv);
     if (!ok) {
         drive_clear(&d);

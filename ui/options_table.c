@@ -67,7 +67,7 @@ const OptionDef option_table[] = {
     OPTION("cdrom", "FILE", drive_letter, "CD, secondary master"),
     OPTION("drive", "file=FILE[,KEY=VALUE]...", drive, "a drive: if=ide|floppy|none, index=, media=disk|cdrom, format=,\n"
         "snapshot=on, readonly=on, cyls=,heads=,secs=, id=, "
-        "backing=any"),
+        "backing=any,\nwerror=stop|report|ignore|enospc, rerror=stop|report|ignore"),
     FLAG("snapshot", MACHINE(snapshot), "what is written to drives is forgotten at the end"),
 
     HEADING("Start"),

@@ -156,6 +156,7 @@ static void heard(void *self, const MachineEvent *event)
 static json_t *event_data(Qmp *q, const QmpHeard *h)
 {
     bool guest = h->event.by_guest;
+    const MachineIoError *io = &h->event.io;
     switch (h->event.kind) {
     case MACHINE_WAS_RESET:
         return json_pack("{s:b, s:s}", "guest", guest, "reason",
@@ -169,9 +170,13 @@ static json_t *event_data(Qmp *q, const QmpHeard *h)
         return json_pack("{s:o, s:s, s:b}", "device", qmp_text(h->device), "id", "", "tray-open",
                          h->event.open);
     case MACHINE_IO_ERROR:
-        return json_pack("{s:o, s:s, s:s, s:b, s:s}", "device", qmp_text(h->device), "operation",
-                         "write", "action", "stop", "nospace", false, "reason",
-                         "the image cannot be read or written");
+        return json_pack("{s:o, s:s, s:s, s:b, s:o}", "device", qmp_text(h->device), "operation",
+                         io->write ? "write" : "read", "action",
+                         io->action == DRIVE_ERROR_REPORT   ? "report"
+                         : io->action == DRIVE_ERROR_IGNORE ? "ignore"
+                                                            : "stop",
+                         "nospace", io->error == ENOSPC, "reason",
+                         qmp_text(io->error ? strerror(io->error) : "it cannot be read"));
     case MACHINE_ENGINE_FAILED:
     case MACHINE_STOPPED:
     case MACHINE_RESUMED:

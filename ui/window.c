@@ -130,6 +130,9 @@ static void heard(void *self, const MachineEvent *event)
         return;
     }
     if (event->kind == MACHINE_IO_ERROR) {
+        if (event->io.action != DRIVE_ERROR_STOP) {
+            return; /* the user wanted it so */
+        }
         pthread_mutex_lock(&w->post.lock);
         snprintf(w->broken, sizeof(w->broken), "%s", event->device ? event->device : "");
         pthread_mutex_unlock(&w->post.lock);

@@ -25,9 +25,10 @@ static void debug_exit(void *self, int status)
     (void)status;
 }
 
-static void io_error(void *self, const char *device)
+static void io_error(void *self, const char *device, const MachineIoError *what)
 {
     (void)self;
+    (void)what;
     fail_msg("%s: an image failed", device);
 }
 

@@ -1,4 +1,5 @@
 /* The control socket against a fake machine: protocol, commands, events, and bad clients. */
+#include <errno.h>
 #include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -258,6 +259,15 @@ static void pause_and_events(void **state)
     fake_guest_event(f->machine, &(MachineEvent){.kind = MACHINE_IO_ERROR, .device = "ide0-hd0"});
     event = next_event(f, "BLOCK_IO_ERROR");
     assert_string_equal(text_of(json_object_get(event, "data"), "device"), "ide0-hd0");
+    assert_string_equal(text_of(json_object_get(event, "data"), "action"), "stop");
+    json_decref(event);
+    MachineIoError full = {DRIVE_ERROR_IGNORE, true, ENOSPC};
+    fake_guest_event(f->machine,
+                     &(MachineEvent){.kind = MACHINE_IO_ERROR, .device = "ide0-hd0", .io = full});
+    event = next_event(f, "BLOCK_IO_ERROR");
+    assert_string_equal(text_of(json_object_get(event, "data"), "action"), "ignore");
+    assert_string_equal(text_of(json_object_get(event, "data"), "operation"), "write");
+    assert_true(json_is_true(json_object_get(json_object_get(event, "data"), "nospace")));
     json_decref(event);
     fake_guest_event(f->machine, &(MachineEvent){.kind = MACHINE_SHUTDOWN, .by_guest = true});
     event = next_event(f, "SHUTDOWN");

@@ -26,9 +26,18 @@ void memory_disk_free(MemoryDisk *disk)
     free(disk->bytes);
 }
 
+static bool is_bad(const MemoryDisk *disk, uint64_t offset, size_t length)
+{
+    return offset < disk->bad_at + disk->bad_bytes && disk->bad_at < offset + length;
+}
+
 static int memory_read(Block *b, uint64_t offset, void *data, size_t length)
 {
     const MemoryDisk *disk = b->data;
+    if (is_bad(disk, offset, length)) {
+        memset(data, 0xdb, length);
+        return EIO;
+    }
     memcpy(data, disk->bytes + offset, length);
     return disk->error;
 }
@@ -36,6 +45,9 @@ static int memory_read(Block *b, uint64_t offset, void *data, size_t length)
 static int memory_write(Block *b, uint64_t offset, const void *data, size_t length)
 {
     MemoryDisk *disk = b->data;
+    if (is_bad(disk, offset, length)) {
+        return EIO;
+    }
     if (!disk->error) {
         memcpy(disk->bytes + offset, data, length);
     }

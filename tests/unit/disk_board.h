@@ -10,7 +10,8 @@
 typedef struct MemoryDisk {
     uint8_t *bytes;
     uint64_t size;
-    int error; /* errno for every call from now on; 0: none */
+    int error;                  /* errno for every call from now on; 0: none */
+    uint64_t bad_at, bad_bytes; /* what touches these bytes fails with EIO */
     unsigned flushes;
     bool read_only;
 } MemoryDisk;

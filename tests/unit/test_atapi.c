@@ -330,6 +330,26 @@ static uint8_t syndrome(const uint8_t *symbols, unsigned count, unsigned power)
     return value;
 }
 
+/* Half a block of the image cannot be read: the disc's block cannot, but those before it. */
+static void what_comes_before_a_bad_block_is_read(void **state)
+{
+    (void)state;
+    Fixture *f = fixture();
+    f->disc.bad_at = 103 * 2048 + 1024;
+    f->disc.bad_bytes = 512;
+    PACKET(f, 0x28, 0, 0, 0, 0, 100, 0, 0, 8);
+    assert_int_equal(f->size, 3 * 2048);
+    check_bytes(f->data, 100, f->size);
+    check_sense(f, 3, 0x11, 0);
+    PACKET(f, 0x28, 0, 0, 0, 0, 103, 0, 0, 1);
+    assert_int_equal(f->size, 0);
+    check_sense(f, 3, 0x11, 0);
+    PACKET(f, 0x28, 0, 0, 0, 0, 104, 0, 0, 1);
+    check_good(f);
+    check_bytes(f->data, 104, 2048);
+    done(f);
+}
+
 static void error_codes_are_those_of_ecma_130(void **state)
 {
     (void)state;
@@ -739,6 +759,7 @@ int main(void)
         cmocka_unit_test(reads_in_blocks_of_the_byte_count),
         cmocka_unit_test(reads_by_dma),
         cmocka_unit_test(read_cd_makes_whole_sectors),
+        cmocka_unit_test(what_comes_before_a_bad_block_is_read),
         cmocka_unit_test(error_codes_are_those_of_ecma_130),
         cmocka_unit_test(toc_in_its_formats),
         cmocka_unit_test(mode_pages_and_configuration),

@@ -162,6 +162,8 @@ typedef struct Log {
     unsigned ends;
     int error;
     uint8_t first;
+    uint64_t length, moved;
+    uint8_t data[4096]; /* of the last job, or of as much of it as there is room */
     int64_t when;
     Board *b;
 } Log;
@@ -171,6 +173,11 @@ static void ended(void *self, BlockJob *job)
     Log *log = self;
     log->ends++;
     log->error = job->error;
+    log->length = job->length;
+    log->moved = job->moved;
+    if (job->data) {
+        memcpy(log->data, job->data, job->length < 4096 ? (size_t)job->length : 4096);
+    }
     log->first = job->data ? job->data[0] : 0;
     log->when = clock_now(&log->b->clock);
 }
@@ -249,13 +256,13 @@ typedef struct Pause {
     int error;
 } Pause;
 
-static bool pause_machine(void *self, const BlockError *error)
+static BlockErrorAction pause_machine(void *self, const BlockError *error)
 {
     Pause *pause = self;
     pause->errors++;
     pause->error = error->error;
     assert_string_equal(error->device, "test");
-    return true;
+    return BLOCK_ERROR_STOP;
 }
 
 static void host_errors_pause_and_are_tried_again(void **state)
@@ -291,6 +298,123 @@ static void host_errors_pause_and_are_tried_again(void **state)
         board_free(b);
         memory_disk_free(&disk);
     }
+}
+
+typedef struct Answer {
+    BlockErrorAction action;
+    unsigned asked;
+} Answer;
+
+static BlockErrorAction answer(void *self, const BlockError *error)
+{
+    Answer *a = self;
+    a->asked++;
+    assert_int_equal(error->error, EIO);
+    return a->action;
+}
+
+typedef struct BadDisk {
+    Board *b;
+    BlockQueue *q;
+    Answer answer;
+    MemoryDisk disk;
+    Block *image;
+    Log log;
+} BadDisk;
+
+/* Sectors 5 and 6 of the image are bad. */
+static void open_bad(BadDisk *d, BlockErrorAction action)
+{
+    Err err = {""};
+    *d = (BadDisk){.b = chip_board(), .answer = {action, 0}};
+    d->q = block_queue_new(d->b, &(BlockQueueConfig){true, 2, answer, &d->answer}, "block", &err);
+    memory_disk_init(&d->disk, 1 << 20);
+    d->disk.bad_at = 5 * 512;
+    d->disk.bad_bytes = 2 * 512;
+    d->image = memory_block(&d->disk);
+    d->log.b = d->b;
+}
+
+static void close_bad(BadDisk *d)
+{
+    block_queue_retire(d->q, d->image);
+    board_free(d->b);
+    memory_disk_free(&d->disk);
+}
+
+/* A job of sectors first .. first + count - 1 that goes by blocks of so many; writes put in 0x55.
+ */
+static void run_job(BadDisk *d, BlockOp op, unsigned first, unsigned count, unsigned block)
+{
+    unsigned before = d->log.ends;
+    BlockJob *job = block_job_new(d->q, "test", op, first * 512ull, count * 512ull, ended, &d->log);
+    memset(job->data, 0x55, count * 512);
+    job->block = block * 512;
+    block_job_submit(job, d->image, 0);
+    clock_step(&d->b->clock, 10000000);
+    assert_int_equal(d->log.ends, before + 1);
+}
+
+static void a_read_ends_short_before_what_fails(void **state)
+{
+    (void)state;
+    BadDisk d;
+    open_bad(&d, BLOCK_ERROR_REPORT);
+    run_job(&d, BLOCK_READ, 2, 8, 1);
+    assert_int_equal(d.log.error, 0);
+    assert_int_equal(d.log.length, 3 * 512);
+    assert_memory_equal(d.log.data, d.disk.bytes + 2 * 512, 3 * 512);
+    assert_int_equal(d.answer.asked, 0); /* nothing that was asked for is missing yet */
+    run_job(&d, BLOCK_READ, 5, 8, 1);
+    assert_int_equal(d.log.error, EIO);
+    assert_int_equal(d.log.moved, 0);
+    assert_int_equal(d.answer.asked, 1);
+    run_job(&d, BLOCK_READ, 0, 8, 4); /* by blocks: 0..3 whole, 4 alone is none */
+    assert_int_equal(d.log.error, 0);
+    assert_int_equal(d.log.length, 4 * 512);
+    run_job(&d, BLOCK_READ, 4, 8, 4);
+    assert_int_equal(d.log.error, EIO);
+    assert_int_equal(d.log.moved, 512);
+    run_job(&d, BLOCK_READ, 7, 8, 1);
+    assert_int_equal(d.log.error, 0);
+    assert_int_equal(d.log.length, 8 * 512);
+    assert_int_equal(d.answer.asked, 2);
+    close_bad(&d);
+}
+
+static void a_failed_write_tells_how_far_it_came(void **state)
+{
+    (void)state;
+    BadDisk d;
+    open_bad(&d, BLOCK_ERROR_REPORT);
+    run_job(&d, BLOCK_WRITE, 3, 6, 1);
+    assert_int_equal(d.log.error, EIO);
+    assert_int_equal(d.log.moved, 2 * 512);
+    assert_int_equal(d.answer.asked, 1);
+    assert_int_equal(d.disk.bytes[5 * 512 - 1], 0x55);
+    assert_int_equal(d.disk.bytes[7 * 512], memory_byte(7 * 512));
+    close_bad(&d);
+}
+
+static void ignored_errors_cost_no_more_than_what_is_bad(void **state)
+{
+    (void)state;
+    static const uint8_t zeros[1024];
+    BadDisk d;
+    open_bad(&d, BLOCK_ERROR_IGNORE);
+    run_job(&d, BLOCK_READ, 5, 8, 8);
+    assert_int_equal(d.log.error, 0);
+    assert_int_equal(d.log.length, 8 * 512);
+    assert_memory_equal(d.log.data, zeros, 1024);
+    assert_memory_equal(d.log.data + 1024, d.disk.bytes + 7 * 512, 3072);
+    assert_int_equal(d.answer.asked, 2);
+    run_job(&d, BLOCK_WRITE, 4, 4, 1);
+    assert_int_equal(d.log.error, 0);
+    assert_int_equal(d.disk.bytes[4 * 512], 0x55);
+    assert_int_equal(d.disk.bytes[5 * 512], memory_byte(5 * 512));
+    assert_int_equal(d.disk.bytes[7 * 512], 0x55);
+    assert_int_equal(d.answer.asked, 4);
+    close_bad(&d);
 }
 
 /* A guest that abandons jobs without end is held up, not given memory without end. */
@@ -343,6 +467,9 @@ int main(void)
         cmocka_unit_test(jobs_end_through_the_event_queue),
         cmocka_unit_test(deterministic_ends_have_fixed_times),
         cmocka_unit_test(host_errors_pause_and_are_tried_again),
+        cmocka_unit_test(a_read_ends_short_before_what_fails),
+        cmocka_unit_test(a_failed_write_tells_how_far_it_came),
+        cmocka_unit_test(ignored_errors_cost_no_more_than_what_is_bad),
         cmocka_unit_test(abandoned_jobs_are_bounded),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -704,6 +704,30 @@ static void read_id_of(Fixture *f, unsigned command, unsigned c, unsigned r, uns
     step(f);
 }
 
+static void what_comes_before_a_bad_sector_is_read(void **state)
+{
+    (void)state;
+    Fixture *f = fixture_with(1474560, 0);
+    start(f);
+    f->disk[0].bad_at = 2 * 512; /* sector 3 */
+    f->disk[0].bad_bytes = 512;
+    transfer(f, READ, 0, 0, 0, 1, 18, 18 * 512);
+    check_result(f, 0x40, 0x20, 0x20, 0, 0, 3);
+    assert_int_equal(f->dma.at, 2 * 512);
+    check_bytes(f->dma.data, 0, 2 * 512);
+    transfer(f, READ, 0, 0, 0, 4, 18, 512);
+    assert_int_equal(f->dma.at, 512);
+    check_bytes(f->dma.data, 3, 512);
+    fetch(f);
+    memset(f->dma.data, 0x77, sizeof(f->dma.data));
+    transfer(f, WRITE, 0, 0, 0, 1, 18, 18 * 512);
+    assert_int_equal(fetch(f), 7);
+    assert_int_equal(f->result[0] & 0xc0, 0x40); /* abnormal termination, at sector 3 */
+    assert_int_equal(f->result[5], 3);
+    assert_int_equal(f->disk[0].bytes[1023], 0x77);
+    done(f);
+}
+
 static void odd_images_show_their_marks_and_errors(void **state)
 {
     char path[64];
@@ -804,6 +828,7 @@ int main(void)
         cmocka_unit_test(both_drives_seek_at_once),
         cmocka_unit_test(every_size_is_recognised),
         cmocka_unit_test(state_goes_on_in_another_machine),
+        cmocka_unit_test(what_comes_before_a_bad_sector_is_read),
         cmocka_unit_test(odd_images_show_their_marks_and_errors),
         cmocka_unit_test(odd_images_are_written_above_an_overlay),
         cmocka_unit_test(noise_is_survived),

@@ -502,6 +502,117 @@ static void short_prd_table_ends_without_an_interrupt(void **state)
     done(f);
 }
 
+static void spoil(Fixture *f, unsigned sector, unsigned count)
+{
+    f->disk[0].bad_at = sector * 512ull;
+    f->disk[0].bad_bytes = count * 512ull;
+}
+
+static void check_failed(Fixture *f, unsigned status, unsigned error, unsigned sector)
+{
+    step(f);
+    assert_true(f->irq[0].level);
+    assert_int_equal(in(f, STATUS), DRDY | DSC | ERR | status);
+    assert_int_equal(in(f, ERROR), error);
+    assert_int_equal(in(f, LOW) | in(f, MID) << 8 | in(f, HIGH) << 16, sector);
+    f->irq[0].rises = 0;
+}
+
+static void what_comes_before_a_bad_sector_is_read(void **state)
+{
+    (void)state;
+    Fixture *f = fixture_with(1);
+    uint8_t data[1024];
+    spoil(f, 1002, 1);
+    address28(f, 0, 1000, 8);
+    out(f, STATUS, 0x20);
+    for (unsigned i = 0; i < 2; i++) {
+        step(f);
+        assert_int_equal(in(f, STATUS), DRDY | DSC | DRQ);
+        read_block(f, data, 512);
+        check_bytes(data, 1000 + i, 512);
+    }
+    check_failed(f, 0, 0x40, 1002);
+    address28(f, 0, 1000, 8); /* READ VERIFY */
+    out(f, STATUS, 0x40);
+    check_failed(f, 0, 0x40, 1002);
+    address28(f, 0, 1003, 1); /* the next one is there */
+    out(f, STATUS, 0x20);
+    step(f);
+    assert_int_equal(in(f, STATUS), DRDY | DSC | DRQ);
+    done(f);
+}
+
+/* A host counts on whole blocks: one that the bad sector is in does not come. */
+static void read_multiple_gives_whole_blocks_before_a_bad_sector(void **state)
+{
+    (void)state;
+    Fixture *f = fixture_with(1);
+    uint8_t data[4 * 512];
+    out(f, COUNT, 4);
+    out(f, STATUS, 0xc6);
+    step(f);
+    in(f, STATUS);
+    spoil(f, 1006, 1);
+    address28(f, 0, 1000, 12);
+    out(f, STATUS, 0xc4);
+    step(f);
+    assert_int_equal(in(f, STATUS), DRDY | DSC | DRQ);
+    read_block(f, data, sizeof(data));
+    check_bytes(data, 1000, sizeof(data));
+    check_failed(f, 0, 0x40, 1006);
+    done(f);
+}
+
+static void dma_stops_at_a_bad_sector(void **state)
+{
+    (void)state;
+    Fixture *f = fixture_with(1);
+    open_master(f);
+    put_prd(f, 0x1000, 0x4000, 0x1000, true);
+    bus_write(f->b->ports, BM + 4, 0x1000, 4);
+    spoil(f, 303, 1);
+    address28(f, 0, 300, 8);
+    out(f, STATUS, 0xc8);
+    out(f, BM, 0x09);
+    check_failed(f, 0, 0x40, 303);
+    assert_int_equal(in(f, BM + 2) & 7, 5); /* the region is not used up */
+    check_bytes(f->ram + 0x4000, 300, 3 * 512);
+    done(f);
+}
+
+static void a_write_that_fails_is_the_devices_fault(void **state)
+{
+    (void)state;
+    Fixture *f = fixture_with(1);
+    uint8_t data[4 * 512];
+    memset(data, 0x5a, sizeof(data));
+    spoil(f, 502, 1);
+    address28(f, 0, 500, 4);
+    out(f, STATUS, 0x30);
+    for (unsigned i = 0; i < 4; i++) {
+        assert_int_equal(in(f, STATUS) & (BSY | DRQ), DRQ);
+        write_block(f, data, 512);
+        if (i < 3) {
+            step(f);
+        }
+    }
+    check_failed(f, 0x20, 0x04, 502);
+    assert_int_equal(f->disk[0].bytes[502 * 512 - 1], 0x5a);
+    spoil(f, 0, 0);
+    address28(f, 0, 502, 1); /* the fault does not stay */
+    out(f, STATUS, 0x40);
+    step(f);
+    assert_int_equal(in(f, STATUS), DRDY | DSC);
+    f->disk[0].error = 5;
+    out(f, STATUS, 0xe7); /* FLUSH CACHE */
+    step(f);
+    assert_int_equal(in(f, STATUS), DRDY | DSC | ERR | 0x20);
+    assert_int_equal(in(f, ERROR), 0x04);
+    f->disk[0].error = 0;
+    done(f);
+}
+
 static void smart_and_power_commands(void **state)
 {
     (void)state;
@@ -757,6 +868,10 @@ int main(void)
         cmocka_unit_test(nien_hides_the_interrupt),
         cmocka_unit_test(sectors_past_the_end_are_refused),
         cmocka_unit_test(host_errors_become_ata_errors),
+        cmocka_unit_test(what_comes_before_a_bad_sector_is_read),
+        cmocka_unit_test(read_multiple_gives_whole_blocks_before_a_bad_sector),
+        cmocka_unit_test(dma_stops_at_a_bad_sector),
+        cmocka_unit_test(a_write_that_fails_is_the_devices_fault),
         cmocka_unit_test(dma_reads_through_a_prd_table),
         cmocka_unit_test(dma_writes_and_longer_tables_stay_active),
         cmocka_unit_test(short_prd_table_ends_without_an_interrupt),
