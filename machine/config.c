@@ -4,6 +4,7 @@
 
 #include "machine/machine.h"
 #include "machine/pace.h"
+#include "machine/pc_cards.h"
 
 static char *copy(const char *text)
 {
@@ -54,6 +55,11 @@ bool machine_speed_known(const char *speed, Err *err)
 {
     uint32_t kips;
     return pace_parse(speed, &kips, err);
+}
+
+void machine_list_cards(FILE *to)
+{
+    pc_cards_list(to);
 }
 
 const char *machine_speed_help(void)

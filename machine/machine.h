@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "display/screen.h"
 #include "machine/core/err.h"
@@ -151,6 +152,7 @@ void machine_speed(const Machine *m, char name[MACHINE_SPEED]); /* "max" ... */
 /* Is there such a speed? */
 bool machine_speed_known(const char *speed, Err *err);
 const char *machine_speed_help(void); /* a line a name */
+void machine_list_cards(FILE *to);    /* the same, of -device */
 void machine_pause(Machine *m);
 void machine_resume(Machine *m);
 void machine_reset(Machine *m);

@@ -178,6 +178,13 @@ static const CardKind card_kinds[] = {
     {"mpu401", sound_plug_mpu401, "iobase, irq, soundfont, midi", true},
 };
 
+void pc_cards_list(FILE *to)
+{
+    for (size_t i = 0; i < sizeof(card_kinds) / sizeof(card_kinds[0]); i++) {
+        fprintf(to, "%-16s%s\n", card_kinds[i].name, card_kinds[i].settings);
+    }
+}
+
 static const CardKind *find_kind(const char *name)
 {
     for (size_t i = 0; i < sizeof(card_kinds) / sizeof(card_kinds[0]); i++) {

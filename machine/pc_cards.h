@@ -2,6 +2,8 @@
 #ifndef MACHINE_PC_CARDS_H
 #define MACHINE_PC_CARDS_H
 
+#include <stdio.h>
+
 #include "chipset/dma.h"
 #include "chipset/pci.h"
 #include "machine/host/char_host.h"
@@ -35,6 +37,8 @@ typedef struct PcCards {
 /* Plugs all cards of the configuration in, in the order of the options. Refuses names and settings
  * that there are not. */
 bool pc_cards_plug(PcCards *cards, Err *err);
+/* The names of all kinds, a line each, with their settings. */
+void pc_cards_list(FILE *to);
 /* A card's place on the PCI bus: addr=N, or the first that is free. */
 bool pc_cards_pci_place(PcCards *cards, KeyValues *kv, unsigned *device, Err *err);
 

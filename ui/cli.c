@@ -150,6 +150,9 @@ int cli_run(int argc, char **argv)
     }
     if (parsed && s.options.version) {
         status = cli_version();
+    } else if (parsed && s.options.list) {
+        s.options.list(stdout);
+        status = 0;
     } else if (parsed && s.options.topic) {
         status = fputs(s.options.topic, stdout) < 0;
     } else if (parsed && s.options.help) {

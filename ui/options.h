@@ -57,6 +57,7 @@ typedef struct Options {
     char *image;        /* IMAGE */
     bool help, version; /* asked for; nothing else is to be done */
     const char *topic;  /* `-cpu help` and the like: the text to print instead of the whole help */
+    void (*list)(FILE *to);        /* `-device help` and the like: what prints it */
     char *note[OPTIONS_MAX_NOTES]; /* options that were taken but do nothing here, one line each */
     unsigned notes;
 

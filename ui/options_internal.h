@@ -31,6 +31,7 @@ OPTION_TAKE(drive);
 OPTION_TAKE(hdachs);
 OPTION_TAKE(image); /* IMAGE itself */
 /* options_machine.c */
+OPTION_TAKE(log);
 OPTION_TAKE(memory);
 OPTION_TAKE(cpu);
 OPTION_TAKE(accel);

@@ -255,6 +255,11 @@ OPTION_TAKE(boot)
 
 OPTION_TAKE(vga)
 {
+    if (strcmp(value, "help") == 0) {
+        o->help = true;
+        o->topic = "std      VGA with Bochs VBE\ncirrus   Cirrus GD5446\nnone\n";
+        return true;
+    }
     static const char *const known[] = {"std", "cirrus", "none"};
     for (unsigned i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
         if (strcmp(value, known[i]) == 0) {
@@ -401,6 +406,11 @@ OPTION_TAKE(device)
 {
     bool taken = false;
     const char *card = strncmp(value, "driver=", 7) == 0 ? value + 7 : value;
+    if (strcmp(card, "help") == 0) {
+        o->help = true;
+        o->list = machine_list_cards;
+        return true;
+    }
     if (is_absent_device(card)) {
         option_note(o, "-%s %s: there is no USB here; keyboard and mouse are PS/2", def->name,
                     value);

@@ -46,7 +46,7 @@ const OptionDef option_table[] = {
     OPTION("machine", "pc[,accel=ENGINE]", machine, "the machine, of which there is one"),
     OPTION("name", "NAME", name, "name of the machine, shown in the window's title"),
     OPTION("vga", "CARD", vga, "std (default), cirrus, none"),
-    OPTION("device", "CARD[,KEY=VALUE]...", device, "plugs in a card: isa-debug-exit, ne2k_isa, sb16 ..."),
+    OPTION("device", "CARD[,KEY=VALUE]...", device, "plugs in a card; 'help' lists them"),
     OPTION("rtc", "base=BASE", rtc, "utc (default), localtime, or a date: 1999-12-31T23:59:00"),
     OPTION("icount", "shift=N[,sleep=off]", icount, "the same run each time: an instruction takes 2^N ns, N from 0 to 10;\n"
         "sleep=off: an idle guest's time flies"),
@@ -107,7 +107,7 @@ const OptionDef option_table[] = {
     HEADING("Control and log"),
     OPTION("qmp", "unix:PATH,server,nowait", qmp, "a control socket that speaks QMP"),
     OPTION("mon", "chardev=ID,mode=control", mon, "the same on a -chardev"),
-    STORE("log", "SPEC", UI(log), "log levels: trace, or TAG=LEVEL,... of error warn info guest unimp trace"),
+    OPTION("log", "SPEC", log, "log levels: trace, or TAG=LEVEL,... of error warn info guest unimp trace"),
     STORE("D", "FILE", UI(log_file), "the log goes to a file"),
     OPTION("d", "ITEMS", log_items, "QEMU's log items: guest_errors, unimp, int, trace:TAG"),
     STORE("pidfile", "FILE", UI(pid_file), "writes the process number to a file"),

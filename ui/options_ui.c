@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "machine/core/log.h"
 #include "ui/keylayout.h"
 #include "ui/options_internal.h"
 #include "ui/value.h"
@@ -349,4 +350,17 @@ bool options_finish_chars(Options *o, Err *err)
     }
     return on_stdio <= 1 ||
            err_set(err, "stdio can lead to one port only; send the others to file: or pty");
+}
+
+OPTION_TAKE(log)
+{
+    if (strcmp(value, "help") == 0) {
+        o->help = true;
+        o->list = log_list_tags;
+        return true;
+    }
+    (void)def;
+    (void)err;
+    option_store(&o->ui.log, value);
+    return true;
 }

@@ -7,8 +7,8 @@
 #include <stdbool.h>
 
 /* From now on a lost connection to the X server makes the calling thread jump to `out`, after which
- * nothing of SDL's video may be called, and lets any other thread that finds it lost sleep for ever.
- * NULL: it ends the program again, as Xlib has it. */
+ * nothing of SDL's video may be called, and lets any other thread that finds it lost sleep for
+ * ever. NULL: it ends the program again, as Xlib has it. */
 void window_x11_guard(jmp_buf *out);
 
 /* False: windows cannot become full-screen by asking for it. True where the question is void. */

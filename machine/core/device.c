@@ -5,6 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "machine/core/log.h"
+
+LOG_NAME(ports_tag, "ports"); /* the buses trace their accesses */
+LOG_NAME(memory_tag, "memory");
+
 Board *board_new(Err *err)
 {
     Board *b = calloc(1, sizeof(*b));
@@ -17,8 +22,8 @@ Board *board_new(Err *err)
         free(b);
         return NULL;
     }
-    b->ports = bus_new("ports", BOARD_PORTS, NULL);
-    b->memory = bus_new("memory", BOARD_MEMORY, &b->ram);
+    b->ports = bus_new(ports_tag, BOARD_PORTS, NULL);
+    b->memory = bus_new(memory_tag, BOARD_MEMORY, &b->ram);
     b->events = event_queue_new(NULL, NULL);
     if (!b->ports || !b->memory || !b->events) {
         err_set(err, "out of memory");

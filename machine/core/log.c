@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "machine/core/clock.h"
@@ -28,6 +29,43 @@ static void *sink_self;
 static _Thread_local const Clock *thread_clock;
 
 static const char *const level_names[] = {"error", "warn", "info", "guest", "unimp", "trace"};
+
+/* From the linker; none in a program whose parts log nothing. */
+extern const char *const __start_log_tags[] __attribute__((weak)); // NOLINT
+extern const char *const __stop_log_tags[] __attribute__((weak));  // NOLINT
+
+static bool tag_exists(const char *tag)
+{
+    for (const char *const *t = __start_log_tags; t < __stop_log_tags; t++) {
+        if (strcmp(*t, tag) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+void log_list_tags(FILE *to)
+{
+    size_t count = (size_t)(__stop_log_tags - __start_log_tags);
+    const char **names = calloc(count + 1, sizeof(names[0]));
+    for (size_t i = 0; names && i < count; i++) {
+        names[i] = __start_log_tags[i];
+    }
+    if (names) {
+        qsort(names, count, sizeof(names[0]), by_name);
+    }
+    for (size_t i = 0; names && i < count; i++) {
+        if (i == 0 || strcmp(names[i], names[i - 1]) != 0) { /* several files may share one */
+            fprintf(to, "%s\n", names[i]);
+        }
+    }
+    free(names);
+}
 
 static bool level_parse(const char *text, size_t length, LogLevel *level)
 {
@@ -68,6 +106,10 @@ bool log_configure(const char *spec, Err *err)
             }
             memcpy(fresh[count].tag, p, tag_length);
             fresh[count].tag[tag_length] = '\0';
+            if (!tag_exists(fresh[count].tag)) {
+                return err_set(err, "log: nothing has the tag '%s'; -log help lists them",
+                               fresh[count].tag);
+            }
             fresh[count++].level = level;
         }
         p += length;

@@ -16,6 +16,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "machine/core/err.h"
 
@@ -42,8 +43,11 @@ typedef struct LogSite {
 
 struct Clock;
 
-/* Parses and sets levels: "trace", "pit=trace,warn". On a syntax error nothing is changed. */
+/* Parses and sets levels: "trace", "pit=trace,warn". On an error (syntax, or a tag that no part of
+ * the program has) nothing is changed. */
 bool log_configure(const char *spec, Err *err);
+/* Prints the tags of all parts of the program. */
+void log_list_tags(FILE *to);
 /* Sends lines to a file (appending) instead of standard error. */
 bool log_to_file(const char *path, Err *err);
 /* Receives every line instead of the file; for tests and for a log view. NULL restores the file. */
@@ -56,7 +60,12 @@ bool log_wanted(LogTag *tag, LogLevel level);
 void log_line(LogTag *tag, LogLevel level, LogSite *site, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
-#define LOG_TAG(text) static LogTag log_tag_ = {.name = (text)}
+/* A tag's name as a variable. All of them stand in one section, so that the log knows them. */
+#define LOG_NAME(variable, text)                                                                   \
+    static const char *const variable __attribute__((section("log_tags"), used)) = (text)
+#define LOG_TAG(text)                                                                              \
+    static LogTag log_tag_ = {.name = (text)};                                                     \
+    LOG_NAME(log_tag_name_, text)
 
 #define LOG_AT(level, ...)                                                                         \
     do {                                                                                           \

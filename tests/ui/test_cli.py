@@ -19,9 +19,13 @@ def run(*words, timeout=60, env=None):
 
 
 def help_and_version():
-    for words in (['--help'], ['run', '--help'], ['run', '-h'], ['--version'], ['-version'], ['run', '-version'], ['run', '-cpu', 'help']):
+    for words in (['--help'], ['run', '--help'], ['run', '-h'], ['--version'], ['-version'], ['run', '-version'], ['run', '-cpu', 'help'],
+                  ['run', '-device', 'help'], ['run', '-vga', 'help'], ['run', '-log', 'help']):
         status, out, err = run(*words)
         assert status == 0 and out and not err, (words, status, err)
+    cards, tags = (run('run', what, 'help')[1] for what in ('-device', '-log'))
+    assert re.search(r'^ne2k_pci +netdev', cards, re.M), cards
+    assert tags.splitlines() == sorted(set(tags.splitlines())) and 'ide\n' in tags, tags
     assert run()[0] == 1
     assert run('dance')[0] == 1
 

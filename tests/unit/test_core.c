@@ -745,6 +745,9 @@ static void log_levels_and_limits(void **state)
     Err err = {""};
     assert_false(log_configure("coretest=loud", &err));
     assert_non_null(strstr(err.text, "loud"));
+    err.text[0] = '\0';
+    assert_false(log_configure("coretets=trace", &err));
+    assert_non_null(strstr(err.text, "coretets"));
     log_configure("warn", NULL);
     log_to_sink(NULL, NULL);
 }
