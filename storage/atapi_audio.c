@@ -288,11 +288,18 @@ static void read_subchannel(IdeUnit *u)
             put_position(u, &toc, r + 4, p[1] & 2);
             size = 16;
             break;
-        case 2: /* media catalogue number, track code: the disc has none */
-        case 3:
-            r[4] = p[3];
-            r[5] = p[3] == 3 ? 0x10 | toc.track[0].control : 0;
-            r[6] = p[3] == 3 ? p[6] : 0;
+        case 2: /* media catalogue number: the disc has none */
+            r[4] = 2;
+            size = 24;
+            break;
+        case 3: /* a track's code: it has none either */
+            if (p[6] < 1 || p[6] > toc.tracks) {
+                atapi_check(u, KEY_ILLEGAL, 0x24, 0);
+                return;
+            }
+            r[4] = 3;
+            r[5] = 0x10 | toc.track[p[6] - 1].control;
+            r[6] = p[6];
             size = 24;
             break;
         default:

@@ -366,6 +366,13 @@ static void flags_are_in_the_toc_and_sub_channel(void **state)
     assert_int_equal(raw[1], 0x11); /* it plays: it is still sound */
     assert_int_equal(raw[5], 0x13);
     assert_int_equal(raw[6], 2);
+    PACKET(b, 0x42, 0, 0x40, 3, 0, 0, 2, 0, 24); /* the code of track 2: it has none */
+    take(b, raw, 24);
+    assert_int_equal(raw[5], 0x13);
+    assert_int_equal(raw[6], 2);
+    assert_int_equal(raw[8], 0);
+    PACKET(b, 0x42, 0, 0x40, 3, 0, 0, 4, 0, 24); /* there are three */
+    assert_int_equal(bus_read(b->ports, 0x1f7, 1) & 1, 1);
     board_free(b);
 }
 
