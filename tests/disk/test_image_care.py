@@ -7,7 +7,7 @@ import shutil
 import struct
 import subprocess
 
-from images import get, image, in_folder, put, run_image, tap
+from images import get, image, in_folder, program, put, run_image, tap
 
 MIB = 1 << 20
 
@@ -178,7 +178,8 @@ def a_small_vmdk_that_claims_two_terabytes_takes_no_memory():
     put('a.vmdk', bytes(head) + struct.pack('<I', place) * tables + struct.pack('<I', 1) * 4096 + bytes(1024))
 
     def little():
-        resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+        if not {'asan', 'tsan'} & set(program().split(os.sep)):  # they reserve terabytes
+            resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
         resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
     assert 'convert' in run_image('check', 'a.vmdk', status=2, preexec_fn=little).stdout
     assert 'damaged' in run_image('amend', '-o', 'hwversion=6', 'a.vmdk', status=1, preexec_fn=little).stderr
