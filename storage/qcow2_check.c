@@ -226,12 +226,12 @@ static int compare_counts(Block *b, const Census *c, bool repair, bool too_low)
     for (uint64_t i = 0; i < end; i++) {
         uint64_t index = i / per_block, count = 0;
         bool block = index < q->counts_size && q->counts[index];
-        if (!block && i >= c->clusters) {
-            i = (index + 1) * per_block - 1; /* nothing here */
+        if (!block && (!too_low || i >= c->clusters)) {
+            i = (index + 1) * per_block - 1; /* all counts are zero */
             continue;
         }
         uint64_t right = i < c->clusters ? c->count[i] : qcow2_set_has(&q->metadata, i);
-        int error = qcow2_count(b, i, &count);
+        int error = block ? qcow2_count(b, i, &count) : 0;
         if (error) {
             return error;
         }
