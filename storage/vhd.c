@@ -232,7 +232,8 @@ static bool read_table(Block *b, uint64_t file_size, const BlockOptions *options
         (b->size + v->block_bytes - 1) / v->block_bytes > v->blocks) {
         return bad(b, err, "its block table lies outside the file or is too small");
     }
-    v->bitmap_bytes = (v->block_bytes / BLOCK_SECTOR / 8 + 511) & ~511u;
+    /* a bit a sector, in whole sectors */
+    v->bitmap_bytes = (v->block_bytes / BLOCK_SECTOR + 4095) / 4096 * BLOCK_SECTOR;
     v->bitmap_of = VHD_UNUSED;
     v->bitmap = malloc(v->bitmap_bytes);
     v->table = malloc(4ull * v->blocks);

@@ -339,6 +339,31 @@ static void mend_vhd(void)
     sum_vhd((uint64_t)s.st_size - 512, 512, 64);
 }
 
+/* No more than 8 sectors a block have a map of a sector, too, and it is not in the data's place. */
+static void vhd_of_small_blocks(void **state)
+{
+    (void)state;
+    struct stat s;
+    uint8_t data[8192], back[8192];
+    make_vhd(false);
+    stat(path, &s);
+    poke_be64((uint64_t)s.st_size - 512 + 48, sizeof(data));
+    poke_be32(512 + 28, sizeof(data) / 2048); /* blocks */
+    poke_be32(512 + 32, 2048);                /* block size */
+    mend_vhd();
+    for (size_t i = 0; i < sizeof(data); i++) {
+        data[i] = (uint8_t)(i * 7 + i / 512);
+    }
+    Block *b = open_for(true);
+    assert_int_equal(block_size(b), sizeof(data));
+    assert_int_equal(block_write(b, 0, data, sizeof(data)), 0);
+    block_close(b);
+    b = open_for(false);
+    assert_int_equal(block_read(b, 0, back, sizeof(back)), 0);
+    assert_memory_equal(back, data, sizeof(data));
+    block_close(b);
+}
+
 static void vhd_that_lies(void **state)
 {
     (void)state;
@@ -433,6 +458,7 @@ int main(void)
         cmocka_unit_test(qcow2_bombs_do_not_go_off),
         cmocka_unit_test(qcow2_counts_far_away_are_made),
         cmocka_unit_test(vdi_that_lies),
+        cmocka_unit_test(vhd_of_small_blocks),
         cmocka_unit_test(vhd_that_lies),
         cmocka_unit_test(vmdk_that_lies),
     };
