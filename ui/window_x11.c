@@ -16,8 +16,10 @@ static _Thread_local jmp_buf *way_out;
 static int server_gone(Display *display)
 {
     (void)display;
-    if (way_out) {
-        longjmp(*way_out, 1);
+    jmp_buf *out = way_out;
+    way_out = NULL; /* its frame may end after the jump */
+    if (out) {
+        longjmp(*out, 1);
     }
     for (;;) { /* what is to be done is done by the thread with the way out */
         pause();

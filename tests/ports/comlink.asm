@@ -4,9 +4,6 @@
         bits 16
         org 0x7c00
 
-COM1    equ 0x3f8
-COM2    equ 0x2f8
-
 start:  xor ax, ax
         mov ds, ax
         mov ss, ax
@@ -93,27 +90,7 @@ leave_it:
         out dx, al
         hlt
 
-set_up: push dx                 ; dx: base
-        add dx, 3
-        mov al, 0x83
-        out dx, al
-        sub dx, 3
-        mov al, 1
-        out dx, al
-        inc dx
-        xor al, al
-        out dx, al
-        add dx, 2
-        mov al, 3
-        out dx, al
-        dec dx
-        mov al, 0x07
-        out dx, al
-        add dx, 2
-        mov al, 0x0b
-        out dx, al
-        pop dx
-        ret
+        %include "uart.inc"
 
         times 510 - ($ - $$) db 0
         dw 0xaa55

@@ -5,31 +5,12 @@
         bits 16
         org 0x7c00
 
-COM1    equ 0x3f8
-COM2    equ 0x2f8
-
 start:  xor ax, ax
         mov ds, ax
         mov ss, ax
         mov sp, 0x7c00
-        mov dx, COM1 + 3
-        mov al, 0x83
-        out dx, al
         mov dx, COM1
-        mov al, 1
-        out dx, al
-        inc dx
-        xor al, al
-        out dx, al
-        add dx, 2
-        mov al, 3
-        out dx, al
-        dec dx
-        mov al, 7
-        out dx, al
-        add dx, 2
-        mov al, 0x0b
-        out dx, al
+        call set_up
         mov al, '!'             ; here I am
         call say
 next:   call hear
@@ -101,6 +82,8 @@ say:    push dx
         out dx, al
         pop dx
         ret
+
+        %include "uart.inc"
 
         times 510 - ($ - $$) db 0
         dw 0xaa55

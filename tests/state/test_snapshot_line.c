@@ -5,7 +5,6 @@
  * Each snapshot's note holds a sum of its disk, so that whoever finds one can tell what is in it.
  * STATE_SEED: the first seed; STATE_STEPS: how many steps (160); STATE_KILLS: how many kills (12).
  */
-#include <dirent.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -19,6 +18,7 @@
 
 #include "machine/snapshot.h"
 #include "tests/state/pc_rig.h"
+#include "tests/unit/folder.h"
 
 enum { DISK_BYTES = 3 * 1024 * 1024 + 512, MAX_WRITE = 100000, NAMES = 6 };
 
@@ -29,17 +29,6 @@ typedef struct Rig {
     const DiskFaults *faults;
     uint32_t seed;
 } Rig;
-
-static char folder[64];
-
-static const char *path_of(const char *name)
-{
-    static char path[4][160];
-    static unsigned next;
-    char *p = path[next++ % 4];
-    snprintf(p, sizeof(path[0]), "%s/%s", folder, name);
-    return p;
-}
 
 static unsigned number_from(const char *variable, unsigned otherwise)
 {
@@ -434,26 +423,6 @@ static void killed_writers_leave_all_whole(void **state)
     assert_true(seen > 0);
 }
 
-static int make_folder(void **state)
-{
-    (void)state;
-    snprintf(folder, sizeof(folder), "/tmp/vitrine-line-XXXXXX");
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state)
-{
-    char path[400];
-    (void)state;
-    DIR *dir = opendir(folder);
-    for (struct dirent *entry; dir && (entry = readdir(dir)) != NULL;) {
-        snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name);
-        unlink(path);
-    }
-    closedir(dir);
-    return rmdir(folder);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -465,5 +434,5 @@ int main(void)
         cmocka_unit_test(faults_of_the_host_leave_all_whole),
         cmocka_unit_test(killed_writers_leave_all_whole),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, make_folder, remove_full_folder);
 }

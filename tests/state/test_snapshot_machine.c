@@ -16,17 +16,7 @@
 #include "machine/snapshot.h"
 #include "storage/qcow2.h"
 #include "tests/state/pc_rig.h"
-
-static char folder[64];
-
-static const char *path_of(const char *name)
-{
-    static char path[4][160];
-    static unsigned next;
-    char *p = path[next++ % 4];
-    snprintf(p, sizeof(path[0]), "%s/%s", folder, name);
-    return p;
-}
+#include "tests/unit/folder.h"
 
 static void here(void *self, void (*run)(void *argument), void *argument)
 {
@@ -588,17 +578,10 @@ static void a_failing_host_leaves_the_machine_alone(void **state)
     unlink(name);
 }
 
-static int make_folder(void **state)
-{
-    (void)state;
-    snprintf(folder, sizeof(folder), "/tmp/vitrine-state-XXXXXX");
-    return mkdtemp(folder) ? 0 : -1;
-}
-
 static int remove_folder(void **state)
 {
     (void)state;
-    return rmdir(folder); /* fails when anything was left behind */
+    return remove_folder_of(NULL, 0);
 }
 
 int main(void)

@@ -12,17 +12,7 @@
 
 #include "storage/block_format.h"
 #include "tests/unit/disk_board.h"
-
-static char folder[64];
-
-static const char *path_of(const char *name)
-{
-    static char path[8][128];
-    static unsigned next;
-    char *p = path[next++ % 8];
-    snprintf(p, sizeof(path[0]), "%s/%s", folder, name);
-    return p;
-}
+#include "tests/unit/folder.h"
 
 static const char *make_file(const char *name, size_t size, const char *content)
 {
@@ -439,22 +429,12 @@ static void abandoned_jobs_are_bounded(void **state)
     memory_disk_free(&disk);
 }
 
-static int make_folder(void **state)
-{
-    (void)state;
-    snprintf(folder, sizeof(folder), "/tmp/vitrine-block-XXXXXX");
-    return mkdtemp(folder) ? 0 : -1;
-}
-
 static int remove_folder(void **state)
 {
     static const char *const names[] = {"empty",  "odd", "image.raw", "pipe",   "x.vhdx",
                                         "locked", "raw", "base",      "queued", "protected"};
     (void)state;
-    for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        unlink(path_of(names[i]));
-    }
-    return rmdir(folder);
+    return remove_folder_of(names, sizeof(names) / sizeof(names[0]));
 }
 
 int main(void)

@@ -10,25 +10,7 @@
 
 #include "storage/ide.h"
 #include "tests/unit/disk_board.h"
-
-static char folder[64];
-
-static const char *path_of(const char *name)
-{
-    static char path[4][128];
-    static unsigned next;
-    char *p = path[next++ % 4];
-    snprintf(p, sizeof(path[0]), "%s/%s", folder, name);
-    return p;
-}
-
-static void write_file(const char *name, const void *data, size_t size)
-{
-    FILE *file = fopen(path_of(name), "wb");
-    assert_non_null(file);
-    assert_int_equal(fwrite(data, 1, size, file), size);
-    fclose(file);
-}
+#include "tests/unit/folder.h"
 
 /* The samples of an audio sector of the test disc. */
 static uint8_t sound(uint32_t frame, unsigned i)
@@ -376,21 +358,11 @@ static void flags_are_in_the_toc_and_sub_channel(void **state)
     board_free(b);
 }
 
-static int make_folder(void **state)
-{
-    (void)state;
-    snprintf(folder, sizeof(folder), "/tmp/vitrine-cd-XXXXXX");
-    return mkdtemp(folder) ? 0 : -1;
-}
-
 static int remove_folder(void **state)
 {
     static const char *const names[] = {"mixed.bin", "mixed.cue", "song.wav", "bad.cue"};
     (void)state;
-    for (unsigned i = 0; i < 4; i++) {
-        unlink(path_of(names[i]));
-    }
-    return rmdir(folder);
+    return remove_folder_of(names, sizeof(names) / sizeof(names[0]));
 }
 
 int main(void)

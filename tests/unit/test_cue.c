@@ -1,7 +1,6 @@
 /* CUE sheets as archives have them: gaps at the end of the file before, flags, names of other
  * machines, odd but right lines, and what is refused with its remedy.
  */
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,25 +8,7 @@
 
 #include "storage/cd.h"
 #include "tests/unit/chip.h"
-
-static char folder[64];
-
-static const char *path_of(const char *name)
-{
-    static char path[4][384];
-    static unsigned next;
-    char *p = path[next++ % 4];
-    snprintf(p, sizeof(path[0]), "%s/%s", folder, name);
-    return p;
-}
-
-static void write_file(const char *name, const void *data, size_t size)
-{
-    FILE *file = fopen(path_of(name), "wb");
-    assert_non_null(file);
-    assert_int_equal(fwrite(data, 1, size, file), size);
-    assert_int_equal(fclose(file), 0);
-}
+#include "tests/unit/folder.h"
 
 /* Sectors of `size` bytes, each filled with its number after `first`, behind `head` bytes. */
 static void write_sectors(const char *name, unsigned size, unsigned count, uint8_t first,
@@ -389,26 +370,6 @@ static void a_disc_has_99_tracks(void **state)
     check_refused(sheet, "99 tracks");
 }
 
-static int make_folder(void **state)
-{
-    (void)state;
-    snprintf(folder, sizeof(folder), "/tmp/vitrine-cue-XXXXXX");
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    DIR *dir = opendir(folder);
-    for (struct dirent *e = dir ? readdir(dir) : NULL; e; e = readdir(dir)) {
-        unlink(path_of(e->d_name));
-    }
-    if (dir) {
-        closedir(dir);
-    }
-    return rmdir(folder);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -425,5 +386,5 @@ int main(void)
         cmocka_unit_test(what_is_refused_names_its_remedy),
         cmocka_unit_test(a_disc_has_99_tracks),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, make_folder, remove_full_folder);
 }
