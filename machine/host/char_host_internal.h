@@ -1,5 +1,5 @@
-/* Between char_host.c (the thread and its buffers), char_host_telnet.c (telnet's lines and data)
- * and char_host_open.c (the kinds of back end). */
+/* Between char_host.c (the thread and its buffers), char_host_telnet.c (telnet's lines and data),
+ * char_host_call.c (clients that call again) and char_host_open.c (the kinds of back end). */
 #ifndef MACHINE_HOST_CHAR_HOST_INTERNAL_H
 #define MACHINE_HOST_CHAR_HOST_INTERNAL_H
 
