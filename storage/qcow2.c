@@ -306,18 +306,17 @@ static bool make_ready(Block *b, Err *err)
     if (b->read_only || b->for_repair) {
         return true;
     }
-    if (q->autoclear) {
-        error = qcow2_write_header(b);
-        error = error ? error : disk_file_sync(&b->file); /* before their clusters are free */
-        q->autoclear = 0;
-    }
-    if (!error && q->incompatible & QCOW2_DIRTY) {
+    if (q->incompatible & QCOW2_DIRTY) {
         Qcow2Check check;
         log_warn("'%s' was not closed properly; it is being repaired", b->path);
         error = qcow2_check(b, true, &check);
         q->incompatible &= ~(uint64_t)QCOW2_DIRTY;
         error = error ? error : qcow2_write_header(b);
+    } else if (q->autoclear) {
+        error = qcow2_write_header(b);
+        error = error ? error : disk_file_sync(&b->file); /* before their clusters are free */
     }
+    q->autoclear = 0;
     return !error ||
            err_set(err, "'%s' cannot be made ready for writing: %s", b->path, strerror(error));
 }

@@ -154,13 +154,14 @@ static int refer_directory(Block *b, Census *c, const uint8_t *directory, uint64
     return error;
 }
 
-/* Bitmaps that fit the data, as other programs keep them for their backups. */
+/* Bitmaps that fit the data, as other programs keep them for their backups. Who opens the disk for
+ * writing gives them up. */
 static int refer_bitmaps(Block *b, Census *c)
 {
     const Qcow2 *q = b->data;
     uint64_t offset = 0, bytes = 0, file_size = 0;
     uint32_t count = 0;
-    if (!(q->autoclear & QCOW2_BITMAPS)) {
+    if (!(q->autoclear & QCOW2_BITMAPS) || (!b->read_only && !b->for_repair)) {
         return 0;
     }
     int error = qcow2_find_bitmaps(b, &offset, &bytes, &count);
@@ -389,13 +390,16 @@ static int take_usable_census(Block *b, Census *c, bool repair)
     uint64_t lost = error ? 0 : q->lost_blocks + find_shared_blocks(q, c, repair);
     bool bitmaps = c->bad_bitmaps;
     c->result->corruptions += lost;
-    if (error || !repair || (!lost && !bitmaps)) {
+    if (error || !repair) {
         return error;
     }
-    if (bitmaps) { /* the header first, before their clusters are given to others */
+    if (bitmaps || (q->autoclear && !b->for_repair)) { /* before their clusters go to others */
         q->autoclear = 0;
         error = qcow2_write_header(b);
         error = error ? error : disk_file_sync(&b->file);
+    }
+    if (error || (!lost && !bitmaps)) {
+        return error;
     }
     q->counts_dirty |= lost != 0;
     q->lost_blocks = 0;

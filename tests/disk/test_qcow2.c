@@ -273,6 +273,39 @@ static void dirty_images_are_repaired_on_opening(void **state)
     unlink(path);
 }
 
+/* Its first mapping table ends behind the file's end: refused, and not a byte is changed, the mark
+ * of bitmaps that fit neither. */
+static void what_cannot_be_repaired_is_left_alone(void **state)
+{
+    static const uint8_t dirty = 1, bitmaps = 1;
+    static uint8_t before[8192], after[8192];
+    char path[128];
+    Err err = {""};
+    (void)state;
+    Block *b = fresh(path, sizeof(path), &(Qcow2Options){.cluster_bits = 9});
+    write_pattern(b, 0, 512, 6);
+    block_close(b);
+    image_poke(path, 79, &dirty, 1);
+    image_poke(path, 95, &bitmaps, 1);
+    FILE *file = fopen(path, "rb");
+    size_t size = fread(before, 1, sizeof(before), file);
+    uint64_t l2 = 0;
+    for (int i = 0; i < 7; i++) { /* the L1 table's first entry, without the flag */
+        l2 = l2 << 8 | before[(size_t)before[46] * 256 + before[47] + 1 + i];
+    }
+    fclose(file);
+    assert_true(l2 > 512 && l2 + 512 <= size);
+    size = l2 + 100;
+    assert_int_equal(truncate(path, (off_t)size), 0);
+    assert_null(block_open(path, &(BlockOptions){.format = "qcow2"}, &err));
+    assert_non_null(strstr(err.text, "cannot be made ready"));
+    file = fopen(path, "rb");
+    assert_int_equal(fread(after, 1, sizeof(after), file), size);
+    fclose(file);
+    assert_memory_equal(before, after, size);
+    unlink(path);
+}
+
 static void resizing_keeps_and_clears(void **state)
 {
     char path[128];
@@ -473,6 +506,7 @@ int main(void)
         cmocka_unit_test(narrow_counts_bound_the_snapshots),
         cmocka_unit_test(snapshots_of_qemu_are_known),
         cmocka_unit_test(dirty_images_are_repaired_on_opening),
+        cmocka_unit_test(what_cannot_be_repaired_is_left_alone),
         cmocka_unit_test(resizing_keeps_and_clears),
         cmocka_unit_test(growing_fails_whole),
         cmocka_unit_test(backing_files_stay_in_their_folder),

@@ -143,8 +143,8 @@ static bool check_slots(const Volume *v, const uint8_t *p, unsigned slots, unsig
 {
     for (unsigned i = 0; i < slots && p[32 * i]; i++) {
         const uint8_t *e = p + 32ul * i;
-        for (unsigned j = 0; j < i && e[11] != 0x0f; j++) {
-            if (p[32 * j + 11] != 0x0f && memcmp(p + 32ul * j, e, 11) == 0) {
+        for (unsigned j = 0; j < i && !(e[11] & 8); j++) { /* the label may be a file's name, too */
+            if (!(p[32 * j + 11] & 8) && memcmp(p + 32ul * j, e, 11) == 0) {
                 abort(); /* twice the same name */
             }
         }
