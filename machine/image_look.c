@@ -384,10 +384,11 @@ static int check(ImageArgs *a, Repair repair)
     uint64_t fixed = 0;
     int error = check_and_repair(a, b, repair, &result, &fixed);
     if (error == EUCLEAN) {
-        err_set(&a->err,
-                "'%s' is damaged beyond repair: its tables lie over each other, or name one another "
-                "without end; copy what is left: vitrine image convert --salvage",
-                a->name[0]);
+        err_set(
+            &a->err,
+            "'%s' is damaged beyond repair: its tables lie over each other, or name one another "
+            "without end; copy what is left: vitrine image convert --salvage",
+            a->name[0]);
     } else if (error) {
         err_set(&a->err, "'%s' cannot be checked: %s", a->name[0], strerror(error));
     } else if (a->json) {
@@ -484,15 +485,34 @@ int image_compare(ImageArgs *a)
 
 /* ---- map ---- */
 
-static void map_row(const ImageArgs *a, json_t *list, uint64_t start, uint64_t length, bool data)
+static void map_row(const ImageArgs *a, json_t *list, uint64_t start, const BlockExtent *e)
 {
     if (a->json) {
-        json_array_append_new(list,
-                              json_pack("{s:I, s:I, s:b, s:b}", "start", (json_int_t)start,
-                                        "length", (json_int_t)length, "zero", !data, "data", data));
-    } else if (data) {
-        printf("%#-18llx %#-18llx\n", (unsigned long long)start, (unsigned long long)length);
+        json_t *row =
+            json_pack("{s:I, s:I, s:i, s:b, s:b, s:b, s:b}", "start", (json_int_t)start, "length",
+                      (json_int_t)e->length, "depth", (int)e->depth, "present", !e->absent, "zero",
+                      !e->data, "data", e->data, "compressed", e->packed);
+        if (e->file) {
+            json_object_set_new(row, "offset", json_integer((json_int_t)e->place));
+            json_object_set_new(row, "filename", json_string(e->file));
+        }
+        json_array_append_new(list, row);
+    } else if (e->data) {
+        printf("%#-18llx %#-18llx ", (unsigned long long)start, (unsigned long long)e->length);
+        if (e->file) {
+            printf("%#-18llx %s\n", (unsigned long long)e->place, e->file);
+        } else {
+            puts(e->packed ? "(compressed)" : "-");
+        }
     }
+}
+
+/* Does `b` go on where `a` ends? */
+static bool map_goes_on(const BlockExtent *a, const BlockExtent *b)
+{
+    return a->data == b->data && a->absent == b->absent && a->packed == b->packed &&
+           a->depth == b->depth && a->file == b->file &&
+           (!a->file || a->place + a->length == b->place);
 }
 
 /* --start-offset and --max-length; what lies outside the disk is left out. */
@@ -521,28 +541,32 @@ int image_map(ImageArgs *a)
     }
     json_t *list = a->json ? json_array() : NULL;
     uint64_t at = start;
-    bool data = false;
-    int error = 0;
+    BlockExtent row = {0};
     if (!a->json) {
-        printf("%-18s %-18s\n", "Offset", "Length");
+        printf("%-18s %-18s %-18s %s\n", "Offset", "Length", "Mapped to", "File");
     }
     while (at < size) {
         BlockExtent extent = {0};
-        error = block_map(b, at, &extent);
+        int error = block_map(b, at, &extent);
         if (error || extent.length == 0) {
             err_set(&a->err, "'%s' cannot be read at byte %llu: %s", a->name[0],
                     (unsigned long long)at, strerror(error ? error : EIO));
             break;
         }
-        if (at > start && extent.data != data) {
-            map_row(a, list, start, at - start, data);
-            start = at;
+        extent.length = extent.length < size - at ? extent.length : size - at;
+        at += extent.length;
+        if (row.length && map_goes_on(&row, &extent)) {
+            row.length += extent.length;
+            continue;
         }
-        data = extent.data;
-        at += extent.length < size - at ? extent.length : size - at;
+        if (row.length) {
+            map_row(a, list, start, &row);
+            start += row.length;
+        }
+        row = extent;
     }
-    if (at > start) {
-        map_row(a, list, start, at - start, data);
+    if (row.length) {
+        map_row(a, list, start, &row);
     }
     if (a->json) {
         put_json(list);

@@ -26,7 +26,7 @@ bool image_copy_part(ImageArgs *a, Block *from, uint64_t at, Block *to, uint64_t
     int error = data ? 0 : ENOMEM;
     const char *doing = "read";
     for (uint64_t done = 0; done < length && !error;) {
-        BlockExtent extent = {0, true};
+        BlockExtent extent = {.data = true};
         error = block_map(from, at + done, &extent);
         uint64_t part = length - done < extent.length ? length - done : extent.length;
         if (!error && part == 0) {
@@ -237,7 +237,7 @@ static bool count_data(ImageArgs *a, Block *from, uint64_t cluster, uint64_t *by
     uint64_t last = UINT64_MAX;
     *bytes = 0;
     for (uint64_t at = 0; at < block_size(from);) {
-        BlockExtent extent = {0, false};
+        BlockExtent extent = {0};
         int error = block_map(from, at, &extent);
         if (error || extent.length == 0) {
             return err_set(&a->err, "'%s' cannot be read: %s", block_path(from),

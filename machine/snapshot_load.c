@@ -274,7 +274,7 @@ static int clear_zeros(const Load *l, const DiskLoad *d)
     static const uint8_t zeros[SNAPSHOT_PAGE];
     uint64_t size = block_size(d->image);
     for (uint64_t at = 0; at < size;) {
-        BlockExtent extent = {SNAPSHOT_PAGE, true};
+        BlockExtent extent = {.length = SNAPSHOT_PAGE, .data = true};
         int error = block_map(d->image, at, &extent);
         if (error) {
             return error;

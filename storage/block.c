@@ -319,11 +319,25 @@ int block_discard(Block *b, uint64_t offset, uint64_t length)
     return error;
 }
 
+int block_map_below(Block *b, uint64_t offset, BlockExtent *extent)
+{
+    uint64_t length = extent->length;
+    if (!b->base || offset >= block_size(b->base)) {
+        extent->absent = true;
+        return 0;
+    }
+    int error = block_map(b->base, offset, extent);
+    extent->length = extent->length < length ? extent->length : length;
+    extent->depth++;
+    return error;
+}
+
 int block_map(Block *b, uint64_t offset, BlockExtent *extent)
 {
     if (offset >= b->size || offset % BLOCK_SECTOR) {
         return EINVAL;
     }
+    *extent = (BlockExtent){0};
     enter(b);
     int error = b->format->map(b, offset, extent);
     leave(b);

@@ -84,9 +84,15 @@ typedef struct BlockCheck {
 /* Examines the tables of an image (qcow2 has qcow2_check). ENOTSUP: the format has none. */
 int block_check(Block *b, BlockCheck *check);
 
+/* What a stretch of the disk is made of. */
 typedef struct BlockExtent {
-    uint64_t length; /* bytes from the offset asked for */
-    bool data;       /* false: reads as zeros and takes no room */
+    uint64_t length;  /* bytes from the offset asked for */
+    bool data;        /* false: reads as zeros and takes no room */
+    bool absent;      /* neither the image nor one under it says anything of this stretch */
+    bool packed;      /* compressed */
+    unsigned depth;   /* images under this one until the one that says so; 0: this one */
+    const char *file; /* where it lies as it is read; NULL: nowhere. The Block's own */
+    uint64_t place;   /* the byte of that file */
 } BlockExtent;
 int block_map(Block *b, uint64_t offset, BlockExtent *extent);
 

@@ -31,10 +31,10 @@ typedef struct BlockFormat {
     uint32_t (*pack_bytes)(const Block *b);
     int (*write_packed)(Block *b, uint64_t offset, const void *data, size_t length);
     int (*discard)(Block *b, uint64_t offset, uint64_t length); /* may be NULL */
-    int (*map)(Block *b, uint64_t offset, BlockExtent *extent);
-    int (*resize)(Block *b, uint64_t size);           /* may be NULL; sets b->size */
-    void (*about)(const Block *b, BlockAbout *about); /* may be NULL */
-    int (*check)(Block *b, BlockCheck *check);        /* may be NULL */
+    int (*map)(Block *b, uint64_t offset, BlockExtent *extent); /* sets what is not zero */
+    int (*resize)(Block *b, uint64_t size);                     /* may be NULL; sets b->size */
+    void (*about)(const Block *b, BlockAbout *about);           /* may be NULL */
+    int (*check)(Block *b, BlockCheck *check);                  /* may be NULL */
     /* CD images only: what is on the disc, and whole sectors of 2352 bytes. */
     void (*toc)(const Block *b, struct CdToc *toc);
     int (*read_raw)(Block *b, uint32_t lba, uint8_t *data, uint32_t count);
@@ -56,6 +56,9 @@ struct Block {
 extern const BlockFormat block_raw, block_qcow2, block_vhd, block_vdi, block_vmdk, block_cue,
     block_imd, block_td0, block_overlay;
 
+/* For map, where the image itself says nothing of the first bytes of `extent`: what the one under
+ * it says. */
+int block_map_below(Block *b, uint64_t offset, BlockExtent *extent);
 /* A Block without a file, for overlays and tests; takes over `data` and `base`. NULL: no memory. */
 Block *block_wrap(const BlockFormat *format, const char *path, uint64_t size, bool read_only,
                   void *data, Block *base);

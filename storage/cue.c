@@ -623,7 +623,8 @@ static int cue_flush(Block *b)
 
 static int cue_map(Block *b, uint64_t offset, BlockExtent *extent)
 {
-    *extent = (BlockExtent){b->size - offset, true};
+    extent->length = b->size - offset;
+    extent->data = true;
     return 0;
 }
 

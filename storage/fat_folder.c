@@ -578,8 +578,8 @@ static int fat_map(Block *b, uint64_t offset, BlockExtent *extent)
 {
     const FatFolder *v = b->data;
     uint64_t end = (v->start + v->data_at + (uint64_t)v->used * v->cluster) * SECTOR;
-    bool data = offset < end;
-    *extent = (BlockExtent){(data ? end : b->size) - offset, data};
+    extent->data = offset < end;
+    extent->length = (extent->data ? end : b->size) - offset;
     return 0;
 }
 

@@ -131,7 +131,8 @@ int floppy_flush(Block *b)
 
 int floppy_map(Block *b, uint64_t offset, BlockExtent *extent)
 {
-    *extent = (BlockExtent){b->size - offset, true};
+    extent->length = b->size - offset;
+    extent->data = true;
     return 0;
 }
 

@@ -126,7 +126,6 @@ static int overlay_map(Block *b, uint64_t offset, BlockExtent *extent)
     bool here;
     uint64_t length =
         alike(o, offset / BLOCK_SECTOR, (b->size - offset) / BLOCK_SECTOR, &here) * BLOCK_SECTOR;
-    *extent = (BlockExtent){length, true};
     int error = here ? disk_file_extent(&b->file, offset, &extent->data, &extent->length)
                      : block_map(b->base, offset, extent);
     if (error) {

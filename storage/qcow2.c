@@ -539,15 +539,14 @@ static int qcow2_map(Block *b, uint64_t offset, BlockExtent *out)
     }
     uint64_t entry = qcow2_l2_entry(q, table, offset);
     ClusterKind kind = kind_of(q, entry);
-    *out = (BlockExtent){extent(q, table, offset, b->size - offset, entry),
-                         kind == CLUSTER_DATA || kind == CLUSTER_PACKED};
-    if (kind == CLUSTER_NONE && b->base && offset < block_size(b->base)) {
-        BlockExtent below;
-        error = block_map(b->base, offset, &below);
-        out->data = below.data;
-        out->length = below.length < out->length ? below.length : out->length;
+    out->length = extent(q, table, offset, b->size - offset, entry);
+    out->data = kind == CLUSTER_DATA || kind == CLUSTER_PACKED;
+    out->packed = kind == CLUSTER_PACKED;
+    if (kind == CLUSTER_DATA) {
+        out->file = b->path;
+        out->place = (entry & QCOW2_OFFSET) + (offset & (q->cluster_size - 1));
     }
-    return error;
+    return kind == CLUSTER_NONE ? block_map_below(b, offset, out) : 0;
 }
 
 /* ---- writing ---- */

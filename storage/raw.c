@@ -58,6 +58,8 @@ static int raw_map(Block *b, uint64_t offset, BlockExtent *extent)
     if (error) {
         return error;
     }
+    extent->file = b->path;
+    extent->place = offset;
     uint64_t part = extent->length % BLOCK_SECTOR;
     if (part && extent->length > part && !extent->data) {
         extent->length -= part;

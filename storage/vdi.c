@@ -301,8 +301,13 @@ static int vdi_discard(Block *b, uint64_t offset, uint64_t length)
 static int vdi_map(Block *b, uint64_t offset, BlockExtent *extent)
 {
     const Vdi *v = b->data;
-    *extent = (BlockExtent){part_of(v, offset, b->size - offset),
-                            v->map[offset / v->block_bytes] < LEAST_SPECIAL};
+    uint32_t entry = v->map[offset / v->block_bytes];
+    extent->length = part_of(v, offset, b->size - offset);
+    if (entry < LEAST_SPECIAL) {
+        extent->data = true;
+        extent->file = b->path;
+        extent->place = place(v, entry) + offset % v->block_bytes;
+    }
     return 0;
 }
 

@@ -500,14 +500,16 @@ static int vhd_map(Block *b, uint64_t offset, BlockExtent *extent)
     }
     bool here;
     int error = stretch(b, offset, b->size - offset, &here, &extent->length);
-    extent->data = here;
-    if (!error && !here && b->base && offset < block_size(b->base)) {
-        BlockExtent below;
-        error = block_map(b->base, offset, &below);
-        extent->data = below.data;
-        extent->length = below.length < extent->length ? below.length : extent->length;
+    if (error || (!here && v->type == VHD_TYPE_DYNAMIC)) {
+        return error;
     }
-    return error;
+    if (!here) {
+        return block_map_below(b, offset, extent);
+    }
+    extent->data = true;
+    extent->file = b->path;
+    extent->place = data_at(v, (uint32_t)(offset / v->block_bytes)) + offset % v->block_bytes;
+    return 0;
 }
 
 const BlockFormat block_vhd = {

@@ -143,7 +143,11 @@ static bool add_extent(Block *b, const char *line, const BlockOptions *options, 
         e->file.fd = -1;
         return false;
     }
-    e->own_file = true;
+    e->path = strdup(path);
+    if (!e->path) {
+        disk_file_close(&e->file);
+        return err_set(err, "'%s': out of memory", b->path);
+    }
     if (strcmp(type, "SPARSE") == 0) {
         return open_sparse(e, path, e->size, err);
     }
@@ -343,8 +347,9 @@ static void vmdk_close(Block *b)
         free(e->directory);
         free(e->second);
         free(e->table);
-        if (e->own_file) {
+        if (e->path) {
             disk_file_close(&e->file);
+            free(e->path);
         }
     }
     if (v) {
@@ -679,7 +684,12 @@ static int vmdk_flush(Block *b)
     return error;
 }
 
-static int map_flat(const VmdkExtent *e, uint64_t offset, BlockExtent *extent)
+static const char *file_of(const Block *b, const VmdkExtent *e)
+{
+    return e->path ? e->path : b->path;
+}
+
+static int map_flat(const Block *b, const VmdkExtent *e, uint64_t offset, BlockExtent *extent)
 {
     uint64_t rest = e->size - (offset - e->start);
     int error = disk_file_extent(&e->file, e->file_offset + offset - e->start, &extent->data,
@@ -692,6 +702,8 @@ static int map_flat(const VmdkExtent *e, uint64_t offset, BlockExtent *extent)
                              : extent->length - part;
     }
     extent->length = extent->length < rest ? extent->length : rest;
+    extent->file = file_of(b, e);
+    extent->place = e->file_offset + offset - e->start;
     return !error && extent->length == 0 ? EIO : error;
 }
 
@@ -701,8 +713,8 @@ static unsigned kind_of(const VmdkExtent *e, uint32_t sector)
     return sector == 0 ? 0 : sector == 1 && e->flags & VMDK_FLAG_ZERO_GRAINS ? 1 : 2;
 }
 
-/* Bytes from `in` on whose grains are like the first, in the table that find_grain has just used.
- */
+/* Bytes from `in` on whose grains are like the first, and behind it in the file, in the table that
+ * find_grain has just used. */
 static uint64_t alike(const VmdkExtent *e, uint64_t in, uint32_t first)
 {
     uint64_t number = in / e->grain, index = number / e->table_size;
@@ -710,8 +722,14 @@ static uint64_t alike(const VmdkExtent *e, uint64_t in, uint32_t first)
     if (index >= e->directory_size || e->directory[index] == 0) {
         number = end - 1;
     }
-    while (number + 1 < end &&
-           kind_of(e, e->table[(number + 1) % e->table_size]) == kind_of(e, first)) {
+    uint32_t step = kind_of(e, first) == 2 ? e->grain / BLOCK_SECTOR : 0, next = first + step;
+    bool packed = e->flags & VMDK_FLAG_COMPRESSED;
+    while (number + 1 < end) {
+        uint32_t sector = e->table[(number + 1) % e->table_size];
+        if (kind_of(e, sector) != kind_of(e, first) || (step && !packed && sector != next)) {
+            break;
+        }
+        next += step;
         number++;
     }
     uint64_t length = (number + 1) * e->grain - in;
@@ -726,23 +744,25 @@ static int vmdk_map(Block *b, uint64_t offset, BlockExtent *extent)
         return ENOTSUP;
     }
     if (e->kind == VMDK_EXTENT_FLAT) {
-        return map_flat(e, offset, extent);
+        return map_flat(b, e, offset, extent);
     }
     uint32_t sector = 2;
     int error = e->kind == VMDK_EXTENT_SPARSE ? find_grain(e, offset - e->start, &sector) : 0;
     bool zeros = sector == 1 && e->flags & VMDK_FLAG_ZERO_GRAINS;
     bool none = e->kind == VMDK_EXTENT_ZERO || sector == 0;
-    *extent = (BlockExtent){part_of(e, offset, b->size - offset), !zeros && !none};
-    if (!error && e->kind == VMDK_EXTENT_SPARSE) {
-        extent->length = alike(e, offset - e->start, sector);
+    if (error) {
+        return error;
     }
-    if (!error && none && b->base && offset < block_size(b->base)) {
-        BlockExtent below;
-        error = block_map(b->base, offset, &below);
-        extent->data = below.data;
-        extent->length = below.length < extent->length ? below.length : extent->length;
+    uint64_t in = offset - e->start;
+    extent->length =
+        e->kind == VMDK_EXTENT_SPARSE ? alike(e, in, sector) : part_of(e, offset, b->size - offset);
+    extent->data = !zeros && !none;
+    extent->packed = extent->data && e->flags & VMDK_FLAG_COMPRESSED;
+    if (extent->data && !extent->packed) {
+        extent->file = file_of(b, e);
+        extent->place = sector * UINT64_C(512) + in % e->grain;
     }
-    return error;
+    return none ? block_map_below(b, offset, extent) : 0;
 }
 
 static void vmdk_about(const Block *b, BlockAbout *about)

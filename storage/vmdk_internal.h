@@ -32,7 +32,7 @@ typedef struct VmdkExtent {
     VmdkExtentKind kind;
     uint64_t start, size; /* bytes of the disk */
     DiskFile file;
-    bool own_file;        /* opened here, not the Block's */
+    char *path;           /* of a file that was opened here; NULL: it is the Block's */
     uint64_t file_offset; /* flat: where it begins in the file */
     /* sparse */
     uint32_t flags, grain, table_size; /* bytes; entries */

@@ -119,6 +119,39 @@ def compare_and_map_agree_with_the_bytes():
 
 
 @in_folder
+def map_tells_where_it_lies():
+    scatter('a.raw', 3 * MIB, 5)
+    image('convert', '-O', 'qcow2', 'a.raw', 'base.qcow2')
+    image('create', '-q', '-f', 'qcow2', '-b', 'base.qcow2', '-F', 'qcow2', 'child.qcow2', 4 * MIB)
+    for name in ('vmdk', 'vdi', 'vhd'):
+        image('convert', '-O', name, 'a.raw', 'a.' + name)
+    image('convert', '-c', '-O', 'qcow2', 'a.raw', 'small.qcow2')
+    judge('check', 'child.qcow2')
+    subprocess.run(['qemu-io', '-f', 'qcow2', '-c', 'write -P 7 256k 128k', '-c', 'write -z 1M 64k', 'child.qcow2'],
+                   stdout=subprocess.DEVNULL, check=True)
+    with open('child.qcow2', 'rb') as file:
+        child = file.read()
+    for name, kind in (('a.raw', 'raw'), ('base.qcow2', 'qcow2'), ('child.qcow2', 'qcow2'), ('a.vmdk', 'vmdk'),
+                       ('a.vdi', 'vdi'), ('a.vhd', 'vpc'), ('small.qcow2', 'qcow2')):
+        rows = json.loads(image('map', '--output', 'json', name))
+        for row in rows:
+            if 'filename' in row:
+                with open(row.pop('filename'), 'rb') as file:
+                    file.seek(row['offset'])
+                    assert not row['data'] or any(file.read(row['length'])), (name, row)
+            assert row.pop('compressed') == (name == 'small.qcow2' and row['data']), (name, row)
+        asked = subprocess.run(['qemu-img', 'map', '-f', kind, '--output', 'json', name], stdout=subprocess.PIPE,
+                               check=True)
+        told = [{key: row[key] for key in row if key != 'compressed'} for row in json.loads(asked.stdout)]
+        assert rows == told or kind == 'vpc', (name, rows, told)  # which tells whole blocks only
+    lines = [line.split() for line in image('map', 'child.qcow2').splitlines()[1:]]
+    assert {line[3] for line in lines} == {'base.qcow2', 'child.qcow2'}
+    start, _, place, _ = next(line for line in lines if line[3] == 'child.qcow2')
+    assert int(start, 16) == 256 * 1024 and child[int(place, 16):][:128 * 1024] == bytes([7]) * 128 * 1024
+    assert '(compressed)' in image('map', 'small.qcow2')
+
+
+@in_folder
 def check_finds_and_repair_mends():
     scatter('a.raw', 4 * MIB, 4)
     image('convert', '-O', 'qcow2', 'a.raw', 'a.qcow2')
@@ -589,7 +622,7 @@ def wrong_words_are_one_line():
 
 
 tap.run(create_makes_what_qemu_img_takes, nothing_is_overwritten_unless_told, convert_loses_nothing_and_keeps_holes,
-        compare_and_map_agree_with_the_bytes, check_finds_and_repair_mends, resize_keeps_the_front_and_asks_before_it_cuts,
+        compare_and_map_agree_with_the_bytes, map_tells_where_it_lies, check_finds_and_repair_mends, resize_keeps_the_front_and_asks_before_it_cuts,
         snapshots_are_those_of_qemu_img, chains_are_made_committed_and_rebased, backing_files_elsewhere_need_a_word,
         every_format_is_made_and_qemu_img_reads_it, empty_images_of_every_format_are_written_by_qemu_img_and_by_us,
         large_images_of_several_files_are_read, children_lie_above_parents_of_their_kind, a_parent_that_was_written_to_is_noticed,

@@ -49,12 +49,12 @@ if [ "$kind" = cpu ] || [ "$kind" = check ]; then
 elif [ "$kind" = device ]; then
     sources="tests/fuzz/fuzz_device.c $(ls chipset/*.c chipset/cards/*.c | tr "\n" " ")"
     libs="-lz -lm"
-    limits="-max_len=4096 -timeout=20 -rss_limit_mb=2048"
+    limits="-max_len=4096 -len_control=0 -timeout=20 -rss_limit_mb=2048"
     flags="$flags -DFUZZ_DEVICE=\"$what\""
 elif [ "$kind" = telnet ]; then
     sources="tests/fuzz/fuzz_telnet.c machine/host/telnet.c machine/host/com_port.c"
     libs="-lz"
-    limits="-max_len=4096 -timeout=20 -rss_limit_mb=2048"
+    limits="-max_len=4096 -len_control=0 -timeout=20 -rss_limit_mb=2048"
 elif [ "$kind" = video ]; then
     sources="tests/fuzz/fuzz_video.c tests/unit/vga_rig.c tests/unit/chip.c chipset/pci.c"
     sources="$sources $(ls display/*.c | grep -v screenshot | tr "\n" " ")"

@@ -63,7 +63,7 @@ static int memory_flush(Block *b)
 
 static int memory_map(Block *b, uint64_t offset, BlockExtent *extent)
 {
-    *extent = (BlockExtent){b->size - offset, true};
+    *extent = (BlockExtent){.length = b->size - offset, .data = true};
     return 0;
 }
 
