@@ -309,7 +309,8 @@ static bool make_ready(Block *b, Err *err)
     if (q->incompatible & QCOW2_DIRTY) {
         Qcow2Check check;
         log_warn("'%s' was not closed properly; it is being repaired", b->path);
-        error = qcow2_check(b, true, &check);
+        error = qcow2_check(b, false, &check); /* what cannot be read whole is left alone */
+        error = error ? error : qcow2_check(b, true, &check);
         q->incompatible &= ~(uint64_t)QCOW2_DIRTY;
         error = error ? error : qcow2_write_header(b);
     } else if (q->autoclear) {

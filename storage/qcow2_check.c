@@ -377,6 +377,17 @@ static uint64_t find_shared_blocks(Qcow2 *q, const Census *c, bool repair)
     return found;
 }
 
+/* Is there a cluster with more users than its count can tell? */
+static bool too_many_users(const Qcow2 *q, const Census *c)
+{
+    uint64_t most = q->refcount_order < 5 ? (1u << (1u << q->refcount_order)) - 1 : UINT32_MAX;
+    uint64_t i = 0;
+    while (i < c->clusters && c->count[i] <= most) {
+        i++;
+    }
+    return i < c->clusters;
+}
+
 /* The census, of what repair leaves when it has given up what cannot be mended: bitmaps and blocks
  * of counts that are not where they are said to be. */
 static int take_usable_census(Block *b, Census *c, bool repair)
@@ -385,7 +396,7 @@ static int take_usable_census(Block *b, Census *c, bool repair)
     bool overlap = false;
     int error = take_census(b, c);
     error = error ? error : tables_overlap(b, c, &overlap);
-    error = !error && overlap && repair ? EUCLEAN : error;
+    error = !error && repair && (overlap || too_many_users(q, c)) ? EUCLEAN : error;
     c->result->corruptions += overlap;
     uint64_t lost = error ? 0 : q->lost_blocks + find_shared_blocks(q, c, repair);
     bool bitmaps = c->bad_bitmaps;
