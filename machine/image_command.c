@@ -41,7 +41,7 @@ static const Verb verbs[] = {
     {"compare", "f:F:T:spqU", 2, 2, 2, image_compare, "[-f FORMAT] [-F FORMAT] [-s] FILE FILE",
      "compares what the guest sees: 0 equal, 1 not"},
     {"map", "f:U", 1, 1, 1, image_map, "[-f FORMAT] [--start-offset SIZE] [--max-length SIZE] FILE", "lists where there is data"},
-    {"measure", "f:O:o:U", 0, 1, 1, image_measure, "[-f FORMAT] [-O FORMAT] [-o OPTIONS] [--size SIZE | FILE]",
+    {"measure", "f:O:o:l:U", 0, 1, 1, image_measure, "[-f FORMAT] [-O FORMAT] [-o OPTIONS] [--size SIZE | [-l SNAPSHOT] FILE]",
      "tells how much room an image will take (raw, qcow2)"},
     {"dd", "f:O:o:U", 2, 5, 1, image_dd, "[-f FORMAT] [-O FORMAT] [-o OPTIONS] [bs=SIZE] [count=N] [skip=N] if=FILE of=NEW",
      "copies a part of an image"},

@@ -60,6 +60,9 @@ void image_list_snapshots(Block *b, bool json);
 
 /* Opens with the format of letter (0: found out), and --backing; more: whatever else is wanted. */
 Block *image_open(ImageArgs *a, const char *path, char letter, BlockOptions more);
+/* -l NAME, or as QEMU writes it, snapshot.name=NAME or snapshot.id=ID: `from` reads as it was then
+ * (image_make.c). True without -l. */
+bool image_show_snapshot(ImageArgs *a, Block *from);
 
 /* Two images side by side, a stretch at a time; the shorter reads as zeros behind its end. */
 typedef struct ImageWalk {

@@ -206,10 +206,12 @@ static bool convert_into(ImageArgs *a, NewImage *n, Block *from)
     return good;
 }
 
-/* -l NAME, or as QEMU writes it, snapshot.name=NAME or snapshot.id=ID. */
-static bool show_snapshot(ImageArgs *a, Block *from)
+bool image_show_snapshot(ImageArgs *a, Block *from)
 {
     const char *name = a->option['l'];
+    if (!name) {
+        return true;
+    }
     static const char *const prefixes[] = {"snapshot.name=", "snapshot.id="};
     for (unsigned i = 0; i < 2; i++) {
         size_t length = strlen(prefixes[i]);
@@ -248,7 +250,7 @@ int image_convert(ImageArgs *a)
         good = image_join(a, &n);
     } else if (good) {
         from = image_open(a, a->name[0], 'f', (BlockOptions){.read_only = true});
-        good = from && (!a->option['l'] || show_snapshot(a, from)) &&
+        good = from && image_show_snapshot(a, from) &&
                (into ? convert_into(a, &n, from) : convert(a, &n, from));
     }
     block_close(from);

@@ -288,7 +288,7 @@ int image_measure(ImageArgs *a)
         good = image_parse_size(a, text, &size);
     } else if (good) {
         from = image_open(a, a->name[0], 'f', (BlockOptions){.read_only = true});
-        good = from != NULL;
+        good = from && image_show_snapshot(a, from);
         size = good ? block_size(from) : 0;
     }
     good = good && measure(a, &n, from, size);

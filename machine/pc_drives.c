@@ -117,9 +117,15 @@ static bool add_floppy(FdcConfig *fdc, const DriveConfig *c, bool snapshot, Err 
     }
     Block *medium = fdc->medium[c->index] =
         open_image(c->file, c->format, c->read_only, snapshot, true, c->any_backing, err);
-    return medium && (is_floppy(medium) ||
-                      err_set(err, "%s: no floppy disk has %llu bytes; use -hda for a hard disk",
-                              c->file, (unsigned long long)block_size(medium)));
+    if (!medium || is_floppy(medium)) {
+        return medium;
+    }
+    if (strncmp(c->file, "fat:", 4) == 0) {
+        return err_set(err, "%s: a hard disk; a folder as a floppy disk is fat:floppy:FOLDER",
+                       c->file);
+    }
+    return err_set(err, "%s: no floppy disk has %llu bytes; use -hda for a hard disk", c->file,
+                   (unsigned long long)block_size(medium));
 }
 
 bool drives_build(Drives *d, Board *b, const MachineConfig *config, const DrivesWiring *wiring,

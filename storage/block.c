@@ -34,6 +34,15 @@ static const struct {
     {"vhdx", "vhdxfile", 0, 8},
 };
 
+/* Names of the formats, one behind the other. */
+static void put_formats(char *text, size_t room)
+{
+    size_t used = 0;
+    for (unsigned i = 0; i < sizeof(formats) / sizeof(formats[0]) && used < room; i++) {
+        used += (size_t)snprintf(text + used, room - used, "%s%s", i ? ", " : "", formats[i]->name);
+    }
+}
+
 static const BlockFormat *find_format(const char *name)
 {
     name = strcmp(name, "vpc") == 0 ? "vhd" : name; /* QEMU's name for it */
@@ -133,7 +142,10 @@ static bool open_format(Block *b, const BlockOptions *options, Err *err)
     if (options->format) {
         b->format = find_format(options->format);
         if (!b->format) {
-            return err_set(err, "'%s': unknown image format '%s'", b->path, options->format);
+            char known[128];
+            put_formats(known, sizeof(known));
+            return err_set(err, "'%s': unknown image format '%s'; take %s, or leave format= out",
+                           b->path, options->format, known);
         }
     } else {
         b->format = recognise(&b->file, b->path, size, err);

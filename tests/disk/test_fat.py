@@ -6,7 +6,7 @@ import shutil
 import subprocess
 
 from images import get, image, in_folder, put, tap
-from tests.lib.vm import Vm
+from tests.lib.vm import Vm, program
 
 PARTITION = 63 * 512
 TOOLS = dict(os.environ, MTOOLS_SKIP_CHECK='1', MTOOLS_LOWER_CASE='0', LC_ALL='C.UTF-8', PATH=os.environ['PATH'] + ':/usr/sbin:/sbin')
@@ -100,6 +100,8 @@ def hostile_names_and_links_do_no_harm():
 @in_folder
 def every_kind_of_fat_is_sound():
     put('top/small', b'x' * 1000)
+    said = subprocess.run([program(), 'run', '-display', 'none', '-fda', 'fat:top'], capture_output=True, text=True, timeout=60)
+    assert said.returncode and 'fat:floppy:' in said.stderr, said
     for name, size, offset in (('fat:floppy:top', 1474560, 0), ('fat:rw:floppy:top', 1474560, 0), ('fat:12:floppy:top', 1474560, 0),
                                ('fat:16:top', None, PARTITION), ('fat:32:top', None, PARTITION), ('fat:rw:top', None, PARTITION)):
         disk = checked(name, 'disk.raw', offset)

@@ -460,6 +460,10 @@ def a_snapshot_inside_is_converted():
     for words in ('one', 'snapshot.name=one', 'snapshot.id=1'):
         image('convert', '--force', '-l', words, 'a.qcow2', 'c.raw')
         judge('compare', '-f', 'raw', '-F', 'raw', 'a.raw', 'c.raw')
+    for words in (['-l', 'snapshot.name=one', 'a.qcow2'], ['a.qcow2']):
+        assert judge('measure', '-O', 'qcow2', *words).startswith(image('measure', '-O', 'qcow2', *words)), words
+    assert image('measure', '-O', 'qcow2', '-l', 'one', 'a.qcow2') != image('measure', '-O', 'qcow2', 'a.qcow2')
+    assert 'snapshot -l' in image('measure', '-O', 'qcow2', '-l', 'two', 'a.qcow2', status=1)
     assert 'snapshot -l' in image('convert', '-l', 'two', 'a.qcow2', 'd.raw', status=1)
     image('snapshot', '-a', 'one', 'a.qcow2')
     image('compare', 'a.raw', 'a.qcow2')
@@ -615,7 +619,7 @@ def wrong_words_are_one_line():
     for words in (['dance'], ['create'], ['create', 'a', '12x'], ['create', '-f', 'qed', 'a', '1M'], ['create', '-f', 'vdi', '-o', 'subformat=x', 'a', '1M'],
                   ['create', '-f', 'vmdk', '-o', 'adapter_type=x', 'a', '1M'], ['create', '-f', 'vhd', 'a', '3T'], ['create', '-z', 'a', '1M'],
                   ['create', '-f', 'qcow2', '-o', 'colour=red', 'a', '1M'], ['create', '-f', 'qcow2', '-o', 'cluster_size=3k', 'a', '1M'],
-                  ['info', 'nowhere.img'], ['info', '--output', 'xml', 'a'], ['resize', 'a'], ['snapshot', '-l', '-d', 'x', 'a'],
+                  ['info', 'nowhere.img'], ['info', '-f', 'qed', __file__], ['info', '--output', 'xml', 'a'], ['resize', 'a'], ['snapshot', '-l', '-d', 'x', 'a'],
                   ['rebase', 'a'], ['create', '-b', 'x', 'a', '1M']):
         image(*words, status=1)
     assert os.listdir('.') == [], os.listdir('.')
