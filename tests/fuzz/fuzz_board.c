@@ -256,6 +256,15 @@ static void start_pcnet(Rig *r, uint8_t style)
     csr(r, 0, 0x43, 0x10);
 }
 
+/* A byte for the mouse, which answers. */
+static void to_mouse(Rig *r, uint8_t value)
+{
+    out(r, 4, 0xd4, 1);
+    out(r, 0, value, 1);
+    clock_step(&r->b->clock, 2000000);
+    bus_read(r->b->ports, r->port, 1);
+}
+
 static void start(Rig *r, uint8_t how)
 {
     if (strcmp(FUZZ_DEVICE, "pcnet") == 0) {
@@ -266,6 +275,15 @@ static void start(Rig *r, uint8_t how)
         clock_step(&r->b->clock, 400000000);
         out(r, 4, 0x60, 1);
         out(r, 0, 0x47, 1);
+        out(r, 4, 0xa8, 1);
+        to_mouse(r, 0xf4);
+        if (how & 2) { /* the knock of the wheel */
+            static const uint8_t rates[] = {200, 100, 80};
+            for (unsigned i = 0; i < 3; i++) {
+                to_mouse(r, 0xf3);
+                to_mouse(r, rates[i]);
+            }
+        }
     }
 }
 
@@ -321,11 +339,34 @@ static void fill_registers(Rig *r, Input *in)
     }
 }
 
+/* As INS and OUTS with REP do it. */
+static uint32_t burst(Rig *r, uint16_t port, unsigned bytes, uint32_t count, bool write)
+{
+    uint8_t data[4 * 256];
+    uint32_t sum = 0, done;
+    memset(data, (int)count, sizeof(data));
+    while (count) {
+        done = write ? bus_write_run(r->b->ports, port, bytes, data, count)
+                     : bus_read_run(r->b->ports, port, bytes, data, count);
+        for (uint32_t i = 0; i < done * bytes && !write; i++) {
+            sum = sum * 31 + data[i];
+        }
+        if (done == 0 && write) {
+            bus_write(r->b->ports, port, count, bytes);
+        } else if (done == 0) {
+            sum = sum * 31 + (uint32_t)bus_read(r->b->ports, port, bytes);
+        }
+        count -= done ? done : 1;
+    }
+    return sum;
+}
+
 static uint32_t one_step(Rig *r, Input *in)
 {
     uint8_t op = take(in);
     uint16_t port = (uint16_t)(r->port + (op >> 3) % r->ports);
-    unsigned bytes = 1u << take(in) % 3;
+    uint8_t how = take(in);
+    unsigned bytes = 1u << (how & 0x3f) % 3;
     if (r->backdoor) {
         fill_registers(r, in);
         port = op & 0x80 ? port : r->port;
@@ -333,6 +374,15 @@ static uint32_t one_step(Rig *r, Input *in)
     }
     switch (op & 7) {
     case 0:
+        if (how & 0x80 && strcmp(FUZZ_DEVICE, "pcnet") == 0) {
+            csr(r, take(in), (uint16_t)take_value(in, 2), 0x10);
+            return 0;
+        }
+        if (how & 0x80 && r->keys) {
+            to_mouse(r, take(in));
+            return 0;
+        }
+        /* fall through */
     case 1:
         bus_write(r->b->ports, port, take_value(in, bytes), bytes);
         return 0;
@@ -346,7 +396,11 @@ static uint32_t one_step(Rig *r, Input *in)
         return 0;
     case 5: { /* many of one: data ports, bursts */
         uint32_t sum = 0;
-        for (unsigned i = take(in); i; i--) {
+        unsigned count = take(in);
+        if (how & 0x40) {
+            return burst(r, port, bytes, count, how & 0x80);
+        }
+        for (unsigned i = count; i; i--) {
             sum = sum * 31 + (uint32_t)bus_read(r->b->ports, port, bytes);
         }
         return sum;
