@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "machine/core/bytes.h"
+#include "storage/block_amend.h"
 #include "storage/block_create.h"
 #include "storage/cd.h"
 #include "storage/qcow2.h"
@@ -117,6 +118,68 @@ static void read_about(Block *b, uint32_t *seed)
     }
 }
 
+/* What `vitrine image` asks of an image without writing to it. */
+static void ask_about(Block *b, uint32_t seed)
+{
+    static uint8_t state[4096];
+    BlockAbout about = {0};
+    BlockCheck found;
+    block_about(b, &about);
+    if ((about.kind && strlen(about.kind) > 4096) || (about.backing && !about.backing[0])) {
+        abort();
+    }
+    if (!qcow2_is(b)) {
+        block_check(b, &found);
+        return;
+    }
+    Qcow2Check check;
+    Qcow2Snapshot info;
+    Qcow2Info told;
+    qcow2_describe(b, &told);
+    qcow2_check(b, false, &check);
+    qcow2_vm_state_read(b, seed >> 4 & 4095, state, sizeof(state));
+    unsigned count = qcow2_snapshot_count(b);
+    if (count) {
+        qcow2_snapshot_info(b, seed % count, &info);
+        if (qcow2_snapshot_find(b, info.id) < 0) {
+            abort();
+        }
+        if (qcow2_snapshot_view(b, seed % count) == 0) {
+            read_about(b, &seed);
+        }
+    }
+}
+
+/* Other options for the image; who refuses has not written. */
+static void amend_about(uint32_t seed)
+{
+    static const unsigned versions[] = {0, 2, 3, 3}, widths[] = {0, 1, 16, 64};
+    Err err = {""};
+    bool done = true;
+    Block *b = block_open(
+        image, &(BlockOptions){.format = FUZZ_FORMAT, .no_backing = true, .for_repair = true},
+        &err);
+    if (b && qcow2_is(b)) {
+        done = qcow2_amend(b,
+                           &(Qcow2Amendment){.version = versions[seed & 3],
+                                             .refcount_bits = widths[seed >> 2 & 3],
+                                             .set_lazy_refcounts = seed & 16,
+                                             .lazy_refcounts = seed & 32},
+                           &err);
+    } else if (b && strcmp(FUZZ_FORMAT, "vmdk") == 0) {
+        done = vmdk_amend(b,
+                          &(VmdkAmendment){.adapter = seed & 1 ? "lsilogic" : NULL,
+                                           .hardware = seed & 2 ? 7 : 0,
+                                           .set_zero_grains = seed & 4,
+                                           .zero_grains = seed & 8},
+                          &err);
+    }
+    if (!done && !err.text[0]) {
+        abort();
+    }
+    block_close(b);
+}
+
 static void write_about(Block *b, uint32_t *seed)
 {
     static uint8_t data[PIECE];
@@ -133,6 +196,13 @@ static void write_about(Block *b, uint32_t *seed)
             break;
         case 1:
             block_flush(b);
+            break;
+        case 2:
+            if (block_pack_bytes(b) && block_pack_bytes(b) <= PIECE) {
+                uint64_t unit = at * BLOCK_SECTOR / block_pack_bytes(b) * block_pack_bytes(b);
+                uint64_t rest = block_size(b) - unit, room = block_pack_bytes(b);
+                block_write_packed(b, unit, data, (size_t)(rest < room ? rest : room));
+            }
             break;
         default:
             block_write(b, at * BLOCK_SECTOR, data, (size_t)count * BLOCK_SECTOR);
@@ -212,13 +282,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
         .format = guess ? NULL : FUZZ_FORMAT, .read_only = true, .for_repair = seed >> 4 & 1});
     if (b) {
         read_about(b, &seed);
-        if (qcow2_is(b)) {
-            Qcow2Check check;
-            qcow2_check(b, false, &check);
-        }
+        ask_about(b, seed);
         block_close(b);
     }
     must_be(data, size);
+    if (seed % 8 == 3) {
+        amend_about(seed >> 6);
+        put_file(image, data, size);
+    }
     b = open_as((BlockOptions){.format = FUZZ_FORMAT, .snapshot = seed % 32 == 0});
     if (b) {
         write_about(b, &seed);

@@ -44,6 +44,54 @@ static bool fill(const char *path, const char *format, bool snapshot)
     return good;
 }
 
+static bool seed_text(const char *folder, const char *name, const void *text, size_t size)
+{
+    char path[512];
+    snprintf(path, sizeof(path), "%s/%s", folder, name);
+    FILE *file = fopen(path, "wb");
+    bool good = file && fwrite(text, 1, size, file) == size;
+    return file && fclose(file) == 0 && good;
+}
+
+/* An image with a bitmap, as other programs keep them for their backups: a directory of one entry,
+ * its table, its only cluster. */
+static bool seed_bitmap(const char *folder)
+{
+    enum { CLUSTER = 1024, HEADER = 104 };
+    static uint8_t image[1 << 16];
+    char path[512];
+    Err err = {""};
+    snprintf(path, sizeof(path), "%s/qcow2-bitmap", folder);
+    unlink(path);
+    if (!qcow2_create(path, SEED_BYTES, &(Qcow2Options){.cluster_bits = 10}, &err) ||
+        !fill(path, "qcow2", false)) {
+        return told(&err);
+    }
+    FILE *file = fopen(path, "rb");
+    size_t size = file ? fread(image, 1, sizeof(image) - 4 * CLUSTER, file) : 0;
+    if (!file || fclose(file) != 0 || size < CLUSTER) {
+        return false;
+    }
+    size = (size + CLUSTER - 1) / CLUSTER * CLUSTER;
+    uint8_t *extension = image + HEADER, *entry = image + size, *table = entry + CLUSTER;
+    image[95] = 1; /* they fit the data */
+    memset(extension, 0, 40);
+    bytes_put_be32(extension, 0x23852875);
+    bytes_put_be32(extension + 4, 24);
+    bytes_put_be32(extension + 8, 1);
+    bytes_put_be64(extension + 16, 32); /* the directory: bytes, place */
+    bytes_put_be64(extension + 24, size);
+    bytes_put_be64(entry, size + CLUSTER);
+    bytes_put_be32(entry + 8, 1); /* words of the table */
+    entry[16] = 1;
+    entry[17] = 16; /* 64 KiB a bit */
+    entry[19] = 4;
+    memcpy(entry + 24, "mine", 4);
+    bytes_put_be64(table, size + 2ull * CLUSTER);
+    memset(table + CLUSTER, 0x55, CLUSTER);
+    return seed_text(folder, "qcow2-bitmap", image, size + 3ul * CLUSTER);
+}
+
 static bool seed_qcow2(const char *folder)
 {
     static const Qcow2Options kinds[] = {
@@ -67,16 +115,7 @@ static bool seed_qcow2(const char *folder)
             return told(&err);
         }
     }
-    return true;
-}
-
-static bool seed_text(const char *folder, const char *name, const void *text, size_t size)
-{
-    char path[512];
-    snprintf(path, sizeof(path), "%s/%s", folder, name);
-    FILE *file = fopen(path, "wb");
-    bool good = file && fwrite(text, 1, size, file) == size;
-    return file && fclose(file) == 0 && good;
+    return seed_bitmap(folder);
 }
 
 static bool seed_cue(const char *folder)
