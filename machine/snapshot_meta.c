@@ -205,8 +205,10 @@ bool snapshot_source_open(SnapshotSource *s, const SnapshotMeta *now, const char
     if (index >= 0) {
         s->place = snapshot_place_image_open(home, (unsigned)index, err);
         if (s->place && snapshot_place_size(s->place) == 0) {
-            err_set(err, "'%s': snapshot '%s' holds the disk alone, no machine", block_path(home),
-                    name);
+            err_set(err,
+                    "'%s': snapshot '%s' holds the disk alone, no machine; that disk comes back "
+                    "with: vitrine image snapshot -a",
+                    block_path(home), name);
             snapshot_source_close(s);
             return false;
         }

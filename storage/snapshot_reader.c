@@ -78,17 +78,25 @@ static bool read_toc(SnapshotReader *r, const uint8_t *header, Err *err)
     return true;
 }
 
+static bool foreign(const SnapshotReader *r, Err *err)
+{
+    return err_set(err,
+                   "'%s' is no snapshot that this program made; the disk of one in a disk image "
+                   "comes back with: vitrine image snapshot -a",
+                   r->what);
+}
+
 static bool read_header(SnapshotReader *r, Err *err)
 {
     uint8_t header[SNAPSHOT_HEADER];
     if (r->size < sizeof(header)) {
-        return err_set(err, "'%s' is no snapshot of this program", r->what);
+        return foreign(r, err);
     }
     if (!read_at(r, 0, header, sizeof(header), err)) {
         return false;
     }
     if (memcmp(header, snapshot_magic, sizeof(snapshot_magic)) != 0) {
-        return err_set(err, "'%s' is no snapshot of this program", r->what);
+        return foreign(r, err);
     }
     uint32_t version = r->version = snapshot_le32(header + 8);
     if (version == 0 || version > SNAPSHOT_VERSION) {

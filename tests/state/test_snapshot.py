@@ -9,7 +9,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 from tests.lib import tap  # noqa: E402
-from tests.lib.vm import QmpError, Vm, engines  # noqa: E402
+from tests.lib.vm import QmpError, Vm, engines, program  # noqa: E402
 
 FOLDER = tempfile.mkdtemp(prefix='vitrine-snapshot-')
 
@@ -124,6 +124,14 @@ def a_qcow2_disk_keeps_the_machine():
     subprocess.run(['qemu-img', 'check', '-q', disk], check=True)
 
 
+def a_snapshot_of_the_disk_alone_is_no_machine():
+    disk = os.path.join(FOLDER, 'alone.qcow2')
+    for words in (['create', '-q', '-f', 'qcow2', disk, '1M'], ['snapshot', '-c', 'alone', disk]):
+        subprocess.run([program(), 'image', *words], check=True)
+    done = subprocess.run([program(), 'run', '-display', 'none', '-hda', disk, '-loadvm', 'alone'], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and 'no machine' in done.stderr and 'image snapshot -a' in done.stderr, done
+
+
 def a_busy_guest_is_saved_while_it_runs():
     """DOS copies files round and round; each snapshot goes on with it without an error."""
     name = 'busy.img'
@@ -209,7 +217,7 @@ def jobs_go_on_beside_other_commands():
 try:
     tap.run(a_snapshot_brings_back_screen_memory_and_disk, another_process_and_every_engine_goes_on,
             a_paused_machine_resumes_paused_and_as_it_was, a_qcow2_disk_keeps_the_machine,
-            a_busy_guest_is_saved_while_it_runs, a_wrong_file_is_refused_and_the_machine_goes_on,
+            a_snapshot_of_the_disk_alone_is_no_machine, a_busy_guest_is_saved_while_it_runs, a_wrong_file_is_refused_and_the_machine_goes_on,
             jobs_go_on_beside_other_commands)
 finally:
     shutil.rmtree(FOLDER, ignore_errors=True)
