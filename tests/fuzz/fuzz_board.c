@@ -339,28 +339,6 @@ static void fill_registers(Rig *r, Input *in)
     }
 }
 
-/* As INS and OUTS with REP do it. */
-static uint32_t burst(Rig *r, uint16_t port, unsigned bytes, uint32_t count, bool write)
-{
-    uint8_t data[4 * 256];
-    uint32_t sum = 0, done;
-    memset(data, (int)count, sizeof(data));
-    while (count) {
-        done = write ? bus_write_run(r->b->ports, port, bytes, data, count)
-                     : bus_read_run(r->b->ports, port, bytes, data, count);
-        for (uint32_t i = 0; i < done * bytes && !write; i++) {
-            sum = sum * 31 + data[i];
-        }
-        if (done == 0 && write) {
-            bus_write(r->b->ports, port, count, bytes);
-        } else if (done == 0) {
-            sum = sum * 31 + (uint32_t)bus_read(r->b->ports, port, bytes);
-        }
-        count -= done ? done : 1;
-    }
-    return sum;
-}
-
 static uint32_t one_step(Rig *r, Input *in)
 {
     uint8_t op = take(in);
@@ -398,7 +376,7 @@ static uint32_t one_step(Rig *r, Input *in)
         uint32_t sum = 0;
         unsigned count = take(in);
         if (how & 0x40) {
-            return burst(r, port, bytes, count, how & 0x80);
+            return fuzz_burst(r->b, port, bytes, count, how & 0x80);
         }
         for (unsigned i = count; i; i--) {
             sum = sum * 31 + (uint32_t)bus_read(r->b->ports, port, bytes);

@@ -83,34 +83,6 @@ static Line irq(Rig *r, unsigned n)
     return (Line){line_driven, r, n};
 }
 
-static void *voice_open(void *mixer, const char *name)
-{
-    (void)name;
-    return mixer;
-}
-
-static void voice_close(void *mixer, void *voice)
-{
-    (void)mixer, (void)voice;
-}
-
-static void voice_push(void *mixer, void *voice, int64_t start_ns, uint32_t hz,
-                       const int16_t *pairs, size_t frames)
-{
-    Rig *r = mixer;
-    int64_t now = clock_now(&r->b->clock);
-    volatile int16_t last = pairs[frames * 2 - 1];
-    (void)voice, (void)last;
-    if (frames == 0 || frames > 1 << 16 || hz == 0 || hz > 10000000 ||
-        start_ns > now + CLOCK_NS_PER_S || start_ns < now - 3 * CLOCK_NS_PER_S) {
-        fprintf(stderr, "%zu frames of %u Hz for %lld at %lld\n", frames, hz, (long long)start_ns,
-                (long long)now);
-        abort();
-    }
-}
-
-static const AudioOps voice_ops = {voice_open, voice_close, voice_push};
-
 static void world_write(void *backend, const uint8_t *data, size_t size)
 {
     (void)backend, (void)data, (void)size;
@@ -158,11 +130,6 @@ static const PhoneOps phone_ops = {phone_attach, phone_dial,  phone_nothing, pho
 
 /* --- the devices --- */
 
-static AudioPort audio(Rig *r)
-{
-    return (AudioPort){&voice_ops, r};
-}
-
 static CharPort world(Rig *r)
 {
     return (CharPort){&world_ops, r};
@@ -175,7 +142,7 @@ static void build_gus(Rig *r, uint8_t style)
                    .irq_choice = 7,
                    .dma_choice = 1,
                    .memory_kib = 256u * ((style & 3) + 1),
-                   .audio = audio(r),
+                   .audio = fuzz_audio(r->b),
                    .midi = world(r)};
     for (unsigned i = 0; i < 16; i++) {
         c.irq[i] = irq(r, i);
@@ -190,13 +157,14 @@ static void build_gus(Rig *r, uint8_t style)
 
 static void build_sb16(Rig *r, uint8_t style)
 {
-    Opl3 *fm = opl3_new(
-        r->b,
-        &(Opl3Config){
-            .audio = audio(r), .opl2 = (style & 3) < SB_PRO, .base = 0x388, .blaster_base = 0x220},
-        "opl3");
+    Opl3 *fm = opl3_new(r->b,
+                        &(Opl3Config){.audio = fuzz_audio(r->b),
+                                      .opl2 = (style & 3) < SB_PRO,
+                                      .base = 0x388,
+                                      .blaster_base = 0x220},
+                        "opl3");
     Sb16Config c = {.model = (SbModel)(style & 3),
-                    .audio = audio(r),
+                    .audio = fuzz_audio(r->b),
                     .midi = world(r),
                     .base = 0x220,
                     .irq = {irq(r, 9), irq(r, 5), irq(r, 7), irq(r, 10)},
@@ -222,7 +190,8 @@ static void build_sb16(Rig *r, uint8_t style)
 
 static void build_opl3(Rig *r, uint8_t style)
 {
-    opl3_new(r->b, &(Opl3Config){.audio = audio(r), .opl2 = style & 1, .base = 0x388}, "opl3");
+    opl3_new(r->b, &(Opl3Config){.audio = fuzz_audio(r->b), .opl2 = style & 1, .base = 0x388},
+             "opl3");
 }
 
 static void build_mpu401(Rig *r, uint8_t style)
@@ -234,14 +203,15 @@ static void build_mpu401(Rig *r, uint8_t style)
 static void build_es1370(Rig *r, uint8_t style)
 {
     (void)style;
-    es1370_new(r->b, &(Es1370Config){.bus = r->pci, .device = PCI_SLOT, .audio = audio(r)},
+    es1370_new(r->b, &(Es1370Config){.bus = r->pci, .device = PCI_SLOT, .audio = fuzz_audio(r->b)},
                "es1370");
 }
 
 static void build_ac97(Rig *r, uint8_t style)
 {
     (void)style;
-    ac97_new(r->b, &(Ac97Config){.bus = r->pci, .device = PCI_SLOT, .audio = audio(r)}, "ac97");
+    ac97_new(r->b, &(Ac97Config){.bus = r->pci, .device = PCI_SLOT, .audio = fuzz_audio(r->b)},
+             "ac97");
 }
 
 static bool timer2_wave(void *pit, uint64_t tick, uint64_t *change)
@@ -254,7 +224,8 @@ static void build_speaker(Rig *r, uint8_t style)
     Pit *pit = pit_new(r->b, &(PitConfig){.base = 0x40, .out = {irq(r, 0)}}, "pit");
     Speaker *speaker = speaker_new(
         r->b,
-        &(SpeakerConfig){.audio = audio(r), .wave = timer2_wave, .timer = pit, .timer_hz = PIT_HZ},
+        &(SpeakerConfig){
+            .audio = fuzz_audio(r->b), .wave = timer2_wave, .timer = pit, .timer_hz = PIT_HZ},
         "speaker");
     pit_watch(pit, 2, speaker_before_change, speaker);
     Line gate = speaker_gate(speaker);
@@ -517,8 +488,7 @@ static void build(Rig *r, uint8_t style)
     pci_connect(r->pci, 0, irq(r, 11));
     row()->build(r, style);
     board_reset(r->b, RESET_POWER);
-    bus_write(r->b->ports, 0xd6, 0xc0, 1); /* the cascade */
-    bus_write(r->b->ports, 0xd4, 0, 1);
+    fuzz_cascade(r->b);
     fuzz_config(r->b, PCI_SLOT, 0x10, PCI_PORT);
     fuzz_config(r->b, PCI_SLOT, 0x14, PCI_PORT + 0x400);
     fuzz_config(r->b, PCI_SLOT, 0x04, 5);
@@ -531,27 +501,6 @@ static void build(Rig *r, uint8_t style)
 }
 
 /* --- the input --- */
-
-static void program_dma(Rig *r, Input *in)
-{
-    static const uint8_t pages[8] = {0x87, 0x83, 0x81, 0x82, 0x8f, 0x8b, 0x89, 0x8a};
-    unsigned channel = take(in) & 7, n = channel & 3, scale = channel > 3 ? 2 : 1;
-    unsigned base = channel > 3 ? 0xc0 : 0;
-    uint32_t address = take_value(in, 2), count = take_value(in, 2);
-    const uint32_t writes[][2] = {{0xc, 0},
-                                  {2 * n, address},
-                                  {2 * n, address >> 8},
-                                  {2 * n + 1, count},
-                                  {2 * n + 1, count >> 8}};
-    for (unsigned i = 0; i < 5; i++) {
-        bus_write(r->b->ports, base + writes[i][0] * scale, writes[i][1] & 0xff, 1);
-    }
-    bus_write(r->b->ports, pages[channel], take(in) & 1, 1);
-    bus_write(r->b->ports, base + 0xb * scale, (take(in) & 0x3c) | 0x40 | n, 1);
-    if (channel != 4) {
-        bus_write(r->b->ports, base + 0xa * scale, (take(in) & 4) | n, 1);
-    }
-}
 
 static void drive_lines(Rig *r, unsigned n, unsigned lines)
 {
@@ -675,7 +624,7 @@ static uint32_t one_step(Rig *r, Input *in)
     }
     case 6:
         if (where & 1) {
-            program_dma(r, in);
+            fuzz_program_dma(r->b, in);
         } else {
             bytes_put_le32(r->ram + take_value(in, 2) % (RAM_SIZE - 4), take_value(in, 4));
         }

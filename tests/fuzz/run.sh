@@ -6,6 +6,7 @@
 #                                  ports, DMA and what comes from outside, for a device
 #   ne2000 rtl8029 pcnet kbc serialmouse vmwareport
 #                                  port accesses, frames and keys, for a device
+#   ide atapi fdc                  disk controllers: commands, media changed by hand
 #   vga blitter vbe                display cards: registers, memory, blits and the picture
 #   qcow2 vmdk vdi vhd cue imd td0 raw
 #                                  image files, beginning with some made by our own code
@@ -20,6 +21,7 @@ folder=out/fuzz
 case $what in
     gus | sb16 | opl3 | mpu401 | es1370 | ac97 | speaker | gameport | lpt | uart | modem) kind=device ;;
     ne2000 | rtl8029 | pcnet | kbc | serialmouse | vmwareport) kind=board ;;
+    ide | atapi | fdc) kind=drive ;;
     vga | blitter | vbe) kind=video ;;
     qcow2 | vmdk | vdi | vhd | cue | imd | td0 | raw) kind=image ;;
     *) kind=$what ;;
@@ -50,6 +52,11 @@ elif [ "$kind" = device ]; then
     sources="tests/fuzz/fuzz_device.c $(ls chipset/*.c chipset/cards/*.c | tr "\n" " ")"
     libs="-lz -lm"
     limits="-max_len=4096 -len_control=0 -timeout=20 -rss_limit_mb=2048"
+    flags="$flags -DFUZZ_DEVICE=\"$what\""
+elif [ "$kind" = drive ]; then
+    sources="tests/fuzz/fuzz_drive.c $(ls storage/*.c chipset/dma*.c | tr "\n" " ") chipset/pci.c machine/host/disk_file.c"
+    libs="-lz -lzstd -lm"
+    limits="-max_len=2048 -len_control=0 -timeout=20 -rss_limit_mb=2048"
     flags="$flags -DFUZZ_DEVICE=\"$what\""
 elif [ "$kind" = telnet ]; then
     sources="tests/fuzz/fuzz_telnet.c machine/host/telnet.c machine/host/com_port.c"
