@@ -588,8 +588,9 @@ static void unit_state(IdeUnit *u, StateIo *io)
     state_bool(io, "standby", &u->g.standby);
     atapi_state(u, io);
     check_unit(u, io);
-    if (state_ok(io) && u->kind != IDE_NONE) {
-        state_bytes(io, "buffer", u->buffer, u->g.size);
+    if (state_ok(io) && u->kind != IDE_NONE) { /* READ BUFFER gives a disk's first sector of it */
+        bool sector = u->kind == IDE_DISK && u->g.size < BLOCK_SECTOR && state_since(io, 3);
+        state_bytes(io, "buffer", u->buffer, sector ? BLOCK_SECTOR : u->g.size);
     }
     state_timer(io, "timer", &u->timer);
     uint64_t longest = u->kind == IDE_CDROM ? CD_JOB_MAX : (uint64_t)u->g.left * BLOCK_SECTOR;
@@ -645,7 +646,7 @@ static void ide_destroy(Device *d)
 
 static const DeviceType ide_type = {
     .name = "ide",
-    .version = 2,
+    .version = 3,
     .reset = ide_reset,
     .state = ide_state,
     .restored = ide_restored,

@@ -707,6 +707,27 @@ static void state_goes_on_in_another_machine(void **state)
     done(f);
 }
 
+/* What WRITE BUFFER brought, READ BUFFER gives in another machine, too. */
+static void the_buffer_is_kept_between_commands(void **state)
+{
+    (void)state;
+    Fixture *f = fixture_with(1), *g = fixture_with(1);
+    uint8_t data[512], got[512];
+    memset(data, 0x3c, sizeof(data));
+    out(f, STATUS, 0xe8);
+    step(f);
+    write_block(f, data, 512);
+    step(f);
+    assert_int_equal(in(f, STATUS), DRDY | DSC);
+    chip_state_round_trip(f->b, g->b);
+    out(g, STATUS, 0xe4);
+    step(g);
+    read_block(g, got, 512);
+    assert_memory_equal(data, got, 512);
+    done(g);
+    done(f);
+}
+
 /* Whatever a guest writes, nothing breaks: seeded noise on all registers. */
 static void noise_is_survived(void **state)
 {
@@ -878,6 +899,7 @@ int main(void)
         cmocka_unit_test(smart_and_power_commands),
         cmocka_unit_test(geometry_comes_from_the_partition_table),
         cmocka_unit_test(state_goes_on_in_another_machine),
+        cmocka_unit_test(the_buffer_is_kept_between_commands),
         cmocka_unit_test(noise_is_survived),
         cmocka_unit_test(runs_are_single_accesses),
         cmocka_unit_test(runs_stop_before_the_end_of_a_block),

@@ -10,7 +10,9 @@
  * version's two bytes unread, UART mode, before MIDI could come in. mpu401-1.state: program 17 and
  * a note held on channel 3, half of another, the version unread, before it had an intelligent mode.
  * gus-1.state: voice 5 in a loop and a transfer's end not seen yet, before that was told from
- * sampling's. Each device that gets a new version leaves a sample of its old one here.
+ * sampling's. ide-2.state: a disk to whose sector 5 a hundred bytes of a WRITE SECTORS have come,
+ * before its buffer was kept between commands. Each device that gets a new version leaves a sample
+ * of its old one here.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +27,9 @@
 #include "chipset/ps2_keyboard.h"
 #include "cpu-accel/x86/cpu.h"
 #include "display/cirrus.h"
+#include "machine/core/bytes.h"
+#include "storage/ide.h"
+#include "tests/unit/disk_board.h"
 #include "tests/unit/input_rig.h"
 #include "tests/unit/vga_rig.h"
 
@@ -304,6 +309,41 @@ static void gus_of_version_1(void **state)
     board_free(b);
 }
 
+static void ide_of_version_2(void **state)
+{
+    (void)state;
+    uint8_t bytes[ROOM];
+    size_t size = sample("ide-2.state", bytes);
+    Board *boards[2];
+    MemoryDisk disks[2];
+    for (unsigned i = 0; i < 2; i++) {
+        BlockQueue *queue;
+        boards[i] = disk_board(&queue);
+        memory_disk_init(&disks[i], 65536);
+        IdeConfig c = {.queue = queue};
+        c.drive[0] = (IdeDriveConfig){.kind = IDE_DISK, .medium = memory_block(&disks[i])};
+        ide_new(boards[i], &c, "ide");
+        board_reset(boards[i], RESET_POWER);
+    }
+    Board *b = boards[0];
+    assert_string_equal(load(b, bytes, size), "");
+    chip_state_round_trip(b, boards[1]);
+    assert_int_equal(chip_in(b, 0x1f7), 0x58);
+    for (unsigned i = 50; i < 512; i++) {
+        bus_write(b->ports, 0x1f0, 0x4000 + i, 2);
+        clock_step(&b->clock, i == 255 ? 10000000 : 0);
+    }
+    clock_step(&b->clock, 10000000);
+    assert_int_equal(chip_in(b, 0x1f7), 0x50);
+    for (unsigned i = 0; i < 512; i++) {
+        assert_int_equal(bytes_le16(disks[0].bytes + 5 * 512 + 2 * i), 0x4000 + i);
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        board_free(boards[i]);
+        memory_disk_free(&disks[i]);
+    }
+}
+
 /* What this program does not know yet it does not guess. */
 static void a_newer_version_is_refused_by_name(void **state)
 {
@@ -335,6 +375,7 @@ int main(void)
         cmocka_unit_test(sb16_of_version_1),
         cmocka_unit_test(mpu401_of_version_1),
         cmocka_unit_test(gus_of_version_1),
+        cmocka_unit_test(ide_of_version_2),
         cmocka_unit_test(a_newer_version_is_refused_by_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
