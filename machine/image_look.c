@@ -485,8 +485,8 @@ int image_compare(ImageArgs *a)
 
 /* ---- map ---- */
 
-#define MAP_MOST_ROWS                                                                              \
-    (UINT64_C(1) << 22) /* what a small, hostile image makes of itself has an end */
+/* What a small, hostile image makes of itself has an end. */
+#define MAP_MOST_ROWS (UINT64_C(1) << 22)
 
 static void map_row(const ImageArgs *a, bool first, uint64_t start, const BlockExtent *e)
 {

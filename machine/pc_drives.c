@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "machine/core/log.h"
+#include "storage/fat_folder.h"
 
 LOG_TAG("drives");
 
@@ -120,7 +121,7 @@ static bool add_floppy(FdcConfig *fdc, const DriveConfig *c, bool snapshot, Err 
     if (!medium || is_floppy(medium)) {
         return medium;
     }
-    if (strncmp(c->file, "fat:", 4) == 0) {
+    if (fat_folder_named(c->file)) {
         return err_set(err, "%s: a hard disk; a folder as a floppy disk is fat:floppy:FOLDER",
                        c->file);
     }

@@ -760,7 +760,7 @@ static int vmdk_map(Block *b, uint64_t offset, BlockExtent *extent)
     extent->packed = extent->data && e->flags & VMDK_FLAG_COMPRESSED;
     if (extent->data && !extent->packed) {
         extent->file = file_of(b, e);
-        extent->place = sector * UINT64_C(512) + in % e->grain;
+        extent->place = (uint64_t)sector * BLOCK_SECTOR + in % e->grain;
     }
     return none ? block_map_below(b, offset, extent) : 0;
 }

@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "machine/core/bytes.h"
 #include "storage/qcow2.h"
 #include "tests/disk/images.h"
 
@@ -273,20 +274,11 @@ static void dirty_images_are_repaired_on_opening(void **state)
     unlink(path);
 }
 
-static uint64_t word_of(const uint8_t *p)
-{
-    uint64_t value = 0;
-    for (int i = 0; i < 8; i++) {
-        value = value << 8 | p[i];
-    }
-    return value;
-}
-
 /* A table of an image that was not closed ends behind the file's end: refused, and not a byte is
  * changed, nor the mark of bitmaps that fit. */
 static void what_cannot_be_repaired_is_left_alone(void **state)
 {
-    static const uint8_t marks[][2] = {{79, 1}, {95, 1}}; /* dirty; bitmaps */
+    static const uint8_t set = 1;
     static uint8_t before[8192], after[8192];
     (void)state;
     for (int counts = 0; counts < 2; counts++) {
@@ -295,16 +287,16 @@ static void what_cannot_be_repaired_is_left_alone(void **state)
         Block *b = fresh(path, sizeof(path), &(Qcow2Options){.cluster_bits = 9});
         write_pattern(b, 0, 512, 6);
         block_close(b);
-        image_poke(path, marks[0][0], &marks[0][1], 1);
-        image_poke(path, marks[1][0], &marks[1][1], 1);
+        image_poke(path, 79, &set, 1); /* dirty */
+        image_poke(path, 95, &set, 1); /* with bitmaps */
         FILE *file = fopen(path, "rb");
         size_t size = fread(before, 1, sizeof(before), file);
         fclose(file);
-        uint64_t l2 = word_of(before + word_of(before + 40)) & INT64_MAX;
+        uint64_t l2 = bytes_be64(before + bytes_be64(before + 40)) & INT64_MAX;
         uint8_t end[8] = {[6] = (uint8_t)(size >> 8), [7] = (uint8_t)size};
         if (counts) { /* the first block of counts is said to lie in the last, short cluster */
             assert_int_equal(size % 512, 0);
-            image_poke(path, (long)word_of(before + 48), end, sizeof(end));
+            image_poke(path, (long)bytes_be64(before + 48), end, sizeof(end));
         }
         size = counts ? size + 100 : l2 + 100;
         assert_int_equal(truncate(path, (off_t)size), 0);

@@ -25,7 +25,6 @@
 #include "machine/core/bytes.h"
 #include "machine/core/keys.h"
 #include "tests/fuzz/fuzz_input.h"
-#include "tests/fuzz/fuzz_loop.h"
 #include "tests/fuzz/fuzz_rig.h"
 
 #ifndef FUZZ_DEVICE
@@ -412,14 +411,6 @@ static void copy_board(Rig *from, Rig *to)
     to->lines = from->lines;
 }
 
-static void must_be(bool same)
-{
-    if (!same) {
-        fprintf(stderr, "a loaded board goes another way\n");
-        abort();
-    }
-}
-
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     (void)argc, (void)argv;
@@ -447,19 +438,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     Input in_two = in;
     while (in.at < in.end) {
         uint32_t a = one_step(&one, &in), b = one_step(&two, &in_two);
-        must_be(a == b && one.sent == two.sent);
+        fuzz_must_be(a == b && one.sent == two.sent, "what is read or sent");
     }
-    must_be(memcmp(one.ram, two.ram, RAM_SIZE) == 0);
+    fuzz_must_be(memcmp(one.ram, two.ram, RAM_SIZE) == 0, "memory");
     board_free(one.b);
     board_free(two.b);
     return 0;
 }
 
-#ifdef FUZZ_STANDALONE
-int main(int argc, char **argv)
-{
-    static uint8_t data[INPUT_MAX];
-    LLVMFuzzerInitialize(&argc, &argv);
-    return fuzz_loop(argc, argv, data, sizeof(data), fuzz_noise, LLVMFuzzerTestOneInput, 1);
-}
-#endif
+#include "tests/fuzz/fuzz_noise.h"

@@ -21,7 +21,6 @@
 #include "storage/fdc.h"
 #include "storage/ide.h"
 #include "tests/fuzz/fuzz_input.h"
-#include "tests/fuzz/fuzz_loop.h"
 #include "tests/fuzz/fuzz_rig.h"
 
 #ifndef FUZZ_DEVICE
@@ -54,11 +53,6 @@ typedef struct Rig {
 
 /* --- images in memory --- */
 
-typedef struct Image {
-    uint8_t *bytes; /* the rig's */
-    bool disc;
-} Image;
-
 static void check_range(const Block *b, uint64_t offset, uint64_t length)
 {
     if (length == 0 || offset > b->size || length > b->size - offset || offset % BLOCK_SECTOR ||
@@ -71,18 +65,17 @@ static void check_range(const Block *b, uint64_t offset, uint64_t length)
 
 static int image_read(Block *b, uint64_t offset, void *data, size_t length)
 {
-    const Image *m = b->data;
+    uint8_t *bytes = b->data; /* the rig's */
     check_range(b, offset, length);
-    memcpy(data, m->bytes + offset, length);
-    return data && offset / BLOCK_SECTOR == 13 ? EIO
-                                               : 0; /* a bad sector for those who begin there */
+    memcpy(data, bytes + offset, length);
+    return offset / BLOCK_SECTOR == 13 ? EIO : 0; /* a bad sector, for who begins there */
 }
 
 static int image_write(Block *b, uint64_t offset, const void *data, size_t length)
 {
-    const Image *m = b->data;
+    uint8_t *bytes = b->data; /* the rig's */
     check_range(b, offset, length);
-    memcpy(m->bytes + offset, data, length);
+    memcpy(bytes + offset, data, length);
     return 0;
 }
 
@@ -99,11 +92,6 @@ static int image_map(Block *b, uint64_t offset, BlockExtent *extent)
     return 0;
 }
 
-static void image_close(Block *b)
-{
-    free(b->data);
-}
-
 /* A data track and one of audio. */
 static void image_toc(const Block *b, CdToc *toc)
 {
@@ -115,14 +103,14 @@ static void image_toc(const Block *b, CdToc *toc)
 
 static int image_read_raw(Block *b, uint32_t lba, uint8_t *data, uint32_t count)
 {
-    const Image *m = b->data;
+    uint8_t *bytes = b->data; /* the rig's */
     if (count == 0 || lba >= CD_SECTORS || count > CD_SECTORS - lba) {
         abort();
     }
     for (uint32_t i = 0; i < count; i++, data += CD_RAW_SECTOR) {
         memset(data, (int)(lba + i), CD_RAW_SECTOR);
         if (lba + i < CD_DATA) {
-            memcpy(data + 16, m->bytes + (lba + i) * CD_SECTOR, CD_SECTOR);
+            memcpy(data + 16, bytes + (lba + i) * CD_SECTOR, CD_SECTOR);
             cd_make_raw(data, lba + i);
         }
     }
@@ -133,25 +121,21 @@ static const BlockFormat disk_format = {.name = "memory",
                                         .read = image_read,
                                         .write = image_write,
                                         .flush = image_flush,
-                                        .map = image_map,
-                                        .close = image_close};
+                                        .map = image_map};
 static const BlockFormat disc_format = {.name = "memory",
                                         .read = image_read,
                                         .write = image_write,
                                         .flush = image_flush,
                                         .map = image_map,
-                                        .close = image_close,
                                         .toc = image_toc,
                                         .read_raw = image_read_raw};
 
 static Block *medium(Rig *r, unsigned n)
 {
     bool disc = n == 2;
-    Image *m = malloc(sizeof(*m));
-    *m = (Image){r->media[n], disc};
     r->inside[n] = true;
     return block_wrap(disc ? &disc_format : &disk_format, "memory",
-                      disc ? CD_BYTES : SECTORS * BLOCK_SECTOR, disc, m, NULL);
+                      disc ? CD_BYTES : SECTORS * BLOCK_SECTOR, disc, r->media[n], NULL);
 }
 
 /* --- the boards --- */
@@ -458,14 +442,6 @@ static void copy_board(Rig *from, Rig *to)
     to->lines = from->lines;
 }
 
-static void must_be(bool same, const char *what)
-{
-    if (!same) {
-        fprintf(stderr, "a loaded board goes another way: %s\n", what);
-        abort();
-    }
-}
-
 /* Inputs to begin with, as one_step takes them: a command, time, what it gives or wants. */
 static const struct {
     const char *device;
@@ -532,25 +508,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     Input in_two = in;
     while (in.at < in.end) {
         uint32_t a = one_step(&one, &in), b = one_step(&two, &in_two);
-        must_be(a == b, "what is read");
-        must_be(one.lines == two.lines, "its lines");
+        fuzz_must_be(a == b, "what is read");
+        fuzz_must_be(one.lines == two.lines, "its lines");
     }
     block_queue_quiesce(one.queue);
     block_queue_quiesce(two.queue);
-    must_be(memcmp(one.ram, two.ram, RAM_SIZE) == 0, "memory");
+    fuzz_must_be(memcmp(one.ram, two.ram, RAM_SIZE) == 0, "memory");
     for (unsigned i = 0; i < 2; i++) {
-        must_be(memcmp(one.media[i], two.media[i], SECTORS * BLOCK_SECTOR) == 0, "an image");
+        fuzz_must_be(memcmp(one.media[i], two.media[i], SECTORS * BLOCK_SECTOR) == 0, "an image");
     }
     destroy(&one);
     destroy(&two);
     return 0;
 }
 
-#ifdef FUZZ_STANDALONE
-int main(int argc, char **argv)
-{
-    static uint8_t data[INPUT_MAX];
-    LLVMFuzzerInitialize(&argc, &argv);
-    return fuzz_loop(argc, argv, data, sizeof(data), fuzz_noise, LLVMFuzzerTestOneInput, 1);
-}
-#endif
+#include "tests/fuzz/fuzz_noise.h"

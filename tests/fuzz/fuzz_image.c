@@ -150,7 +150,7 @@ static void ask_about(Block *b, uint32_t seed)
     }
 }
 
-/* Other options for the image; who refuses has not written. */
+/* Other options for the image; who refuses says why. */
 static void amend_about(uint32_t seed)
 {
     static const unsigned versions[] = {0, 2, 3, 3}, widths[] = {0, 1, 16, 64};

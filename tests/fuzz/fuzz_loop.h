@@ -72,16 +72,6 @@ static inline uint64_t fuzz_random(uint64_t *state)
     return *state;
 }
 
-/* Random bytes, up to 2,000. */
-static inline size_t fuzz_noise(uint64_t *random, uint8_t *data, size_t room)
-{
-    size_t size = 4 + fuzz_random(random) % (room < 2004 ? room - 4 : 2000);
-    for (size_t i = 0; i < size; i++) {
-        data[i] = (uint8_t)(fuzz_random(random) >> 24);
-    }
-    return size;
-}
-
 /* batch: inputs between two looks at the time. */
 static inline int fuzz_loop(int argc, char **argv, uint8_t *data, size_t room, FuzzMake *make,
                             FuzzRun *run, unsigned batch)

@@ -140,6 +140,15 @@ static inline StateIo *fuzz_saved(Board *b, const uint8_t **bytes, size_t *size)
     return io;
 }
 
+/* Of a board that was loaded and the one that was saved. */
+static inline void fuzz_must_be(bool same, const char *what)
+{
+    if (!same) {
+        fprintf(stderr, "a loaded board goes another way: %s\n", what);
+        abort();
+    }
+}
+
 /* Loads the state of one board into the other, which must save the same again. Memory is the
  * caller's to copy, before. exact: nothing that a load ends on purpose is under way. */
 static inline void fuzz_copy_board(Board *from, Board *to, bool exact)

@@ -17,7 +17,6 @@
 #include "display/cirrus.h"
 #include "display/vga_internal.h"
 #include "tests/fuzz/fuzz_input.h"
-#include "tests/fuzz/fuzz_loop.h"
 #include "tests/fuzz/fuzz_rig.h"
 #include "tests/unit/vga_rig.h"
 
@@ -535,11 +534,9 @@ static void compare(Card *one, Card *two, bool all)
     if (all) {
         compare_states(one, two);
     }
-    if (one->interrupts != two->interrupts ||
-        (all && memcmp(one->rig.vga->bytes, two->rig.vga->bytes, one->vram_size) != 0)) {
-        fprintf(stderr, "a loaded board goes another way\n");
-        abort();
-    }
+    fuzz_must_be(one->interrupts == two->interrupts, "its interrupts");
+    fuzz_must_be(!all || memcmp(one->rig.vga->bytes, two->rig.vga->bytes, one->vram_size) == 0,
+                 "video memory");
 }
 
 /* The picture at rest is the one that a loaded board has. */
@@ -594,11 +591,4 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     return 0;
 }
 
-#ifdef FUZZ_STANDALONE
-int main(int argc, char **argv)
-{
-    static uint8_t data[INPUT_MAX];
-    LLVMFuzzerInitialize(&argc, &argv);
-    return fuzz_loop(argc, argv, data, sizeof(data), fuzz_noise, LLVMFuzzerTestOneInput, 1);
-}
-#endif
+#include "tests/fuzz/fuzz_noise.h"
